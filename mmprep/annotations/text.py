@@ -1,0 +1,43 @@
+"""Lists as text: line ends and byte-order marks taken off, faults reported with their line."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmprep.errors import DataError
+
+
+def fault(path: Path, line: int, text: object, why: str) -> DataError:
+    """The error for a malformed line."""
+    return DataError(f"{path}, line {line}: {why}: {text!r}")
+
+
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields (line number, text) of the lines that are not blank; a BOM and CRLF are taken off.
+
+    Raises:
+        DataError: The file is not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 ({error}); get the list again") from error
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def table(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yields (line number, fields) of a CSV file's rows; quoted commas stay in their field.
+
+    Raises:
+        DataError: The file is not UTF-8 or not CSV.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, strict=True)
+        try:
+            for row in rows:
+                if any(field.strip() for field in row):
+                    yield rows.line_num, [field.strip() for field in row]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{path}, line {rows.line_num}: {error}; get the list again") from error

@@ -1,0 +1,55 @@
+"""Tells by the first bytes what is no media at all, so that the report can name it."""
+
+from pathlib import Path
+from typing import Final
+
+from mmprep.failure import ClipError
+
+_LFS: Final = b"version https://git-lfs.github.com/spec/"
+_PAGE: Final = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
+_HEAD: Final = 512
+
+
+def sniff(path: Path) -> None:
+    """Passes what may be media.
+
+    Raises:
+        ClipError: `missing`, `empty`, `lfs-pointer`, `html-page`, or `truncated` for an MP4 whose
+            index was cut off.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ClipError("open", "missing", "the file is gone") from error
+    except OSError as error:
+        raise ClipError("open", "missing", f"cannot be read: {error.strerror}") from error
+    if not size:
+        raise ClipError("open", "empty", "the file has no bytes")
+    if head.startswith(_LFS):
+        raise ClipError(
+            "open", "lfs-pointer", "a Git-LFS pointer, not the media; run `git lfs pull`"
+        )
+    if head.lstrip().lower().startswith(_PAGE):
+        raise ClipError("open", "html-page", "a web page, not media; download the clip again")
+    if head[4:8] == b"ftyp" and _cut_off(path, size):
+        raise ClipError("open", "truncated", "an MP4 that ends before its index (moov)")
+
+
+def _cut_off(path: Path, size: int) -> bool:
+    """Whether the top-level boxes of an MP4 end without ``moov``."""
+    with path.open("rb") as file:
+        at = 0
+        while at + 8 <= size:
+            file.seek(at)
+            length = int.from_bytes(file.read(4))
+            kind = file.read(4)
+            if kind in (b"moov", b"moof"):
+                return False
+            if length == 1:
+                length = int.from_bytes(file.read(8))
+            if length < 8:
+                return length == 0
+            at += length
+    return True

@@ -1,0 +1,37 @@
+"""Engine `local`: decoding processes on this machine, one writing thread a shard.
+
+With fewer shards than workers several workers decode for one shard, so none is idle.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from mmprep.engines import Seen
+from mmprep.job import Job
+from mmprep.plan import Task
+from mmprep.pool import DecoderPool
+from mmprep.store import open_store
+from mmprep.writer import ShardResult, write_shard
+
+
+def run(tasks: Sequence[Task], job: Job, *, workers: int, seen: Seen) -> Iterator[ShardResult]:
+    """Runs ``tasks`` and yields each result when its shard is whole."""
+    if not tasks:
+        return
+    store = open_store(job.out, endpoint=job.endpoint)
+    writers = min(workers, len(tasks))
+    # One row more than there are workers for it, so that none waits while a sample is written.
+    ahead = -(-workers // writers) + 1
+
+    def work(task: Task) -> ShardResult:
+        return write_shard(task, store, pool, job.config.names, ahead=ahead, seen=seen)
+
+    with ThreadPoolExecutor(writers) as threads, DecoderPool(job, workers) as pool:
+        futures = [threads.submit(work, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise

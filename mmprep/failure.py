@@ -1,0 +1,59 @@
+"""Why a clip gave no sample: a closed list of causes, and the record in `failures.jsonl`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+CAUSES: Final[Mapping[str, str]] = {
+    "missing": "no file under the official name",
+    "empty": "the file has no bytes",
+    "lfs-pointer": "a Git-LFS pointer in place of the media: run `git lfs pull`",
+    "html-page": "a web page saved under a media name: download it again",
+    "not-media": "no known container",
+    "unsupported-codec": "a container that opens, with a stream that nothing here decodes",
+    "no-video": "no picture where the data set needs one",
+    "no-audio": "no sound where the data set needs it (see --missing-audio)",
+    "truncated": "the file ends before its header says",
+    "corrupt": "too much of the stream does not decode",
+    "too-short": "under half a second",
+    "decode-timeout": "took longer than --clip-timeout",
+    "decoder-crash": "the decoding process died",
+    "outside-raw": "a link that leads out of --raw",
+    "unexpected": "an error that nobody foresaw: please report it with the message",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """One clip that gave no sample.
+
+    Attributes:
+        key: The sample's key.
+        label: Its class.
+        split: Its split.
+        source: The file, relative to ``--raw``; the official name where no file was found.
+        stage: ``find``, ``open``, ``decode``, ``video``, ``audio`` or ``parts``.
+        cause: One of `CAUSES`.
+        message: What was seen, in a sentence.
+    """
+
+    key: str
+    label: str
+    split: str
+    source: str
+    stage: str
+    cause: str
+    message: str
+
+
+class ClipError(Exception):
+    """Raised below `mmprep.sample` when one clip cannot become a sample."""
+
+    def __init__(self, stage: str, cause: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.cause = cause
+        self.message = message
+
+    def __reduce__(self) -> tuple[type["ClipError"], tuple[str, str, str]]:
+        return ClipError, (self.stage, self.cause, self.message)

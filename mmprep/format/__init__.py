@@ -1,0 +1,36 @@
+"""The format on disk: tar members, the index, `dataset.json`. Needs numpy, h5py, google-crc32c.
+
+    OUT/dataset.json  index.h5  failures.jsonl  train/000000.tar ...
+
+Both sides of the project meet here and nowhere else: mmprep writes it, mmtrain reads it.
+"""
+
+from mmprep.format.dataset import (
+    DATASET,
+    FAILURES,
+    FORMAT_VERSION,
+    INDEX,
+    Dataset,
+    ShardInfo,
+    SplitInfo,
+)
+from mmprep.format.index import Index, Member, write_index
+from mmprep.format.tar import Payload, ShardWriter, crc32c, member_names, read_members
+
+__all__ = [
+    "DATASET",
+    "FAILURES",
+    "FORMAT_VERSION",
+    "INDEX",
+    "Dataset",
+    "Index",
+    "Member",
+    "Payload",
+    "ShardInfo",
+    "ShardWriter",
+    "SplitInfo",
+    "crc32c",
+    "member_names",
+    "read_members",
+    "write_index",
+]

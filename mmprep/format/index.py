@@ -1,0 +1,216 @@
+"""`index.h5`: one row a sample, in shard order, so that any part is one range request away.
+
+Columns lie uncompressed and contiguous in the file. They are memory-mapped, not read: opening the
+index of a million samples costs milliseconds, and only the pages that are used take memory.
+"""
+
+import io
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from mmprep.errors import DataError
+from mmprep.format.tar import BLOCK, SampleEntry, member_names, padded
+
+_TABLES: Final[Mapping[str, str]] = {
+    "label": "<u2",
+    "split": "u1",
+    "shard": "<u4",
+    "start": "<u8",
+    "first": "<u8",
+    "counts": "<u2",
+    "size": "<u4",
+    "crc": "<u4",
+}
+_CODES: Final = dict(zip(_TABLES, "HBIQQHII", strict=True))  # the same widths, for `array`
+_NAMES: Final = ("classes", "splits", "shards", "parts")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One file of a sample: its name, and where its bytes lie in the shard."""
+
+    name: str
+    offset: int
+    size: int
+    crc: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Index:
+    """The columns of `index.h5`; ``n`` samples, ``m`` members in all, ``p`` parts.
+
+    Attributes:
+        classes: Class names; ``label`` counts in them.
+        splits: Split names; ``split`` counts in them.
+        shards: Paths of the shards, relative to the data set; ``shard`` counts in them.
+        parts: Part names, the record ``json`` first.
+        key: (n,) ASCII bytes.
+        label: (n,) class id.
+        split: (n,) split id.
+        shard: (n,) shard id.
+        start: (n,) byte where the sample's first header begins.
+        first: (n,) row of the sample's first member in ``size`` and ``crc``.
+        counts: (n, p) members of each part.
+        size: (m,) bytes of each member.
+        crc: (m,) CRC32C of each member.
+    """
+
+    classes: tuple[str, ...]
+    splits: tuple[str, ...]
+    shards: tuple[str, ...]
+    parts: tuple[str, ...]
+    key: NDArray[np.bytes_]
+    label: NDArray[np.uint16]
+    split: NDArray[np.uint8]
+    shard: NDArray[np.uint32]
+    start: NDArray[np.uint64]
+    first: NDArray[np.uint64]
+    counts: NDArray[np.uint16]
+    size: NDArray[np.uint32]
+    crc: NDArray[np.uint32]
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Maps the index at ``path``.
+
+        Raises:
+            DataError: Not an index, or one whose columns do not fit together.
+        """
+        try:
+            with h5py.File(path, "r") as file:
+                names: dict[str, Any] = {
+                    name: tuple(s.decode() for s in file[name][:]) for name in _NAMES
+                }
+                columns: dict[str, Any] = {
+                    name: _mapped(path, file[name]) for name in ("key", *_TABLES)
+                }
+        except (OSError, KeyError, ValueError) as error:
+            raise DataError(f"{path}: not an index of this format ({error})") from error
+        index = cls(**names, **columns)
+        index._check(path)
+        return index
+
+    def find(self, key: str) -> int:
+        """Row of the sample ``key``.
+
+        Raises:
+            DataError: No such sample.
+        """
+        rows = np.flatnonzero(self.key == key.encode())
+        if not len(rows):
+            raise DataError(f"no sample {key!r}; keys look like {', '.join(self.some_keys())}")
+        return int(rows[0])
+
+    def some_keys(self, count: int = 3) -> list[str]:
+        """The first few keys, for messages."""
+        return [key.decode() for key in self.key[:count]]
+
+    def members(self, row: int) -> dict[str, list[Member]]:
+        """Part to its members, for the sample in ``row``."""
+        first, offset = int(self.first[row]), int(self.start[row])
+        key = self.key[row].decode()
+        found: dict[str, list[Member]] = {}
+        for part, count in zip(self.parts, self.counts[row].tolist(), strict=True):
+            found[part] = []
+            for name in member_names(key, part, count):
+                size = int(self.size[first])
+                found[part].append(
+                    Member(name=name, offset=offset + BLOCK, size=size, crc=int(self.crc[first]))
+                )
+                offset += BLOCK + padded(size)
+                first += 1
+        return found
+
+    def extent(self, row: int) -> tuple[int, int]:
+        """First byte of the sample's first header, and the byte behind its last padding."""
+        first, start = int(self.first[row]), int(self.start[row])
+        sizes = self.size[first : first + int(self.counts[row].sum())].astype(np.int64)
+        return start, start + int((-(-sizes // BLOCK) * BLOCK + BLOCK).sum())
+
+    def entry(self, row: int) -> SampleEntry:
+        """The sample as `write_index` takes it."""
+        first, counts = int(self.first[row]), self.counts[row].tolist()
+        run = slice(first, first + sum(counts))
+        return SampleEntry(
+            key=self.key[row].decode(),
+            start=int(self.start[row]),
+            counts=tuple(counts),
+            sizes=tuple(self.size[run].tolist()),
+            crcs=tuple(self.crc[run].tolist()),
+        )
+
+    def _check(self, path: Path) -> None:
+        n, m = len(self.key), len(self.size)
+        shapes = {
+            name: len(getattr(self, name))
+            for name in ("label", "split", "shard", "start", "first", "counts")
+        }
+        if wrong := [name for name, length in shapes.items() if length != n]:
+            raise DataError(f"{path}: column {wrong[0]!r} has not the {n} rows of `key`")
+        if len(self.crc) != m or (n and int(self.first[-1]) + int(self.counts[-1].sum()) != m):
+            raise DataError(f"{path}: the members do not add up to {m}")
+        for name, known in (
+            ("label", self.classes),
+            ("split", self.splits),
+            ("shard", self.shards),
+        ):
+            if n and int(getattr(self, name).max()) >= len(known):
+                raise DataError(f"{path}: column {name!r} points outside its {len(known)} names")
+
+
+def _mapped(path: Path, table: h5py.Dataset) -> NDArray[Any]:
+    offset = table.id.get_offset()
+    if offset is None or not table.size:
+        return np.asarray(table[...])
+    return np.memmap(path, dtype=table.dtype, mode="r", offset=offset, shape=table.shape)
+
+
+def write_index(
+    entries: Iterable[tuple[SampleEntry, int, int, int]],
+    *,
+    classes: Sequence[str],
+    splits: Sequence[str],
+    shards: Sequence[str],
+    parts: Sequence[str],
+) -> bytes:
+    """The file's bytes, from ``(entry, label, split, shard)`` in shard order; always the same."""
+    keys: list[str] = []
+    # Arrays, not lists of rows: ten million samples have two hundred million members.
+    flat = {name: array(code) for name, code in _CODES.items()}
+    for entry, label, split, shard in entries:
+        keys.append(entry.key)
+        flat["first"].append(len(flat["size"]))
+        for name, value in zip(
+            ("label", "split", "shard", "start"), (label, split, shard, entry.start), strict=True
+        ):
+            flat[name].append(value)
+        for name, values in zip(
+            ("counts", "size", "crc"), (entry.counts, entry.sizes, entry.crcs), strict=True
+        ):
+            flat[name].extend(values)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=("v110", "v110"), track_order=False) as file:
+        for name, strings in zip(_NAMES, (classes, splits, shards, parts), strict=True):
+            file.create_dataset(name, data=_ascii(strings), track_times=False)
+        file.create_dataset("key", data=_ascii(keys), track_times=False)
+        for name, column in flat.items():
+            table = np.array(column, _TABLES[name])
+            if name == "counts":
+                table = table.reshape(len(keys), len(parts))
+            file.create_dataset(name, data=table, track_times=False)
+    return buffer.getvalue()
+
+
+def _ascii(values: Sequence[str]) -> NDArray[np.bytes_]:
+    encoded = [value.encode() for value in values]
+    return np.array(encoded, f"S{max(map(len, encoded), default=1) or 1}")

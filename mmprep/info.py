@@ -1,0 +1,159 @@
+"""What a finished data set holds, from its description and its index alone: no sample is read."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+from mmprep.failure import CAUSES
+from mmprep.format import Index
+from mmprep.shards import Shards
+
+_CHUNK: Final = 1 << 16
+_CLASSES: Final = 20
+_SMALLEST: Final = 5
+
+
+def summarise(shards: Shards) -> dict[str, Any]:
+    """Counts and sizes, as plain values for JSON.
+
+    ``parts`` gives, for every part and for the record ``json``, its members, their bytes and the
+    parameters that it was made with; ``bytes`` are those of the tars, headers and padding included.
+    ``classes`` holds for every class its samples by split, classes without any included.
+    """
+    dataset, index = shards.dataset, shards.index
+    sizes = part_bytes(index)
+    members = index.counts.sum(axis=0, dtype=np.int64)
+    return {
+        "name": dataset.name,
+        "title": dataset.title,
+        "place": shards.store.url,
+        "root": dataset.root,
+        "licence": dataset.licence,
+        "modalities": list(dataset.modalities),
+        "made_by": dict(dataset.made_by),
+        "samples": dataset.samples,
+        "bytes": sum(shard.bytes for shard in dataset.shards),
+        "shards": len(dataset.shards),
+        "splits": {name: split.samples for name, split in dataset.splits.items()},
+        "classes": {
+            name: {split: info.classes.get(name, 0) for split, info in dataset.splits.items()}
+            for name in dataset.classes
+        },
+        "clip_s": dataset.parts.get("clip_s"),
+        "parts": {
+            part: {
+                "members": int(members[i]),
+                "bytes": int(sizes[i]),
+                "parameters": dict(dataset.parts.get(part) or {}),
+            }
+            for i, part in enumerate(index.parts)
+        },
+        "failed": sum(dataset.failures.values()),
+        "failures": dict(dataset.failures),
+    }
+
+
+def part_bytes(index: Index) -> NDArray[np.int64]:
+    """Bytes of the members of each part over all samples: (p,), in the order of ``index.parts``."""
+    total = np.zeros(len(index.parts), np.int64)
+    # In pieces, so that the sums of twenty million members do not lie in memory at once.
+    for begin in range(0, len(index), _CHUNK):
+        counts = index.counts[begin : begin + _CHUNK].astype(np.int64)
+        first = int(index.first[begin])
+        ends = counts.ravel().cumsum()
+        summed = np.zeros(int(ends[-1]) + 1, np.int64)
+        np.cumsum(index.size[first : first + int(ends[-1])], out=summed[1:])
+        bytes_up_to = summed[ends]
+        total += np.diff(bytes_up_to, prepend=0).reshape(counts.shape).sum(axis=0)
+    return total
+
+
+def parameters(values: Mapping[str, Any]) -> str:
+    """Parameters of a part on one line: ``fps 1, short_side 256``."""
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in values.items()
+    )
+
+
+def print_summary(summary: Mapping[str, Any], console: Console) -> None:
+    """Prints what `summarise` returned, as tables for people."""
+    # Names come from the data set's lists: as Text, so that brackets in them are not markup.
+    title = Text.assemble((summary["name"], "bold"), "  ", (summary["title"], "dim"))
+    console.print(title)
+    console.print(
+        f"{summary['samples']:,} samples of {len(summary['classes']):,} classes, "
+        f"{decimal(summary['bytes'])} in {summary['shards']:,} shards; "
+        f"{summary['failed']:,} clips gave no sample",
+        highlight=False,
+    )
+    console.print(Text(f"root {summary['root']}", "dim"), soft_wrap=True)
+    for table in (_splits(summary), _parts(summary), _classes(summary), _failures(summary)):
+        if table.row_count:
+            console.print()
+            console.print(table)
+
+
+def _table(*columns: str, words: int = 1) -> Table:
+    """A table whose first ``words`` columns are text and whose others are numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i < words else "right", overflow="fold")
+    return table
+
+
+def _splits(summary: Mapping[str, Any]) -> Table:
+    table = _table("split", "samples", "classes", "smallest class", "largest class")
+    for split, samples in summary["splits"].items():
+        counts = [by[split] for by in summary["classes"].values() if by[split]] or [0]
+        table.add_row(
+            Text(split),
+            f"{samples:,}",
+            f"{len(counts) if samples else 0:,}",
+            f"{min(counts):,}",
+            f"{max(counts):,}",
+        )
+    return table
+
+
+def _parts(summary: Mapping[str, Any]) -> Table:
+    table = _table("part", "members", "bytes", "a sample")
+    table.add_column("parameters", overflow="fold")
+    for name, part in summary["parts"].items():
+        share = part["bytes"] / max(1, summary["samples"])
+        table.add_row(
+            Text(name),
+            f"{part['members']:,}",
+            decimal(part["bytes"]),
+            decimal(round(share)),
+            Text(parameters(part["parameters"]), "dim"),
+        )
+    return table
+
+
+def _classes(summary: Mapping[str, Any]) -> Table:
+    """The classes by size; of many, only the largest and the smallest."""
+    table = _table("class", "samples", *summary["splits"])
+    ranked = sorted(summary["classes"].items(), key=lambda item: -sum(item[1].values()))
+    hidden = len(ranked) - _CLASSES
+    for rank, (name, by) in enumerate(ranked):
+        if hidden > 0 and _CLASSES - _SMALLEST <= rank < len(ranked) - _SMALLEST:
+            if rank == _CLASSES - _SMALLEST:
+                table.add_row(Text(f"... {hidden:,} more (--json lists all)", "dim"))
+            continue
+        table.add_row(Text(name), f"{sum(by.values()):,}", *(f"{n:,}" for n in by.values()))
+    return table
+
+
+def _failures(summary: Mapping[str, Any]) -> Table:
+    table = _table("cause", "failed")
+    table.add_column("meaning", overflow="fold")
+    for cause, count in sorted(summary["failures"].items(), key=lambda item: -item[1]):
+        table.add_row(Text(cause), f"{count:,}", Text(CAUSES.get(cause, ""), "dim"))
+    return table

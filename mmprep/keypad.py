@@ -1,0 +1,285 @@
+"""The `keypad` data set: 1,797 handwritten digits that move, each with its telephone key's tones.
+
+Methods that balance modalities are slow to try on real videos, and most small data sets have
+nothing out of balance. Here the imbalance appears on a CPU in minutes: two steady sine waves name
+the digit, so the sound is learnt in a few epochs, even under loud noise. The picture, a small digit
+anywhere on a dark grainy screen, takes longer; joint training is content with the sound and starves
+the eyes.
+
+The pictures are scikit-learn's `load_digits`. The clips are H.264 and AAC in MP4, so that they go
+the same road as any real videos::
+
+    RAW/keypad.json              what the clips are made with; written first
+    RAW/train/7/digit0007.mp4    one clip a picture; val and test likewise
+    RAW/keypad.csv               the manifest; written last: its presence means complete
+
+A clip is a function of its number, the seed and the noise, and of the installed FFmpeg.
+
+PyAV and scikit-learn are imported where they are used: the two take two seconds, which a command's
+``--help`` should not.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import zip_longest
+from operator import itemgetter
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mmprep.errors import ConfigError
+from mmprep.manifest import Row, read_csv, write_csv
+
+COUNT: Final = 1797
+HELD_OUT: Final = 30  # clips a digit in val, and as many in test; 1,197 are left to train
+SECONDS: Final = 2
+FPS: Final = 25
+RATE_HZ: Final = 16_000
+CELL: Final = 4  # pixels of the screen for each of the picture's 8x8
+SIDE: Final = 96  # three digits wide, so that places differ, and whole macroblocks of 16
+SPEED: Final = (20.0, 60.0)  # pixels a second
+DARK, LIGHT, GRAIN = 0.15, 0.65, 0.1  # brightness of the screen, what the digit adds, its texture
+KEYS: Final = "123456789*0#"
+ROWS_HZ: Final = (697, 770, 852, 941)
+COLUMNS_HZ: Final = (1209, 1336, 1477)
+
+Floats = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """What a folder of clips is made with, as `keypad.json` holds it.
+
+    Attributes:
+        seed: Decides splits, paths, texture and noise.
+        noise: Standard deviation of the sound's white noise, in amplitudes of one sine wave.
+        limit: Clips; None is all.
+        recipe: Counts the changes of this module that change a clip.
+    """
+
+    seed: int
+    noise: float
+    limit: int | None
+    recipe: int = 1
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"keypad's seed is 0 or more; got {self.seed}")
+        if not 0 <= self.noise <= 1000:
+            raise ConfigError(f"keypad's noise is 0 to 1000 amplitudes; got {self.noise:g}")
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"keypad's limit is 1 clip or more; got {self.limit}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """Where a picture of `load_digits` stands in the data set.
+
+    Attributes:
+        number: The picture's place in `load_digits`.
+        digit: What it shows.
+        split: ``train``, ``val`` or ``test``.
+    """
+
+    number: int
+    digit: int
+    split: str
+
+    @property
+    def row(self) -> Row:
+        """The clip's line of the manifest."""
+        key = f"digit{self.number:04}"
+        video = f"{self.split}/{self.digit}/{key}.mp4"
+        return Row(key=key, label=str(self.digit), split=self.split, sources={"video": video})
+
+
+def write_clips(
+    raw: Path,
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    noise: float = 3.0,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Writes what is missing of the data set, the manifest last, and returns the manifest's path.
+
+    A call that was killed is continued by the next, and ends in the same bytes.
+
+    Args:
+        raw: Folder of the clips; made where it does not exist.
+        seed: Decides splits, paths, texture and noise.
+        limit: Only the first clips of `plan`, balanced in splits and digits.
+        noise: Standard deviation of the sound's white noise, in amplitudes of one sine wave.
+        workers: Threads; they run side by side, because encoding releases the interpreter.
+        progress: Called after each clip with clips done and clips in all.
+
+    Raises:
+        ConfigError: An argument is out of range, or ``raw`` holds clips made with other ones.
+    """
+    if workers < 1:
+        raise ConfigError(f"keypad is written by one or more workers; got {workers}")
+    whole = limit is None or limit >= COUNT
+    parameters = Parameters(seed=seed, noise=float(noise), limit=None if whole else limit)
+    manifest = raw / "keypad.csv"
+    _claim(raw, parameters)
+    if manifest.exists() and all((raw / row.source).exists() for row in read_csv(manifest)):
+        return manifest
+    manifest.unlink(missing_ok=True)
+
+    labels, pictures = _digits()
+    clips = plan(labels, seed)[: parameters.limit]
+    missing = [clip for clip in clips if not (raw / clip.row.source).exists()]
+    write = partial(_write, raw, parameters)
+    with ThreadPoolExecutor(workers) as pool:
+        wanted = (pictures[clip.number] for clip in missing)
+        for done, _ in enumerate(pool.map(write, missing, wanted), len(clips) - len(missing) + 1):
+            if progress:
+                progress(done, len(clips))
+
+    aside = manifest.with_suffix(".partial")
+    write_csv([clip.row for clip in clips], aside)
+    aside.replace(manifest)
+    return manifest
+
+
+def plan(labels: npt.NDArray[np.int64], seed: int) -> list[Clip]:
+    """Deals the pictures out to the splits, digit by digit; a function of the seed alone.
+
+    The first N clips, for any N, share out splits like the whole, and each split's digits come in
+    turn, so that a part of the data set is as balanced as the whole.
+    """
+    rng = np.random.default_rng([seed, COUNT])  # [seed, number] is the generator of a clip
+    decks = [rng.permutation(np.flatnonzero(labels == digit)).tolist() for digit in range(10)]
+    hands: dict[str, list[Clip]] = defaultdict(list)
+    for turn, numbers in enumerate(zip_longest(*decks)):
+        split = "val" if turn < HELD_OUT else "test" if turn < 2 * HELD_OUT else "train"
+        hands[split] += [
+            Clip(number=number, digit=digit, split=split)
+            for digit, number in enumerate(numbers)
+            if number is not None
+        ]
+    places = [((i + 0.5) / len(hand), c) for hand in hands.values() for i, c in enumerate(hand)]
+    return [clip for _, clip in sorted(places, key=itemgetter(0))]
+
+
+def tone(digit: int, rate_hz: int, seconds: float) -> Floats:
+    """The telephone's tone pair for ``digit``: two sine waves of amplitude 1 (ITU-T Q.23)."""
+    row, column = divmod(KEYS.index(str(digit)), len(COLUMNS_HZ))
+    t = np.arange(round(rate_hz * seconds)) / rate_hz
+    low, high = (np.sin(2 * np.pi * hz * t) for hz in (ROWS_HZ[row], COLUMNS_HZ[column]))
+    return (low + high).astype(np.float32)
+
+
+def hiss(rng: np.random.Generator, wave: Floats, noise: float) -> Floats:
+    """``wave`` under white noise, scaled so that six standard deviations stay within +-1."""
+    noisy = wave + noise * rng.standard_normal(len(wave), dtype=np.float32)
+    return (noisy / (2 + 6 * noise)).astype(np.float32)
+
+
+def path(rng: np.random.Generator, frames: int, room: float) -> Floats:
+    """Places (y, x) in ``[0, room]``, one a frame: straight on at one speed, thrown back by walls.
+
+    A straight line, folded: ``room - |p mod 2 room - room|``.
+
+    Returns:
+        Pixels, (frames, 2).
+    """
+    start = rng.uniform(0, room, 2)
+    angle = rng.uniform(0, 2 * np.pi)
+    velocity = rng.uniform(*SPEED) / FPS * np.array([np.sin(angle), np.cos(angle)])
+    straight = start + velocity * np.arange(frames)[:, None]
+    return (room - np.abs(straight % (2 * room) - room)).astype(np.float32)
+
+
+def render(rng: np.random.Generator, picture: Floats, corners: Floats) -> Pixels:
+    """Frames of ``picture`` with its top left corner at ``corners``, over one grainy screen.
+
+    Bilinear, so that a digit may stand between pixels: frame = Wy picture Wx^T, where W holds the
+    weight of each of the picture's 8 rows or columns in each of the screen's. The grain stands
+    still, because one that changes from frame to frame costs four times the bytes.
+
+    Args:
+        rng: Gives the grain.
+        picture: (8, 8), 0 to 1.
+        corners: Pixels (y, x), (frames, 2).
+
+    Returns:
+        Luma of limited range, (frames, SIDE, SIDE).
+    """
+    cells = (np.arange(SIDE) + 0.5 - corners[..., None]) / CELL - 0.5
+    weights = np.maximum(0, 1 - np.abs(cells[..., None] - np.arange(8)))
+    digit = weights[:, 0] @ picture @ weights[:, 1].swapaxes(1, 2)
+    brightness = DARK + LIGHT * digit + GRAIN * rng.standard_normal((SIDE, SIDE))
+    luma: Pixels = (16 + 219 * brightness.clip(0, 1)).round().astype(np.uint8)
+    return luma
+
+
+def encode(to: Path, frames: Pixels, sound: Floats) -> None:
+    """Writes an MP4 of H.264 and AAC whose bytes depend on the arguments alone."""
+    import av
+
+    with av.open(str(to), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        # zerolatency: x264's lookahead reads memory it never wrote, so bytes differ between runs.
+        options = {"preset": "veryfast", "tune": "zerolatency"}
+        video = container.add_stream("libx264", rate=FPS, options=options)
+        video.height, video.width = frames.shape[1:]
+        video.pix_fmt = "yuv420p"
+        video.thread_count = 1
+        audio = container.add_stream("aac", rate=RATE_HZ, layout="mono")
+        audio.bit_rate = 64_000
+        grey = np.full((SIDE // 2, SIDE), 128, np.uint8)  # both colour planes of 4:2:0
+        for number, luma in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.concatenate([luma, grey]), format="yuv420p")
+            frame.pts = number
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        samples = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
+        samples.sample_rate = RATE_HZ
+        samples.pts = 0
+        container.mux(audio.encode(samples))
+        container.mux(audio.encode(None))
+
+
+def _write(raw: Path, parameters: Parameters, clip: Clip, picture: Floats) -> None:
+    rng = np.random.default_rng([parameters.seed, clip.number])
+    frames = render(rng, picture, path(rng, SECONDS * FPS, SIDE - 8 * CELL))
+    sound = hiss(rng, tone(clip.digit, RATE_HZ, SECONDS), parameters.noise)
+    final = raw / clip.row.source
+    final.parent.mkdir(parents=True, exist_ok=True)
+    aside = final.with_suffix(".partial")
+    encode(aside, frames, sound)
+    aside.replace(final)
+
+
+def _claim(raw: Path, parameters: Parameters) -> None:
+    """Writes `keypad.json`; refuses a folder whose clips are made with other parameters."""
+    note = raw / "keypad.json"
+    ours = json.dumps(asdict(parameters)) + "\n"
+    held = note.read_text(encoding="utf-8") if note.exists() else None
+    if held is None and (raw / "keypad.csv").exists():
+        held = "parameters that nothing records"
+    if held is None:
+        raw.mkdir(parents=True, exist_ok=True)
+        aside = note.with_suffix(".partial")
+        aside.write_text(ours, encoding="utf-8")
+        aside.replace(note)
+    elif held != ours:
+        raise ConfigError(
+            f"{raw} holds keypad clips made with {held.strip()}, not with {ours.strip()}; "
+            "ask for the same, give another --raw, or delete that folder"
+        )
+
+
+def _digits() -> tuple[npt.NDArray[np.int64], Floats]:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return digits.target, (digits.images / 16).astype(np.float32)

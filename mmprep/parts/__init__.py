@@ -1,0 +1,1 @@
+"""What a sample is made of: one module a part, arrays in, bytes out."""

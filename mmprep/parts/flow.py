@@ -1,0 +1,62 @@
+"""Optical flow between neighbouring pictures, by OpenCV, stored as 8-bit planes."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mmprep.config import FlowConfig
+from mmprep.failure import ClipError
+
+
+class FlowMaker:
+    """Computes flow; keeps OpenCV's object, whose buffers are slow to make."""
+
+    def __init__(self, config: FlowConfig) -> None:
+        self.config = config
+        self._maker: Any = (
+            cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+            if config.algorithm == "dis"
+            else cv2.optflow.createOptFlow_DualTVL1()
+        )
+
+    def stack(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """Fields between L + 1 consecutive grey pictures (H, W): u1 v1 u2 v2 ..., (2 L H, W).
+
+        Each plane holds pixels of motion, clipped to +-bound, as ``encode`` writes them.
+        """
+        fields = [self._field(a, b) for a, b in pairwise(map(np.ascontiguousarray, pictures))]
+        planes = [
+            encode(field[..., axis], self.config.bound) for field in fields for axis in (0, 1)
+        ]
+        return np.concatenate(planes, axis=0)
+
+    def _field(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
+        # A field must not depend on the one before it, or shards would depend on their order.
+        return np.asarray(self._maker.calc(before, after, None), np.float32)
+
+
+def encode(plane: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
+    """Motion in pixels to 8 bits: ``-bound`` is 1, 0 is 128, ``bound`` is 255."""
+    scaled: NDArray[np.float32] = np.clip(plane / bound, -1, 1) * 127 + 128
+    return np.rint(scaled).astype(np.uint8)
+
+
+def decode(plane: NDArray[np.uint8], bound: float) -> NDArray[np.float32]:
+    """The inverse of `encode`, to within ``bound / 254`` pixels (and what JPEG lost)."""
+    return ((plane.astype(np.float32) - 128) / 127 * bound).astype(np.float32)
+
+
+def consecutive(index: int, count: int, fields: int) -> list[int]:
+    """Indices of ``fields + 1`` consecutive pictures from ``index``, shifted back at the end.
+
+    Raises:
+        ClipError: `too-short`: there are not ``fields + 1`` of the ``count`` pictures.
+    """
+    if count <= fields:
+        raise ClipError("parts", "too-short", f"{count} pictures do not give {fields} flow fields")
+    first = min(index, count - 1 - fields)
+    return list(range(first, first + fields + 1))

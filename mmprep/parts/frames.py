@@ -1,0 +1,57 @@
+"""Frames: which pictures of a clip are kept, their size, and their JPEG."""
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+# Time stamps in milliseconds (Matroska) must not fall short of the instant that they stand for.
+_SLACK_S = 6e-4
+
+
+def instants(duration_s: float, fps: float, limit_s: float) -> NDArray[np.float64]:
+    """The middle of each interval of ``1 / fps`` seconds that the clip reaches: (T,) seconds.
+
+    A clip of 10 s gives 10 at 1 fps; one of 2.6 s gives 3; one of 2.4 s gives 2.
+    """
+    length = min(duration_s, limit_s)
+    count = int(np.floor(length * fps + 0.5 + 1e-6))
+    return (np.arange(count) + 0.5) / fps
+
+
+def on_display(times: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Index of the picture that is on display at each instant: the last that began by then."""
+    return np.maximum(np.searchsorted(times, at + _SLACK_S, side="right") - 1, 0)
+
+
+def resized(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
+    """``picture`` (H, W, 3) or (H, W) with its shorter side at ``short_side`` pixels."""
+    height, width = picture.shape[:2]
+    scale = short_side / min(height, width)
+    size = max(short_side, round(width * scale)), max(short_side, round(height * scale))
+    if size == (width, height):
+        return np.ascontiguousarray(picture)
+    rule = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, size, interpolation=rule), np.uint8)
+
+
+def grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Luma (H, W) of an RGB picture."""
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
+    """JPEG bytes of an RGB picture (H, W, 3), or of a grey one (H, W)."""
+    space, sampling = ("GRAY", "Gray") if picture.ndim == 2 else ("RGB", "420")
+    pixels = np.ascontiguousarray(picture[..., None] if picture.ndim == 2 else picture)
+    return bytes(
+        simplejpeg.encode_jpeg(pixels, quality=quality, colorspace=space, colorsubsampling=sampling)
+    )
+
+
+def difference(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB difference of neighbouring pictures: ``(after - before) / 2 + 128``, in 8 bits.
+
+    The papers name no range; halving keeps every difference, and 128 is no change.
+    """
+    return ((after.astype(np.int16) - before) // 2 + 128).astype(np.uint8)

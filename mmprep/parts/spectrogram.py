@@ -1,0 +1,106 @@
+"""Log spectrograms of 16 kHz mono sound, as float16 arrays in `.npy`.
+
+``psd``   `scipy.signal.spectrogram` defaults (Tukey window, constant detrend, power density), then
+          ``log(x + 1e-7)``: the 257 x 1004 of OGM's and VGGSound's loaders for 10 s.
+``stft``  magnitude of `librosa.stft`, not centred, on the same grid, then ``log(x + 1e-7)``.
+``fbank`` `torchaudio.compliance.kaldi.fbank`, hanning, 10 ms shift, transposed to (mels, columns).
+
+Standardisation is left to loading, because a method may want the level of a clip.
+"""
+
+import io
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmprep.config import SpectrogramConfig
+
+FLOOR: Final = 1e-7
+
+
+def fitted(wave: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+    """``wave`` looped when short, cut when long, to exactly ``samples``; nothing gives silence."""
+    if not len(wave):
+        return np.zeros(samples, np.float32)
+    return np.resize(np.clip(wave, -1, 1), samples)
+
+
+def spectrogram(wave: NDArray[np.float32], config: SpectrogramConfig) -> NDArray[np.float16]:
+    """The spectrogram of ``wave`` (samples,) in [-1, 1]: (frequencies, columns) float16."""
+    values = _RECIPES[config.recipe](wave, config)
+    halves: NDArray[np.float16] = np.clip(values, -6e4, 6e4).astype(np.float16)
+    return halves
+
+
+def npy(values: NDArray[np.float16]) -> bytes:
+    """``values`` as an `.npy` file, without pickle."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array(
+        buffer, np.ascontiguousarray(values), version=(1, 0), allow_pickle=False
+    )
+    return buffer.getvalue()
+
+
+def axes(
+    config: SpectrogramConfig, shape: tuple[int, int]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Centres of the rows in Hz and of the columns in seconds, for a picture of ``shape``."""
+    rows, columns = shape
+    if config.recipe == "fbank":
+        mel = np.linspace(_mel(20.0), _mel(config.rate_hz / 2), rows + 2)[1:-1]
+        return 700 * (np.exp(mel / 1127) - 1), 0.0125 + 0.01 * np.arange(columns)
+    hop = config.window - config.overlap
+    seconds = (config.window / 2 + hop * np.arange(columns)) / config.rate_hz
+    return np.fft.rfftfreq(config.window, 1 / config.rate_hz), seconds
+
+
+def _mel(hz: float) -> float:
+    return float(1127 * np.log1p(hz / 700))
+
+
+def _psd(wave: NDArray[np.float32], config: SpectrogramConfig) -> NDArray[np.float32]:
+    from scipy.signal import spectrogram as scipy_spectrogram
+
+    _, _, power = scipy_spectrogram(
+        wave, fs=config.rate_hz, nperseg=config.window, noverlap=config.overlap
+    )
+    values: NDArray[np.float32] = np.log(power + np.float32(FLOOR))
+    return values
+
+
+def _stft(wave: NDArray[np.float32], config: SpectrogramConfig) -> NDArray[np.float32]:
+    import librosa
+
+    hop = config.window - config.overlap
+    magnitude = np.abs(librosa.stft(wave, n_fft=config.window, hop_length=hop, center=False))
+    values: NDArray[np.float32] = np.log(magnitude + np.float32(FLOOR))
+    return values
+
+
+def _fbank(wave: NDArray[np.float32], config: SpectrogramConfig) -> NDArray[np.float32]:
+    import torch
+    from torchaudio.compliance import kaldi
+
+    torch.set_num_threads(1)
+    values = kaldi.fbank(
+        torch.from_numpy(wave - wave.mean())[None],
+        htk_compat=True,
+        sample_frequency=config.rate_hz,
+        use_energy=False,
+        window_type="hanning",
+        num_mel_bins=config.mels,
+        dither=0.0,
+        frame_shift=10,
+    ).numpy()
+    padded = np.zeros((config.columns, config.mels), np.float32)
+    padded[: len(values)] = values[: config.columns]
+    return padded.T
+
+
+_RECIPES: Final[Mapping[str, Callable[[NDArray[np.float32], SpectrogramConfig], NDArray[Any]]]] = {
+    "psd": _psd,
+    "stft": _stft,
+    "fbank": _fbank,
+}

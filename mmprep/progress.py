@@ -1,0 +1,89 @@
+"""How a long command says how far it is: a bar on a terminal, else a line every few seconds."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mmprep.failure import Failure
+
+_EVERY_S: Final = 5.0
+
+
+@contextmanager
+def clips(
+    console: Console, verb: str, total: int, *, done: int = 0
+) -> Iterator[Callable[[Failure | None], None]]:
+    """A context whose value is called after each clip, with its failure if it failed.
+
+    Args:
+        console: Standard error.
+        verb: What is done, such as ``building``.
+        total: Clips in all.
+        done: Clips that an earlier run did.
+    """
+    meter = _Meter(total - done)
+    if not console.is_terminal:
+        with _lines(console, verb, meter) as step:
+            yield step
+        return
+    columns = (
+        TextColumn(verb),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("[red]{task.fields[failed]}[/red]"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(verb, total=total, completed=done, rate="", failed="")
+
+        def step(failure: Failure | None) -> None:
+            meter.step(failure)
+            failed = f"{meter.failed} failed" if meter.failed else ""
+            bar.update(task, advance=1, rate=f"{meter.rate:.1f} clips/s", failed=failed)
+
+        yield step
+
+
+class _Meter:
+    """Clips, failures and speed since it was made."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.failed = total, 0, 0
+        self._begin = time.monotonic()
+
+    def step(self, failure: Failure | None) -> None:
+        self.done += 1
+        self.failed += failure is not None
+
+    @property
+    def rate(self) -> float:
+        """Clips a second."""
+        return self.done / max(time.monotonic() - self._begin, 1e-9)
+
+    def __str__(self) -> str:
+        left = (self.total - self.done) / max(self.rate, 1e-9)
+        return (
+            f"{self.done} of {self.total} clips, {self.rate:.1f} clips/s, "
+            f"{self.failed} failed, {left:.0f} s left"
+        )
+
+
+@contextmanager
+def _lines(
+    console: Console, verb: str, meter: _Meter
+) -> Iterator[Callable[[Failure | None], None]]:
+    said = time.monotonic()
+
+    def step(failure: Failure | None) -> None:
+        nonlocal said
+        meter.step(failure)
+        if time.monotonic() - said >= _EVERY_S:
+            said = time.monotonic()
+            console.print(f"{verb}: {meter}", highlight=False)
+
+    yield step

@@ -1,0 +1,234 @@
+"""`mmprep repair`: tries again what failed, and nothing else.
+
+Shards that gain samples are written anew beside the data set, from their own bytes and the new
+ones, in the order that the plan gave them: the result is what an undisturbed build would have
+written. A journal is written when all is ready; from then on the next run finishes a killed one.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from mmprep.build import forget_state
+from mmprep.config import PartsConfig
+from mmprep.errors import ConfigError
+from mmprep.failure import Failure
+from mmprep.format import DATASET, FAILURES, Dataset, ShardWriter
+from mmprep.job import Job
+from mmprep.lock import locked
+from mmprep.manifest import Row
+from mmprep.merge import compose
+from mmprep.plan import STATE, Plan, Task, rank, versions
+from mmprep.pool import DecoderPool, Outcome
+from mmprep.sample import Sample
+from mmprep.shards import Shards, read_dataset
+from mmprep.store import Store, open_store
+from mmprep.writer import ShardResult
+
+_JOURNAL: Final = STATE + "repair.json"
+_NEW: Final = STATE + "new/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairReport:
+    """What a repair did.
+
+    Attributes:
+        dataset: What lies there now.
+        tried: Clips that were decoded again.
+        mended: Those that are samples now.
+        absent: Listed clips without a file when the shards were planned; a new build plans anew.
+    """
+
+    dataset: Dataset
+    tried: int
+    mended: int
+    absent: int
+
+
+def repair(
+    out: str,
+    *,
+    raw: Path | None = None,
+    endpoint: str | None = None,
+    workers: int = 1,
+    clip_timeout_s: float = 60.0,
+    seen: Callable[[Failure | None], None] = lambda failure: None,
+) -> RepairReport:
+    """Decodes the failed clips of the data set at ``out`` again and puts in those that succeed.
+
+    Args:
+        out: Folder or URL of a complete data set.
+        raw: Where the clips lie; by default where they lay when it was built.
+        endpoint: Of an S3-compatible server.
+        workers: Decoding processes.
+        clip_timeout_s: Seconds after which a clip is given up.
+        seen: Called after each clip, with its failure if it failed again.
+
+    Raises:
+        ConfigError: No data set there, no clips at ``raw``, or other library versions.
+    """
+    store = open_store(out, endpoint=endpoint)
+    with locked(store):
+        _finish(store)
+        dataset = read_dataset(store)
+        forget_state(store)
+        plan, results = _reconstructed(store, dataset)
+        raw = raw or Path(plan.raw)
+        _check(plan, raw, dataset)
+        job = Job(
+            out=out, endpoint=endpoint, raw=raw, config=plan.parts, clip_timeout_s=clip_timeout_s
+        )
+        outcomes = _decoded(plan, job, workers, seen)
+        mended = 0
+        moves: list[str] = []
+        with Shards(store) as shards:
+            for task in plan.tasks:
+                new = {row.key: outcomes[row.key] for row in task.rows}
+                samples = {k: o for k, o in new.items() if isinstance(o, Sample)}
+                failures = tuple(o for o in new.values() if isinstance(o, Failure))
+                result = replace(results[task.name], failures=failures)
+                if samples:
+                    result = _rewritten(store, shards, task, result, samples, plan)
+                    moves.append(f"{task.name}.tar")
+                    mended += len(samples)
+                results[task.name] = result
+        dataset, files = compose(plan, results)
+        for path, data in files.items():
+            store.write(_NEW + path, data)
+        store.write(_JOURNAL, json.dumps([*moves, *files]).encode())
+        _finish(store)
+        forget_state(store)
+        return RepairReport(
+            dataset=dataset, tried=len(outcomes), mended=mended, absent=len(plan.absent)
+        )
+
+
+def _finish(store: Store) -> None:
+    """Moves what a journal names into its place, `dataset.json` last."""
+    if store.size(_JOURNAL) is None:
+        return
+    paths: list[str] = json.loads(store.read(_JOURNAL))
+    if store.size(_NEW + DATASET) is not None:
+        store.delete(DATASET)
+    for path in paths:
+        if store.size(_NEW + path) is not None:
+            store.move(_NEW + path, path)
+    store.delete(_JOURNAL)
+
+
+def _reconstructed(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, ShardResult]]:
+    """The plan and the results that the data set came from; the plan's rows are the failed ones."""
+    failed: dict[str, list[tuple[Row, Failure]]] = defaultdict(list)
+    absent: list[Failure] = []
+    for line in store.read(FAILURES).decode().splitlines():
+        fields: dict[str, Any] = json.loads(line)
+        task, row = fields.pop("task", None), fields.pop("row", None)
+        if task is None:
+            absent.append(Failure(**fields))
+        else:
+            failed[task].append((Row(**row), Failure(**fields)))
+    results: dict[str, ShardResult] = {}
+    with Shards(store) as shards:
+        index = shards.index
+        ids = {name: number for number, name in enumerate(index.shards)}
+        names = sorted({name.removesuffix(".tar") for name in ids} | set(failed), key=_split_order)
+        for name in names:
+            number = ids.get(f"{name}.tar")
+            rows = [] if number is None else (index.shard == number).nonzero()[0].tolist()
+            results[name] = ShardResult(
+                task=name,
+                shard=None if number is None else dataset.shards[number],
+                entries=tuple(index.entry(row) for row in rows),
+                labels=tuple(index.classes[index.label[row]] for row in rows),
+                failures=tuple(failure for _, failure in failed[name]),
+            )
+    request = dataset.request
+    plan = Plan(
+        name=dataset.name,
+        title=dataset.title,
+        classes=dataset.classes,
+        modalities=dataset.modalities,
+        licence=dataset.licence,
+        parts=PartsConfig.from_json(dict(dataset.parts)),
+        raw=str(request["raw"]),
+        seed=int(request["seed"]),
+        shard_size=int(request["shard_size"]),
+        tasks=tuple(
+            Task(
+                name=name, split=name.partition("/")[0], rows=tuple(row for row, _ in failed[name])
+            )
+            for name in names
+        ),
+        listed=str(request["listed"]),
+        absent=tuple(absent),
+        made_by=dict(dataset.made_by),
+    )
+    return plan, results
+
+
+def _check(plan: Plan, raw: Path, dataset: Dataset) -> None:
+    if plan.rows and not raw.is_dir():
+        raise ConfigError(f"{raw}: no such folder; say with --raw where the clips lie now")
+    now = versions(plan.parts)
+    if changed := [name for name in now if now[name] != dataset.made_by.get(name)]:
+        name = changed[0]
+        raise ConfigError(
+            f"the data set was made with {name} {dataset.made_by.get(name)}, here is {now[name]}; "
+            "samples of both would not be comparable. Install that version, or build anew"
+        )
+
+
+def _decoded(
+    plan: Plan, job: Job, workers: int, seen: Callable[[Failure | None], None]
+) -> Mapping[str, Outcome]:
+    outcomes: dict[str, Outcome] = {}
+    if not plan.rows:
+        return outcomes
+    with DecoderPool(job, workers) as pool:
+        futures = {row.key: pool.submit(row) for task in plan.tasks for row in task.rows}
+        for key, future in futures.items():
+            outcome = outcomes[key] = future.result()
+            seen(outcome if isinstance(outcome, Failure) else None)
+    return outcomes
+
+
+def _rewritten(
+    store: Store,
+    shards: Shards,
+    task: Task,
+    old: ShardResult,
+    samples: Mapping[str, Sample],
+    plan: Plan,
+) -> ShardResult:
+    """The shard with ``samples`` in their places, written beside the data set."""
+    name = f"{task.name}.tar"
+    label = {row.key: row.label for row in task.rows} | {
+        entry.key: text for entry, text in zip(old.entries, old.labels, strict=True)
+    }
+    entries = {entry.key: entry for entry in old.entries}
+    order = sorted([*entries, *samples], key=lambda key: rank(key, plan.seed))
+    with store.create(_NEW + name) as file:
+        writer = ShardWriter(file, plan.parts.names)
+        made = [
+            writer.write(key, samples[key].payload)
+            if key in samples
+            else writer.copy(
+                store.read(name, *shards.index.extent(shards.index.find(key))), entries[key]
+            )
+            for key in order
+        ]
+        writer.close()
+    return replace(
+        old,
+        shard=writer.info(name, len(made)),
+        entries=tuple(made),
+        labels=tuple(label[key] for key in order),
+    )
+
+
+def _split_order(name: str) -> tuple[int, str]:
+    return ("train", "val", "test").index(name.partition("/")[0]), name

@@ -1,0 +1,84 @@
+"""What lies in the raw folder: paths, without opening a file."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from mmprep.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+# What people call the folders of the splits.
+SPLIT_FOLDERS: Final = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+class Scan(list[str]):
+    """POSIX paths relative to the raw folder, in order.
+
+    Attributes:
+        outside: Links, to files or folders, that lead out of the raw folder; they are not followed.
+    """
+
+    def __init__(self, paths: list[str], outside: list[str]) -> None:
+        super().__init__(paths)
+        self.outside = outside
+
+
+def scan(raw: Path) -> Scan:
+    """All files under ``raw``, less hidden ones (``._*`` of a Mac among them).
+
+    Links to files inside ``raw`` count as files. Links to folders are not followed: inside, their
+    files are found anyway; outside, they could change without a trace.
+
+    Raises:
+        ConfigError: There is no such folder, or one inside may not be read.
+    """
+    if not raw.is_dir():
+        raise ConfigError(f"--raw {raw} is no folder")
+    paths: list[str] = []
+    outside: list[str] = []
+    unreadable = 0
+    root = raw.resolve()
+    for entry in _entries(str(root)):
+        path = os.path.relpath(entry.path, root).replace(os.sep, "/")
+        if _unwritable(path):
+            unreadable += 1
+        elif entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(root):
+            outside.append(path)
+        elif os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file():
+            paths.append(path)
+    if unreadable:
+        log.warning("%s: %d files left out: their names are not UTF-8", raw, unreadable)
+    if outside:
+        log.warning("%s: %d links lead out of it: %s", raw, len(outside), ", ".join(outside[:3]))
+    return Scan(sorted(paths), sorted(outside))
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    """Files and links below ``folder``."""
+    try:
+        entries = list(os.scandir(folder))
+    except PermissionError as error:
+        raise ConfigError(f"{folder} may not be read; allow it, or move it out of --raw") from error
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _entries(entry.path)
+        else:
+            yield entry
+
+
+def _unwritable(path: str) -> bool:
+    """Whether a path has bytes that are no UTF-8, which no manifest could name."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

@@ -1,0 +1,95 @@
+"""Reading a finished data set, on disk or in a bucket: description, index, single samples."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from mmprep.errors import ConfigError, DataError
+from mmprep.format import DATASET, INDEX, Dataset, Index, crc32c
+from mmprep.store import LocalStore, Store
+
+
+class Shards:
+    """A data set that is complete on disk or in a bucket.
+
+    Attributes:
+        store: Where it lies.
+        dataset: What `dataset.json` says.
+        index: The rows of `index.h5`.
+
+    Raises:
+        ConfigError: Nothing there, or a build that has not finished.
+        DataError: Not a data set of this format.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.dataset = read_dataset(store)
+        self._spool: tempfile.TemporaryDirectory[str] | None = None
+        if isinstance(store, LocalStore):
+            path = store.root / INDEX
+        else:
+            self._spool = tempfile.TemporaryDirectory(prefix="mmprep-")
+            path = Path(self._spool.name, INDEX)
+            path.write_bytes(store.read(INDEX))
+        self.index = Index.open(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Removes the local copy of a bucket's index."""
+        if self._spool is not None:
+            self._spool.cleanup()
+
+    def read(self, row: int, parts: Sequence[str] | None = None) -> dict[str, list[bytes]]:
+        """Bytes of the members of each part of the sample in ``row``; nothing else is read.
+
+        Raises:
+            DataError: Bytes that do not fit their checksum; names shard and member.
+        """
+        members = self.index.members(row)
+        shard = self.index.shards[self.index.shard[row]]
+        found: dict[str, list[bytes]] = {}
+        for part in members if parts is None else parts:
+            if part not in members:
+                raise ConfigError(f"no part {part!r}; {self.store.url} has {', '.join(members)}")
+            found[part] = []
+            for member in members[part]:
+                data = self.store.read(shard, member.offset, member.offset + member.size)
+                if len(data) != member.size or crc32c(data) != member.crc:
+                    raise DataError(
+                        f"{self.store.url}/{shard}: {member.name} does not fit its checksum; "
+                        "run `mmprep verify`"
+                    )
+                found[part].append(data)
+        return found
+
+    def record(self, row: int) -> dict[str, Any]:
+        """The sample's ``KEY.json``."""
+        record: dict[str, Any] = json.loads(self.read(row, ["json"])["json"][0])
+        return record
+
+
+def read_dataset(store: Store) -> Dataset:
+    """What `dataset.json` at ``store`` says.
+
+    Raises:
+        ConfigError: There is none.
+        DataError: It is not of this format.
+    """
+    if store.size(DATASET) is None:
+        raise ConfigError(
+            f"{store.url}: no {DATASET}; not a data set, or a build that has not finished "
+            "(run the same `mmprep build` again)"
+        )
+    try:
+        text = store.read(DATASET).decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{store.url}/{DATASET}: not UTF-8; it was changed or damaged") from error
+    return Dataset.from_json(text, f"{store.url}/{DATASET}")

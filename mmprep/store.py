@@ -1,0 +1,303 @@
+"""One interface over a local folder and a bucket: whole files, none ever half there.
+
+`open_store("shards")`, `open_store("s3://bucket/prefix")`, and ``gs://``, ``az://``, ``https://``.
+Paths are relative to that place, with ``/``.
+"""
+
+import errno
+import io
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, Protocol
+
+from mmprep.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+    from obstore import ReadableFile
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Config
+
+SCHEMES: Final = ("s3", "gs", "az", "http", "https")
+PARTIAL: Final = ".partial-"
+_STREAM: Final = 8 << 20
+
+
+class Store(Protocol):
+    """A place that holds files by path.
+
+    Every method raises `StoreError` when the disk or bucket refuses, naming place and path.
+    """
+
+    url: str
+
+    def read(self, path: str, start: int = 0, end: int | None = None) -> bytes:
+        """Bytes ``[start, end)`` of a file; all of it by default."""
+
+    def open(self, path: str) -> IO[bytes]:
+        """A file to read forward, without having all of it in memory."""
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a file, or None where there is none."""
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        """Every file with its size, half-written ones included, in no order."""
+
+    def create(self, path: str) -> AbstractContextManager[IO[bytes]]:
+        """``with store.create(path) as file:`` publishes the file whole on exit, or not at all."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """Publishes ``data`` under ``path``, whole or not at all."""
+
+    def move(self, path: str, to: str) -> None:
+        """Gives a whole file another path, over what was there."""
+
+    def delete(self, path: str) -> None:
+        """Removes a file; nothing happens where there is none."""
+
+
+def open_store(url: str, *, endpoint: str | None = None) -> Store:
+    """The store at ``url``: a folder, or a bucket with credentials from the usual environment.
+
+    Args:
+        url: Folder, ``s3://bucket/prefix``, ``gs://``, ``az://`` or ``https://``.
+        endpoint: Address of an S3-compatible server; ``AWS_ENDPOINT_URL`` by default.
+
+    Raises:
+        ConfigError: A scheme that is not known.
+    """
+    scheme, found, _ = url.partition("://")
+    if not found:
+        return LocalStore(Path(url))
+    if scheme not in SCHEMES:
+        raise ConfigError(
+            f"{url}: a place is a folder or one of {', '.join(s + '://' for s in SCHEMES)}"
+        )
+    return BucketStore(url, endpoint)
+
+
+class LocalStore:
+    """A folder. A file is written beside its place, synced, then renamed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.url = str(root)
+
+    def read(self, path: str, start: int = 0, end: int | None = None) -> bytes:
+        with self.errors("read", path), (self.root / path).open("rb") as file:
+            file.seek(start)
+            return file.read() if end is None else file.read(end - start)
+
+    def open(self, path: str) -> IO[bytes]:
+        with self.errors("read", path):
+            return (self.root / path).open("rb")
+
+    def size(self, path: str) -> int | None:
+        with self.errors("read", path):
+            try:
+                return (self.root / path).stat().st_size
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                path = Path(folder, name)
+                if not path.is_symlink() and path.exists():
+                    yield path.relative_to(self.root).as_posix(), path.stat().st_size
+                else:
+                    yield path.relative_to(self.root).as_posix(), 0
+
+    @contextmanager
+    def create(self, path: str) -> Iterator[IO[bytes]]:
+        target = self.root / path
+        partial = target.with_name(f"{PARTIAL}{os.getpid()}-{threading.get_ident()}-{target.name}")
+        with self.errors("write", path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with partial.open("wb") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                # A killed run never leaves a half file under its final name.
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
+            _sync_folder(target.parent)
+
+    def write(self, path: str, data: bytes) -> None:
+        with self.create(path) as file:
+            file.write(data)
+
+    def move(self, path: str, to: str) -> None:
+        target = self.root / to
+        with self.errors("write", to):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (self.root / path).replace(target)
+            _sync_folder(target.parent)
+            self._prune((self.root / path).parent)
+
+    def delete(self, path: str) -> None:
+        with self.errors("delete", path):
+            (self.root / path).unlink(missing_ok=True)
+            self._prune((self.root / path).parent)
+
+    def _prune(self, folder: Path) -> None:
+        """Removes folders that a deletion left empty; a bucket has none either."""
+        while folder != self.root and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
+
+    @contextmanager
+    def errors(self, verb: str, path: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"cannot {verb} {self.root / path}: {_reason(error)}") from error
+
+
+class BucketStore:
+    """A bucket, by obstore. A put is atomic, so a file is spooled to local disk and put whole."""
+
+    def __init__(self, url: str, endpoint: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._store = _bucket(self.url, endpoint)
+
+    def read(self, path: str, start: int = 0, end: int | None = None) -> bytes:
+        import obstore
+
+        with self.errors("read", path):
+            if not start and end is None:
+                return bytes(obstore.get(self._store, path).bytes())
+            size = self.size(path) if end is None else end
+            if size is None:
+                raise FileNotFoundError(path)
+            return bytes(obstore.get_range(self._store, path, start=start, end=size))
+
+    def open(self, path: str) -> IO[bytes]:
+        import obstore
+
+        with self.errors("read", path):
+            reader = obstore.open_reader(self._store, path, buffer_size=_STREAM)
+        return io.BufferedReader(_Stream(reader, self, path), _STREAM)
+
+    def size(self, path: str) -> int | None:
+        import obstore
+
+        with self.errors("read", path):
+            try:
+                return obstore.head(self._store, path)["size"]
+            except FileNotFoundError:
+                return None
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        import obstore
+
+        with self.errors("list", ""):
+            for page in obstore.list(self._store):
+                for entry in page:
+                    yield entry["path"], entry["size"]
+
+    @contextmanager
+    def create(self, path: str) -> Iterator[IO[bytes]]:
+        import obstore
+
+        with tempfile.TemporaryFile(prefix="mmprep-") as file:
+            yield file
+            file.seek(0)
+            with self.errors("write", path):
+                obstore.put(self._store, path, file)
+
+    def write(self, path: str, data: bytes) -> None:
+        import obstore
+
+        with self.errors("write", path):
+            obstore.put(self._store, path, data)
+
+    def move(self, path: str, to: str) -> None:
+        import obstore
+
+        with self.errors("write", to):
+            obstore.rename(self._store, path, to)
+
+    def delete(self, path: str) -> None:
+        import obstore
+
+        with self.errors("delete", path):
+            try:
+                obstore.delete(self._store, path)
+            except FileNotFoundError:
+                return
+
+    @contextmanager
+    def errors(self, verb: str, path: str) -> Iterator[None]:
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except (BaseError, OSError) as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            raise StoreError(f"cannot {verb} {self.url}/{path}: {first}") from error
+
+
+class _Stream(io.RawIOBase):
+    """Makes obstore's reader a file that `io.BufferedReader` accepts."""
+
+    def __init__(self, reader: "ReadableFile", store: BucketStore, path: str) -> None:
+        self._reader, self._store, self._path = reader, store, path
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer).cast("B")
+        with self._store.errors("read", self._path):
+            data = bytes(self._reader.read(len(view)))
+        view[: len(data)] = data
+        return len(data)
+
+
+def _bucket(url: str, endpoint: str | None) -> "ObjectStore":
+    from obstore.exceptions import BaseError
+    from obstore.store import HTTPStore, S3Store, from_url
+
+    scheme = url.partition("://")[0]
+    retry: RetryConfig = {"max_retries": 8, "retry_timeout": timedelta(minutes=2)}
+    try:
+        if scheme in ("http", "https"):
+            return HTTPStore.from_url(url, client_options={"allow_http": True}, retry_config=retry)
+        if scheme != "s3":
+            return from_url(url, retry_config=retry)
+        endpoint = (
+            endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        )
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+        options: ClientConfig = {"allow_http": bool(endpoint and endpoint.startswith("http://"))}
+        config: S3Config = {"region": region}
+        if endpoint:
+            config["endpoint"] = endpoint
+        return S3Store.from_url(url, config=config, client_options=options, retry_config=retry)
+    except (BaseError, ValueError) as error:
+        raise ConfigError(f"{url}: {error}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    hints = {
+        errno.ENOSPC: "the disk is full; free some space and run the same command again",
+        errno.EDQUOT: "the quota is used up; free some space and run the same command again",
+        errno.EROFS: "the file system is read-only; choose another place",
+        errno.EACCES: "permission denied; choose another place or change its permissions",
+    }
+    return hints.get(error.errno or 0, error.strerror or str(error))

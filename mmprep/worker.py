@@ -1,0 +1,68 @@
+"""A process that decodes: it takes rows from a socket and answers with samples or failures.
+
+Decoders are C code on hostile input. They run here so that a crash or a hang costs one clip: the
+parent (see `mmprep.pool`) watches the clock, kills this process and starts another.
+
+Run as ``python -m mmprep.worker FD``; the first message is the `Job`.
+"""
+
+import ctypes
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+import av
+
+from mmprep.failure import ClipError, Failure
+from mmprep.job import Job
+from mmprep.manifest import Row
+from mmprep.sample import Sample, SampleMaker
+
+
+def main() -> None:
+    """Serves until the parent closes the socket."""
+    # The parent decides what Ctrl-C means; a worker that outlived it would decode for nobody.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_parent()
+    av.logging.set_level(None)
+    connection = Connection(int(sys.argv[1]))
+    job: Job = connection.recv()
+    maker = SampleMaker(job.raw, job.config, job.decoder)
+    connection.send("ready")
+    while True:
+        try:
+            row: Row = connection.recv()
+        except (EOFError, ConnectionError):
+            return
+        connection.send(answer(maker, row))
+
+
+def answer(maker: SampleMaker, row: Row) -> Sample | Failure:
+    """The sample of ``row``, or why there is none; an error that nobody foresaw is a cause too."""
+    try:
+        return maker.make(row)
+    except ClipError as error:
+        stage, cause, message = error.stage, error.cause, error.message
+    except av.FFmpegError as error:
+        stage, cause, message = "video", "corrupt", f"does not decode ({error.strerror})"
+    except Exception as error:
+        stage, cause, message = "parts", "unexpected", f"{type(error).__name__}: {error}"
+    return Failure(
+        key=row.key,
+        label=row.label,
+        split=row.split,
+        source=row.source,
+        stage=stage,
+        cause=cause,
+        message=message,
+    )
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Streams mmprep's shards into training with the methods that balance modalities."""

@@ -1,0 +1,133 @@
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmprep.errors import DataError
+from mmprep.manifest import KEY_LENGTH, Row, check_rows, leaves, read_csv, safe_key, write_csv
+
+LABELS = st.text(
+    st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=20
+).filter(lambda text: text == text.strip())
+SECONDS = st.floats(0, 4e6, allow_nan=False)
+
+
+def row(**changes):
+    return Row(
+        **({"key": "a", "label": "x", "split": "train", "sources": {"video": "a.mp4"}} | changes)
+    )
+
+
+@given(st.text(min_size=1))
+def test_safe_keys_are_keys_and_stable(name):
+    key = safe_key(name)
+    assert 1 <= len(key) <= KEY_LENGTH
+    assert check_rows([row(key=key)], "here")[0].key == key
+    assert safe_key(name) == key == safe_key(key)
+
+
+def test_safe_key_keeps_names_of_youtube_clips():
+    assert safe_key("-3Mwkq-7TV4_2") == "-3Mwkq-7TV4_2"
+    assert safe_key("---g-f_I2yQ_000001") == "---g-f_I2yQ_000001"
+
+
+def test_safe_key_tells_apart_what_it_has_to_rewrite():
+    names = ["a/b", "a b", "a.b", "x" * 81, "x" * 82, "é", "è"]
+    assert len({safe_key(name) for name in names}) == len(names)
+
+
+@settings(deadline=None)
+@given(LABELS, SECONDS, SECONDS)
+def test_csv_round_trip(tmp_path_factory, label, start, length):
+    path = tmp_path_factory.mktemp("csv") / "m.csv"
+    end = start + length if start + length > start else None
+    extra = {"said": label}
+    rows = [row(label=label, start=start, end=end, sources={"video": "ä, b/1.mp4"}, extra=extra)]
+    write_csv(rows, path)
+    assert read_csv(path) == rows
+
+
+@pytest.mark.parametrize(
+    "label", ["donkey, ass braying", 'say "hi"', "Übermut", "打鼓", "#1", "a;b"]
+)
+def test_labels_with_commas_quotes_and_any_letters_survive(tmp_path, label):
+    write_csv([row(label=label)], tmp_path / "m.csv")
+    assert [r.label for r in read_csv(tmp_path / "m.csv")] == [label]
+
+
+def test_kinds_of_source_survive_side_by_side(tmp_path):
+    rows = [
+        row(sources={"video": "a.avi", "depth": "d.avi"}, start=146 / 30, end=226 / 30),
+        row(key="b", split="test", sources={"audio": "b.wav", "image": "train-idx3-ubyte#7"}),
+    ]
+    write_csv(rows, tmp_path / "m.csv")
+    assert read_csv(tmp_path / "m.csv") == rows
+
+
+def test_bom_crlf_and_missing_columns_are_fine(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_bytes('\ufefflabel,video,actor\r\n"a, b",x/y.mp4,7\r\n'.encode())
+    (only,) = read_csv(path)
+    assert only == row(
+        key=safe_key("x/y"), label="a, b", sources={"video": "x/y.mp4"}, extra={"actor": "7"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has nothing"),
+        ("video\na.mp4\n", "header with `label`"),
+        ("label,film\na,b\n", "header with `label`"),
+        ("label,video\na,\n", "line 2: a row needs"),
+        ("label,video\n,a.mp4\n", "line 2: a row needs"),
+        ("label,video\na,b, c.mp4\n", "line 2: more fields"),
+        ("label,video,start\na,b.mp4,soon\n", "line 2: 'soon' is no time"),
+        ("label,video,start\na,b.mp4,-1\n", "line 2: '-1' is no time"),
+        ("label,video,start\na,b.mp4,nan\n", "line 2: 'nan' is no time"),
+        ("label,video,start,end\na,b.mp4,3,3\n", "line 2: the end, 3 s"),
+        ("label,video,split\na,b.mp4,dev\n", "split 'dev' is none of train, val, test"),
+        ("label,video,key\na,b.mp4,k\na,c.mp4,k\n", "'k' stands twice: b.mp4 and c.mp4"),
+        ("label,video,key\na,b.mp4,a/b\n", "key 'a/b'"),
+    ],
+)
+def test_a_fault_names_the_file_and_the_line(tmp_path, text, message):
+    path = tmp_path / "m.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message) as caught:
+        read_csv(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"label,video\n\xe9,a.mp4\n", b"l\xe9bel,video\n"])
+def test_other_encodings_are_refused(tmp_path, content):
+    (tmp_path / "m.csv").write_bytes(content)
+    with pytest.raises(DataError, match="not UTF-8"):
+        read_csv(tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["../x.mp4", "a/../../x.mp4", "/etc/x.mp4", "C:\\x.mp4", "C:x.mp4", "\\\\host\\x", "..\\x"],
+)
+def test_paths_that_leave_raw_are_refused(tmp_path, source):
+    assert leaves(source)
+    (tmp_path / "m.csv").write_text(f"label,video\na,{source}\n")
+    with pytest.raises(DataError, match="leaves --raw"):
+        read_csv(tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize("source", ["a..b/x.mp4", "...mp4", "-x/--g.mp4", "a/b c.mp4"])
+def test_odd_names_inside_raw_are_fine(source):
+    assert not leaves(source)
+
+
+def test_an_extra_may_not_shadow_a_column(tmp_path):
+    with pytest.raises(DataError, match="extra 'label'"):
+        write_csv([row(extra={"label": "y"})], tmp_path / "m.csv")
+
+
+def test_times_are_kept_to_the_last_bit(tmp_path):
+    write_csv([row(start=math.pi * 1000)], tmp_path / "m.csv")
+    assert read_csv(tmp_path / "m.csv")[0].start == math.pi * 1000
