@@ -13,6 +13,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mmprep import spec
 from mmprep.build import BuildReport, build
@@ -251,21 +252,27 @@ def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: Bui
         run = {"clips": report.made, "seconds": round(seconds, 3), "clips_per_s": round(rate, 2)}
         print_json({**summary, "run": {**run, "seconds_by_stage": stages}})
         return
-    table = Table(title=f"{dataset.name} at {flags.out}", title_justify="left", show_header=False)
-    for split, facts in dataset.splits.items():
-        table.add_row(f"samples, {split}", f"{facts.samples:,} in {len(facts.classes)} classes")
-    for cause, count in dataset.failures.items():
-        table.add_row(f"failed, {cause}", f"{count:,}")
-    for part, size in summary["bytes_by_part"].items():
-        table.add_row(f"bytes, {part}", f"{size:,}")
+    table = Table(title=Text(f"{dataset.name} at {flags.out}", "bold"), show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    rows = [
+        *(
+            (f"samples, {k}", f"{v.samples:,} of {len(v.classes)} classes")
+            for k, v in dataset.splits.items()
+        ),
+        *((f"no sample, {cause}", f"{count:,}") for cause, count in dataset.failures.items()),
+        *((f"bytes, {name}", f"{part['bytes']:,}") for name, part in summary["parts"].items()),
+        ("root", dataset.root),
+    ]
     if report.made:
-        table.add_row("this run", f"{report.made:,} clips in {seconds:.1f} s, {rate:.1f} clips/s")
         spent = ", ".join(f"{name} {value:.1f}" for name, value in stages.items())
-        table.add_row("seconds of all workers", spent)
+        rows.append(("this run", f"{report.made:,} clips in {seconds:.1f} s, {rate:.1f} clips/s"))
+        rows.append(("seconds, all workers", spent))
     else:
-        table.add_row("this run", "everything was there already")
-    table.add_row("root", dataset.root)
-    Console().print(table, highlight=False)
+        rows.append(("this run", "nothing to do: everything was there already"))
+    for name, value in rows:
+        table.add_row(name, Text(value))
+    Console().print(table)
 
 
 def _write_file(path: Path, data: bytes) -> None:

@@ -148,8 +148,9 @@ def limited(rows: Sequence[Row], limit: int, *, seed: int) -> list[Row]:
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: rank(row.key, seed)):
         groups[row.split, row.label].append(row)
-    turns = [(turn, group) for group in sorted(groups) for turn in range(len(groups[group]))]
-    return [groups[group][turn] for turn, group in sorted(turns)[:limit]]
+    ordered = sorted(groups, key=lambda group: (SPLITS.index(group[0]), group[1]))
+    turns = sorted((turn, n) for n, group in enumerate(ordered) for turn in range(len(groups[group])))
+    return [groups[ordered[n]][turn] for turn, n in turns[:limit]]
 
 
 def rank(key: str, seed: int) -> bytes:

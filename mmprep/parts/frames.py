@@ -16,7 +16,7 @@ def instants(duration_s: float, fps: float, limit_s: float) -> NDArray[np.float6
     """
     length = min(duration_s, limit_s)
     count = int(np.floor(length * fps + 0.5 + 1e-6))
-    return (np.arange(count) + 0.5) / fps
+    return (np.arange(count, dtype=np.float64) + 0.5) / fps
 
 
 def on_display(times: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.int64]:
