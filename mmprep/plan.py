@@ -149,7 +149,9 @@ def limited(rows: Sequence[Row], limit: int, *, seed: int) -> list[Row]:
     for row in sorted(rows, key=lambda row: rank(row.key, seed)):
         groups[row.split, row.label].append(row)
     ordered = sorted(groups, key=lambda group: (SPLITS.index(group[0]), group[1]))
-    turns = sorted((turn, n) for n, group in enumerate(ordered) for turn in range(len(groups[group])))
+    turns = sorted(
+        (turn, n) for n, group in enumerate(ordered) for turn in range(len(groups[group]))
+    )
     return [groups[ordered[n]][turn] for turn, n in turns[:limit]]
 
 
