@@ -162,7 +162,7 @@ def manifest(
     type=click.Choice(["pyav", "decord"]),
     default="pyav",
     show_default=True,
-    help="What decodes pictures; decord only where its times agree with the file's.",
+    help="What decodes pictures; decord only where its times seem right.",
 )
 @endpoint
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
@@ -174,7 +174,6 @@ def build(
     engine: str,
     max_failed: float,
     clip_timeout: float,
-    decoder: str,
     endpoint: str | None,
     dry_run: bool,
     force: bool,
@@ -196,7 +195,6 @@ def build(
             engine=engine,
             max_failed=max_failed,
             clip_timeout_s=clip_timeout,
-            decoder=decoder,
             dry_run=dry_run,
             force=force,
             as_json=as_json,

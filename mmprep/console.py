@@ -41,7 +41,6 @@ class BuildFlags:
     engine: str
     max_failed: float
     clip_timeout_s: float
-    decoder: str
     dry_run: bool
     force: bool
     as_json: bool
@@ -97,7 +96,7 @@ def run_build(request: Request, flags: BuildFlags) -> None:
         endpoint=flags.endpoint,
         raw=request.raw,
         config=plan.parts,
-        decoder=flags.decoder,
+        decoder=request.decoder,
         clip_timeout_s=flags.clip_timeout_s,
     )
 
@@ -265,7 +264,7 @@ def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: Bui
         ("root", dataset.root),
     ]
     if report.made:
-        spent = ", ".join(f"{name} {value:.1f}" for name, value in stages.items())
+        spent = ", ".join(f"{name} {value:.2f}" for name, value in stages.items())
         rows.append(("this run", f"{report.made:,} clips in {seconds:.1f} s, {rate:.1f} clips/s"))
         rows.append(("seconds, all workers", spent))
     else:

@@ -119,14 +119,14 @@ def listed(rows: Iterable[Row], absent: Iterable[Failure]) -> str:
     return hashlib.sha256(repr(sorted(names)).encode()).hexdigest()[:16]
 
 
-def versions(parts: PartsConfig) -> dict[str, str]:
-    """Versions of the libraries that the bytes of ``parts`` depend on."""
-    names: tuple[str, ...] = _LIBRARIES
+def versions(parts: PartsConfig, decoder: str) -> dict[str, str]:
+    """The decoder, and versions of the libraries that the bytes of ``parts`` depend on."""
+    names: tuple[str, ...] = (*_LIBRARIES, "decord") if decoder == "decord" else _LIBRARIES
     if "spectrogram" in parts.names:
         names += _RECIPE_LIBRARIES[parts.spectrogram.recipe]
     from mmprep import __version__
 
-    own = {"mmprep": __version__, "machine": platform.machine()}
+    own = {"mmprep": __version__, "machine": platform.machine(), "decoder": decoder}
     return own | {name: metadata.version(name) for name in sorted(names)}
 
 

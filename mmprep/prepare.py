@@ -42,6 +42,7 @@ class Request:
         seed: Of the order of samples.
         shard_size: Samples a shard.
         limit: Take so many clips only.
+        decoder: ``pyav`` or ``decord``.
     """
 
     dataset: str | None
@@ -55,6 +56,7 @@ class Request:
     seed: int = 0
     shard_size: int = 512
     limit: int | None = None
+    decoder: str = "pyav"
 
 
 def make_plan(request: Request) -> Plan:
@@ -83,7 +85,7 @@ def make_plan(request: Request) -> Plan:
         tasks=tasks(rows, seed=request.seed, shard_size=request.shard_size),
         listed=listed(rows, absent),
         absent=absent,
-        made_by=versions(parts),
+        made_by=versions(parts, request.decoder),
     )
 
 

@@ -80,7 +80,12 @@ def repair(
         raw = raw or Path(plan.raw)
         _check(plan, raw, dataset)
         job = Job(
-            out=out, endpoint=endpoint, raw=raw, config=plan.parts, clip_timeout_s=clip_timeout_s
+            out=out,
+            endpoint=endpoint,
+            raw=raw,
+            config=plan.parts,
+            decoder=plan.made_by["decoder"],
+            clip_timeout_s=clip_timeout_s,
         )
         outcomes = _decoded(plan, job, workers, seen)
         mended = 0
@@ -173,7 +178,7 @@ def _reconstructed(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, Shar
 def _check(plan: Plan, raw: Path, dataset: Dataset) -> None:
     if plan.rows and not raw.is_dir():
         raise ConfigError(f"{raw}: no such folder; say with --raw where the clips lie now")
-    now = versions(plan.parts)
+    now = versions(plan.parts, plan.made_by["decoder"])
     if changed := [name for name in now if now[name] != dataset.made_by.get(name)]:
         name = changed[0]
         raise ConfigError(

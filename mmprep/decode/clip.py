@@ -9,7 +9,9 @@ One clock: second 0 is the start of the container's presentation (or ``start`` o
 pictures and sound alike. AVI stores no presentation times; there frames are evenly spaced.
 """
 
+import math
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
@@ -150,7 +152,8 @@ class Clip:
         """
         assert self._audio is not None
         packets = self._packets[self._audio.index]
-        resampler = AudioResampler(format="s16", layout="mono", rate=rate_hz)
+        # A second at a time: the stream's own frames are small, and each has its price.
+        resampler = AudioResampler(format="s16", layout="mono", rate=rate_hz, frame_size=rate_hz)
         pieces: list[NDArray[np.int16]] = []
         first: float | None = None
         bad = 0
@@ -197,7 +200,8 @@ class Clip:
         self.source_duration_s = (self._container.duration or 0) / av.time_base
         if self._start > _SEEK_S:
             self._container.seek(int((self._start + self._origin) * av.time_base))
-        stop = None if self._end is None else self._end + self._origin + 1.0
+        # In ticks: to compare fractions costs more than to read the packet.
+        stops = {s.index: self._last_tick(s) for s in streams}
         ended: set[int] = set()
         try:
             for packet in self._container.demux(streams):
@@ -205,13 +209,19 @@ class Clip:
                 index = packet.stream.index
                 if packet.size and index not in ended:
                     self._packets[index].append(packet)
-                if stop is not None and stamp is not None and stamp * packet.time_base > stop:
+                if stamp is not None and stamp > stops[index]:
                     ended.add(index)
                     if len(ended) == len(streams):
                         return False
         except av.FFmpegError:
             return True
         return False
+
+    def _last_tick(self, stream: VideoStream | AudioStream) -> float:
+        """The time stamp in ``stream`` from which on nothing is wanted."""
+        if self._end is None or stream.time_base is None:
+            return math.inf
+        return math.floor(Fraction(self._end + self._origin + 1.0) / stream.time_base)
 
     def _place(self) -> None:
         """Finds the time of every picture."""
@@ -343,7 +353,7 @@ class Clip:
 
     def _upright(self, frame: VideoFrame) -> NDArray[np.uint8]:
         self.rotation = frame.rotation
-        picture: NDArray[np.uint8] = frame.to_ndarray(format="rgb24").view(np.uint8)
+        picture: NDArray[np.uint8] = frame.to_ndarray(format="rgb24", threads=1).view(np.uint8)
         return np.rot90(picture, round(frame.rotation / 90) % 4)
 
     def _placed(

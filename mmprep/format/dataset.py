@@ -93,7 +93,7 @@ class Dataset:
             plain = json.loads(text)
             version, checksum = plain.pop("format"), plain.pop("checksum")
             root = plain.pop("root")
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{origin}: not a data set of this format ({error!r})") from error
         if version != FORMAT_VERSION:
             raise DataError(
@@ -105,12 +105,11 @@ class Dataset:
             for name in ("classes", "modalities"):
                 plain[name] = tuple(plain[name])
             dataset = cls(**plain)
-        except (TypeError, KeyError, AttributeError) as error:
+            found = dataset.root, _digest(asdict(dataset))
+        # ValueError: half of a surrogate pair has no UTF-8, hence no digest.
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(f"{origin}: fields are missing or unknown ({error})") from error
-        if (dataset.root, _digest(asdict(dataset))) != (
-            root,
-            checksum,
-        ) or dataset.to_json() != text:
+        if found != (root, checksum) or dataset.to_json() != text:
             raise DataError(f"{origin}: was changed or damaged; its hashes do not fit its content")
         return dataset
 

@@ -157,6 +157,8 @@ class Index:
         }
         if wrong := [name for name, length in shapes.items() if length != n]:
             raise DataError(f"{path}: column {wrong[0]!r} has not the {n} rows of `key`")
+        if self.counts.shape[1:] != (len(self.parts),):
+            raise DataError(f"{path}: column 'counts' has not the {len(self.parts)} parts")
         if len(self.crc) != m or (n and int(self.first[-1]) + int(self.counts[-1].sum()) != m):
             raise DataError(f"{path}: the members do not add up to {m}")
         for name, known in (

@@ -17,6 +17,7 @@ from mmprep.errors import DataError
 from mmprep.format.dataset import ShardInfo
 
 BLOCK: Final = 512
+_LARGEST: Final = 8 << 30  # what eleven octal digits hold; a larger or negative size is no USTAR
 RECORD: Final = "json"
 # Members are `KEY.<stem>.<suffix>`, with a number behind the stem where a part is a sequence.
 _MEMBERS: Final[Mapping[str, tuple[str, str, bool]]] = {
@@ -148,7 +149,8 @@ def read_members(file: IO[bytes], name: str) -> Iterator[tuple[str, int, bytes]]
             info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.HeaderError as error:
             raise DataError(f"{name}: no tar header at byte {offset - BLOCK} ({error})") from error
-        if not info.isreg() or "/" in info.name or info.name.startswith("."):
+        plain = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and 0 <= info.size < _LARGEST
+        if not plain or not info.name or "/" in info.name or info.name.startswith("."):
             raise DataError(f"{name}: {info.name!r} is not a plain file of a sample; refused")
         data = file.read(padded(info.size))
         if len(data) < padded(info.size):

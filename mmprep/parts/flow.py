@@ -29,20 +29,20 @@ class FlowMaker:
         Each plane holds pixels of motion, clipped to +-bound, as ``encode`` writes them.
         """
         fields = [self._field(a, b) for a, b in pairwise(map(np.ascontiguousarray, pictures))]
-        planes = [
-            encode(field[..., axis], self.config.bound) for field in fields for axis in (0, 1)
-        ]
-        return np.concatenate(planes, axis=0)
+        coded = [encode(field, self.config.bound) for field in fields]
+        return np.concatenate([field[..., axis] for field in coded for axis in (0, 1)], axis=0)
 
     def _field(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
         # A field must not depend on the one before it, or shards would depend on their order.
         return np.asarray(self._maker.calc(before, after, None), np.float32)
 
 
-def encode(plane: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
+def encode(motion: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
     """Motion in pixels to 8 bits: ``-bound`` is 1, 0 is 128, ``bound`` is 255."""
-    scaled: NDArray[np.float32] = np.clip(plane / bound, -1, 1) * 127 + 128
-    return np.rint(scaled).astype(np.uint8)
+    scaled: NDArray[np.float32] = np.clip(motion / bound, -1, 1)
+    scaled *= 127
+    scaled += 128
+    return np.rint(scaled, out=scaled).astype(np.uint8)
 
 
 def decode(plane: NDArray[np.uint8], bound: float) -> NDArray[np.float32]:

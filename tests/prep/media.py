@@ -1,6 +1,6 @@
 """Small clips made by PyAV, so that tests need no files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -42,6 +42,7 @@ def write_clip(
     audio_codec: str = "aac",
     sound_at_s: float = 0.0,
     faststart: bool = False,
+    shows: Callable[[int], NDArray[np.uint8]] | None = None,
 ) -> Path:
     """Writes numbered pictures and, unless ``sound`` is empty, a tone; returns ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +60,8 @@ def write_clip(
             speech = container.add_stream(audio_codec, rate=rate, layout="mono")
         if video:
             for number, stamp in enumerate(stamps_ms or range(round(seconds * fps))):
-                frame = av.VideoFrame.from_ndarray(picture(number, size), format="rgb24")
+                rgb = shows(number) if shows else picture(number, size)
+                frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
                 frame.pts, frame.time_base = stamp, unit
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))

@@ -110,7 +110,10 @@ def test_decord_is_not_asked_where_it_knows_no_times(tmp_path: Path) -> None:
         (b"", "empty"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "lfs-pointer"),
         (b"\n <!DOCTYPE html><html><body>404</body></html>", "html-page"),
-        (b"\x00\x00\x00\x18ftypisom" + bytes(12) + b"\x00\x00\xff\xffmdat" + bytes(99), "truncated"),
+        (
+            b"\x00\x00\x00\x18ftypisom" + bytes(12) + b"\x00\x00\xff\xffmdat" + bytes(99),
+            "truncated",
+        ),
     ],
 )
 def test_what_is_no_media_is_recognised(tmp_path: Path, data: bytes, cause: str) -> None:

@@ -69,7 +69,7 @@ def test_difference_keeps_every_change() -> None:
 def test_psd_is_scipys_to_float16(seconds: int, columns: int) -> None:
     rng = np.random.default_rng(0)
     wave = (rng.normal(size=seconds * 16_000) * 0.1).astype(np.float32)
-    wave[: 4_000] = 0
+    wave[:4_000] = 0
     ours = sounds.spectrogram(wave, SpectrogramConfig())
 
     _, _, power = signal.spectrogram(wave.astype(np.float64), 16_000, nperseg=512, noverlap=353)

@@ -1,0 +1,61 @@
+"""What users read says what is true: every command and option is documented."""
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from mmprep.cli import main as mmprep_main
+from mmtrain.cli import main as mmtrain_main
+
+ROOT = Path(__file__).parents[1]
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    for group in (mmprep_main, mmtrain_main):
+        package = group.callback.__module__.partition(".")[0]
+        for name, command in group.commands.items():
+            yield f"{package} {name}", command
+
+
+@pytest.mark.parametrize(("name", "command"), commands(), ids=lambda value: str(value))
+def test_every_command_and_option_is_documented(name: str, command: click.Command) -> None:
+    assert command.help, f"{name} has no help"
+    assert command.epilog, f"{name} has no example"
+    assert name in command.epilog, f"the example of {name} shows another command"
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts[0]} has no help"
+
+
+def test_the_same_option_means_the_same_everywhere() -> None:
+    said: dict[str, set[tuple[str, str]]] = {}
+    for name, command in commands():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and parameter.opts[0] in SHARED:
+                kind = (type(parameter.type).__name__, parameter.help or "")
+                said.setdefault(parameter.opts[0], set()).add(kind)
+        assert name
+    assert {option: len(kinds) for option, kinds in said.items()} == dict.fromkeys(said, 1)
+
+
+SHARED = ("--json", "--endpoint", "--workers", "--clip-timeout", "--dataset", "--annotations")
+
+
+def test_the_page_of_commands_is_what_the_commands_say() -> None:
+    path = ROOT / "scripts" / "write_cli_docs.py"
+    spec = importlib.util.spec_from_file_location("write_cli_docs", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert page == module.text(), "run `.venv/bin/python scripts/write_cli_docs.py`"
+
+
+def test_readme_names_every_command_and_only_those() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, _ in commands():
+        assert name in readme, f"README.md does not mention {name}"
