@@ -17,7 +17,7 @@ from mmprep.job import Job
 from mmprep.lock import LOCK, locked
 from mmprep.manifest import SPLITS
 from mmprep.merge import publish
-from mmprep.plan import PLAN, STATE, Plan
+from mmprep.plan import JOURNAL, PLAN, STATE, Plan
 from mmprep.shards import read_dataset
 from mmprep.store import Store, open_store
 from mmprep.writer import finished
@@ -112,14 +112,13 @@ def build(
     """
     store = open_store(job.out, endpoint=job.endpoint)
     with locked(store):
-        if force:
-            clear(store)
+        cleared = force and clear(store)
         if store.size(DATASET) is not None:
             dataset = read_dataset(store)
             _same(_settings(dataset), _settings_of(plan), store)
             forget_state(store)
             return BuildReport(dataset=dataset, found=True)
-        plan = _begun(plan, store)
+        plan = _begun(plan, store, among_others=cleared)
         results = {t.name: r for t in plan.tasks if (r := finished(store, t.name)) is not None}
         todo = [task for task in plan.tasks if task.name not in results]
         clips = sum(len(task.rows) for task in todo)
@@ -134,31 +133,39 @@ def build(
         return BuildReport(dataset=dataset, made=clips, seconds=seconds)
 
 
-def clear(store: Store) -> None:
-    """Removes what a build made at ``store``, and nothing else."""
+def clear(store: Store) -> bool:
+    """Removes what a build made at ``store``, and nothing else; says whether there was a build."""
     names = [name for name, _ in store.files()]
-    # First: without it the rest is no data set, should this be interrupted.
-    for name in sorted(names, key=lambda name: name != DATASET):
+    # Shards alone may be those of another program.
+    if not {DATASET, INDEX, PLAN} & set(names):
+        return False
+    # Should this be interrupted: without its description the rest is no data set, and by index or
+    # plan the next run sees that there was a build.
+    for name in sorted(names, key=lambda name: {DATASET: 0, INDEX: 2}.get(name, 1)):
         folder, _, last = name.rpartition("/")
         if name in _OURS or (folder in SPLITS and re.fullmatch(r"\d{6}\.tar", last)):
             store.delete(name)
     forget_state(store)
+    return True
 
 
 def forget_state(store: Store) -> None:
     """Removes plan and sidecars; the lock goes when the build lets go of it."""
-    for name in sorted(name for name, _ in store.files() if name.startswith(STATE)):
-        if name != LOCK:
-            store.delete(name)
+    names = [name for name, _ in store.files() if name.startswith(STATE) and name != LOCK]
+    # Backwards: a repair's journal before what it names, and the sidecars before their plan.
+    for name in sorted(names, key=lambda name: (name != PLAN, name), reverse=True):
+        store.delete(name)
 
 
-def _begun(plan: Plan, store: Store) -> Plan:
+def _begun(plan: Plan, store: Store, *, among_others: bool) -> Plan:
     """The plan of the build that an earlier run began here, or ``plan``, now begun."""
     if store.size(PLAN) is not None:
-        old = Plan.from_json(store.read(PLAN).decode(), f"{store.url}/{PLAN}")
+        old = Plan.from_json(store.read(PLAN), f"{store.url}/{PLAN}")
         _same(old.request, plan.request, store)
         return old
-    if foreign := [name for name, _ in store.files() if name != LOCK]:
+    if store.size(JOURNAL) is not None:
+        raise ConfigError(f"{store.url}: a repair was interrupted; run `mmprep repair` first")
+    if not among_others and (foreign := [name for name, _ in store.files() if name != LOCK]):
         raise ConfigError(
             f"{store.url} is not empty and holds no build ({min(foreign)}); choose another --out"
         )

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -11,6 +12,8 @@ from mmprep.plan import STATE
 from mmprep.store import PARTIAL, LocalStore, Store
 
 LOCK: Final = STATE + "lock"
+# As `LocalStore.create` names them; a folder that is not ours may hold other partial files.
+_HALF_WRITTEN: Final = re.compile(re.escape(PARTIAL) + r"\d+-\d+-")
 
 
 @contextmanager
@@ -35,12 +38,14 @@ def locked(store: Store) -> Iterator[None]:
             held = False
         if not held:
             raise ConfigError(f"{store.url}: another mmprep builds there; wait for it to end")
-        for name, _ in list(store.files()):
-            if name.rpartition("/")[2].startswith(PARTIAL):
-                store.delete(name)
-        yield
-        # With nothing else to remember the lock goes too, while it is still held.
-        if [name for name, _ in store.files() if name.startswith(STATE)] == [LOCK]:
-            store.delete(LOCK)
+        try:
+            for name, _ in list(store.files()):
+                if _HALF_WRITTEN.match(name.rpartition("/")[2]):
+                    store.delete(name)
+            yield
+        finally:
+            # With nothing else to remember the lock goes too, while it is still held.
+            if [name for name, _ in store.files() if name.startswith(STATE)] == [LOCK]:
+                store.delete(LOCK)
     finally:
         os.close(descriptor)

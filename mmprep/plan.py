@@ -16,6 +16,7 @@ from mmprep.manifest import SPLITS, Row
 
 STATE: Final = "_build/"
 PLAN: Final = STATE + "plan.json"
+JOURNAL: Final = STATE + "repair.json"
 _VERSION: Final = 1
 # The bytes of a shard depend on these.
 _LIBRARIES: Final = ("av", "numpy", "opencv-contrib-python-headless", "scipy", "simplejpeg")
@@ -89,7 +90,7 @@ class Plan:
         return json.dumps(plain, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str, origin: str) -> Self:
+    def from_json(cls, text: str | bytes, origin: str) -> Self:
         """Reads the text of `plan.json`; ``origin`` is for messages.
 
         Raises:
@@ -108,7 +109,7 @@ class Plan:
             for name in ("classes", "modalities"):
                 plain[name] = tuple(plain[name])
             return cls(**plain)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{origin}: damaged ({error!r}); use --force to start over") from error
 
 

@@ -1,5 +1,6 @@
 """Decoding processes under a clock: a hang or a crash costs its clip and nothing else."""
 
+import os
 import queue
 import signal
 import socket
@@ -33,11 +34,21 @@ class DecoderPool:
     def __init__(self, job: Job, workers: int) -> None:
         self._queue: queue.SimpleQueue[tuple[Row, Future[Outcome]] | None] = queue.SimpleQueue()
         self._slots = [_Slot(job, self._queue) for _ in range(workers)]
+        self._left = False
+        self._lock = threading.Lock()
 
     def submit(self, row: Row) -> Future[Outcome]:
-        """Queues ``row``; the future gives a sample or a failure, and raises only for a bug."""
+        """Queues ``row``; the future gives a sample or a failure, and raises only for a bug.
+
+        Raises:
+            MmprepError: The pool was left.
+        """
         future: Future[Outcome] = Future()
-        self._queue.put((row, future))
+        with self._lock:
+            # Behind the slots' end nobody would ever answer.
+            if self._left:
+                raise MmprepError("stopped")
+            self._queue.put((row, future))
         return future
 
     def __enter__(self) -> Self:
@@ -51,8 +62,10 @@ class DecoderPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for _ in self._slots:
-            self._queue.put(None)
+        with self._lock:
+            self._left = True
+            for _ in self._slots:
+                self._queue.put(None)
         for slot in self._slots:
             if kind is not None:
                 slot.kill()
@@ -91,8 +104,10 @@ class _Slot(threading.Thread):
     def kill(self) -> None:
         """Ends the process now; the thread follows."""
         self._stopped = True
-        if self._process is not None:
-            self._process.kill()
+        # Another thread may let go of it between a look and a call.
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def _ask(self, row: Row) -> Outcome:
         if self._stopped:
@@ -120,17 +135,25 @@ class _Slot(threading.Thread):
 
     def _ready(self) -> Connection:
         if self._connection is not None:
-            return self._connection
+            # One that died between two clips, for lack of memory say, is not the next one's fault.
+            if self._process is not None and self._process.poll() is None:
+                return self._connection
+            self._stop()
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mmprep.worker", str(theirs.fileno())],
+                # -P: `-m` would look for modules in the user's folder first.
+                [sys.executable, "-P", "-m", "mmprep.worker", str(theirs.fileno())],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
         connection = Connection(ours.detach())
+        if self._stopped:
+            self._stop()
+            raise MmprepError("stopped")
         try:
             connection.send(self._job)
             if connection.poll(_START_S) and connection.recv() == "ready":

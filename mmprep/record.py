@@ -25,6 +25,7 @@ class Record:
     def __init__(self, row: Row) -> None:
         self.seconds: dict[str, float] = {}
         self._checks: dict[str, Any] = {}
+        self._heard_s = 0.0
         self._fields: dict[str, Any] = {
             "key": row.key,
             "label": row.label,
@@ -59,14 +60,17 @@ class Record:
             decoder=clip.decoder,
         )
         self._checks["damaged"] = clip.damaged
+        if self._heard_s and len(clip.times):
+            off = abs(self._heard_s - clip.duration_s)
+            self._checks["duration_mismatch"] = off > _MISMATCH_S
 
     def pictures(self, times_s: Sequence[float], small: Sequence[NDArray[np.uint8]]) -> None:
         """Adds times and size of the frames, and looks whether they are black or frozen."""
         height, width = small[0].shape[:2]
         self.note(times_s=[round(max(t, 0.0), 4) for t in times_s], size=[width, height])
         self._checks["black"] = max(map(_mean, small)) < _BLACK
-        moved = (_mean(cv2.absdiff(picture, small[0])) for picture in small[1:])
-        self._checks["frozen"] = len(small) > 1 and max(moved) < _FROZEN
+        moves = (np.asarray(cv2.absdiff(picture, small[0]), np.uint8) for picture in small[1:])
+        self._checks["frozen"] = len(small) > 1 and max(map(_mean, moves)) < _FROZEN
 
     def sound(
         self, wave: NDArray[np.float32], rate_hz: int, clip_s: float, clip: Clip | None
@@ -78,8 +82,7 @@ class Record:
         self._checks["silent"] = level < _SILENT
         self._checks["looped"] = bool(len(wave)) and length < clip_s - 1e-3
         self.note(audio=clip.sound_facts if clip is not None and len(wave) else None)
-        if clip is not None and len(clip.times) and len(wave):
-            self._checks["duration_mismatch"] = abs(length - clip.duration_s) > _MISMATCH_S
+        self._heard_s = length
 
     def to_json(self) -> bytes:
         """The bytes of `KEY.json`, on one line."""

@@ -5,6 +5,7 @@ ones, in the order that the plan gave them: the result is what an undisturbed bu
 written. A journal is written when all is ready; from then on the next run finishes a killed one.
 """
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -14,21 +15,21 @@ from typing import Any, Final
 
 from mmprep.build import forget_state
 from mmprep.config import PartsConfig
-from mmprep.errors import ConfigError
+from mmprep.errors import ConfigError, DataError
 from mmprep.failure import Failure
-from mmprep.format import DATASET, FAILURES, Dataset, ShardWriter
+from mmprep.format import DATASET, FAILURES, Dataset, Index, ShardWriter
+from mmprep.format.tar import BLOCK, SampleEntry
 from mmprep.job import Job
 from mmprep.lock import locked
 from mmprep.manifest import Row
 from mmprep.merge import compose
-from mmprep.plan import STATE, Plan, Task, rank, versions
+from mmprep.plan import JOURNAL, STATE, Plan, Task, rank, versions
 from mmprep.pool import DecoderPool, Outcome
 from mmprep.sample import Sample
 from mmprep.shards import Shards, read_dataset
 from mmprep.store import Store, open_store
 from mmprep.writer import ShardResult
 
-_JOURNAL: Final = STATE + "repair.json"
 _NEW: Final = STATE + "new/"
 
 
@@ -70,14 +71,21 @@ def repair(
 
     Raises:
         ConfigError: No data set there, no clips at ``raw``, or other library versions.
+        DataError: The data set is damaged.
     """
     store = open_store(out, endpoint=endpoint)
+    if store.size(JOURNAL) is None:
+        # Before the lock, which would make a folder of a wrong name.
+        read_dataset(store)
     with locked(store):
         _finish(store)
         dataset = read_dataset(store)
         forget_state(store)
+        _check_files(store, dataset)
         plan, results = _reconstructed(store, dataset)
         raw = raw or Path(plan.raw)
+        if not plan.rows:
+            return RepairReport(dataset=dataset, tried=0, mended=0, absent=len(plan.absent))
         _check(plan, raw, dataset)
         job = Job(
             out=out,
@@ -104,7 +112,7 @@ def repair(
         dataset, files = compose(plan, results)
         for path, data in files.items():
             store.write(_NEW + path, data)
-        store.write(_JOURNAL, json.dumps([*moves, *files]).encode())
+        store.write(JOURNAL, json.dumps([*moves, *files]).encode())
         _finish(store)
         forget_state(store)
         return RepairReport(
@@ -114,15 +122,22 @@ def repair(
 
 def _finish(store: Store) -> None:
     """Moves what a journal names into its place, `dataset.json` last."""
-    if store.size(_JOURNAL) is None:
+    if store.size(JOURNAL) is None:
         return
-    paths: list[str] = json.loads(store.read(_JOURNAL))
+    paths: list[str] = json.loads(store.read(JOURNAL))
     if store.size(_NEW + DATASET) is not None:
         store.delete(DATASET)
     for path in paths:
         if store.size(_NEW + path) is not None:
             store.move(_NEW + path, path)
-    store.delete(_JOURNAL)
+    store.delete(JOURNAL)
+
+
+def _check_files(store: Store, dataset: Dataset) -> None:
+    """Refuses what would be written anew as if it were good."""
+    for path, expected in dataset.files.items():
+        if hashlib.sha256(store.read(path)).hexdigest() != expected:
+            raise DataError(f"{store.url}/{path}: damaged; nothing was changed. Build anew")
 
 
 def _reconstructed(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, ShardResult]]:
@@ -176,7 +191,7 @@ def _reconstructed(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, Shar
 
 
 def _check(plan: Plan, raw: Path, dataset: Dataset) -> None:
-    if plan.rows and not raw.is_dir():
+    if not raw.is_dir():
         raise ConfigError(f"{raw}: no such folder; say with --raw where the clips lie now")
     now = versions(plan.parts, plan.made_by["decoder"])
     if changed := [name for name in now if now[name] != dataset.made_by.get(name)]:
@@ -191,8 +206,6 @@ def _decoded(
     plan: Plan, job: Job, workers: int, seen: Callable[[Failure | None], None]
 ) -> Mapping[str, Outcome]:
     outcomes: dict[str, Outcome] = {}
-    if not plan.rows:
-        return outcomes
     with DecoderPool(job, workers) as pool:
         futures = {row.key: pool.submit(row) for task in plan.tasks for row in task.rows}
         for key, future in futures.items():
@@ -209,30 +222,47 @@ def _rewritten(
     samples: Mapping[str, Sample],
     plan: Plan,
 ) -> ShardResult:
-    """The shard with ``samples`` in their places, written beside the data set."""
+    """The shard with ``samples`` in their places, written beside the data set.
+
+    Raises:
+        DataError: The shard is damaged.
+    """
     name = f"{task.name}.tar"
     label = {row.key: row.label for row in task.rows} | {
         entry.key: text for entry, text in zip(old.entries, old.labels, strict=True)
     }
     entries = {entry.key: entry for entry in old.entries}
     order = sorted([*entries, *samples], key=lambda key: rank(key, plan.seed))
+    extents = _extents(shards.index, name)
+    copied = hashlib.sha256()
+    made: list[SampleEntry] = []
     with store.create(_NEW + name) as file:
         writer = ShardWriter(file, plan.parts.names)
-        made = [
-            writer.write(key, samples[key].payload)
-            if key in samples
-            else writer.copy(
-                store.read(name, *shards.index.extent(shards.index.find(key))), entries[key]
-            )
-            for key in order
-        ]
+        for key in order:
+            if key in samples:
+                made.append(writer.write(key, samples[key].payload))
+            else:
+                data = store.read(name, *extents[key])
+                copied.update(data)
+                made.append(writer.copy(data, entries[key]))
         writer.close()
+        copied.update(bytes(2 * BLOCK))
+        if old.shard is not None and copied.hexdigest() != old.shard.sha256:
+            raise DataError(f"{store.url}/{name}: damaged; `mmprep verify` says what. Build anew")
     return replace(
         old,
         shard=writer.info(name, len(made)),
         entries=tuple(made),
         labels=tuple(label[key] for key in order),
     )
+
+
+def _extents(index: Index, shard: str) -> dict[str, tuple[int, int]]:
+    """Key to first and last byte, for every sample of ``shard``."""
+    if shard not in index.shards:
+        return {}
+    rows = (index.shard == index.shards.index(shard)).nonzero()[0].tolist()
+    return {index.key[row].decode(): index.extent(row) for row in rows}
 
 
 def _split_order(name: str) -> tuple[int, str]:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from mmprep.errors import ConfigError, DataError
 from mmprep.format import DATASET, INDEX, Dataset, Index, crc32c
+from mmprep.plan import JOURNAL
 from mmprep.store import LocalStore, Store
 
 
@@ -84,6 +85,8 @@ def read_dataset(store: Store) -> Dataset:
         DataError: It is not of this format.
     """
     if store.size(DATASET) is None:
+        if store.size(JOURNAL) is not None:
+            raise ConfigError(f"{store.url}: a repair was interrupted; run `mmprep repair` again")
         raise ConfigError(
             f"{store.url}: no {DATASET}; not a data set, or a build that has not finished "
             "(run the same `mmprep build` again)"

@@ -7,6 +7,8 @@ Paths are relative to that place, with ``/``.
 import errno
 import io
 import os
+import re
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -99,18 +101,22 @@ class LocalStore:
     def size(self, path: str) -> int | None:
         with self.errors("read", path):
             try:
-                return (self.root / path).stat().st_size
+                found = (self.root / path).stat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def files(self) -> Iterator[tuple[str, int]]:
-        for folder, _, names in os.walk(self.root):
-            for name in names:
-                path = Path(folder, name)
-                if not path.is_symlink() and path.exists():
-                    yield path.relative_to(self.root).as_posix(), path.stat().st_size
-                else:
-                    yield path.relative_to(self.root).as_posix(), 0
+        for folder, folders, names in os.walk(self.root):
+            # A link to a folder is not followed, but it is there.
+            links = [name for name in folders if Path(folder, name).is_symlink()]
+            for path in (Path(folder, name) for name in (*names, *links)):
+                try:
+                    found = path.lstat()
+                except FileNotFoundError:
+                    continue
+                size = found.st_size if stat.S_ISREG(found.st_mode) else 0
+                yield path.relative_to(self.root).as_posix(), size
 
     @contextmanager
     def create(self, path: str) -> Iterator[IO[bytes]]:
@@ -175,7 +181,10 @@ class BucketStore:
                 return bytes(obstore.get(self._store, path).bytes())
             size = self.size(path) if end is None else end
             if size is None:
-                raise FileNotFoundError(path)
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            # Of a bucket nobody can ask for nothing.
+            if start >= size:
+                return b""
             return bytes(obstore.get_range(self._store, path, start=start, end=size))
 
     def open(self, path: str) -> IO[bytes]:
@@ -206,11 +215,10 @@ class BucketStore:
     def create(self, path: str) -> Iterator[IO[bytes]]:
         import obstore
 
-        with tempfile.TemporaryFile(prefix="mmprep-") as file:
+        with self.errors("write", path), tempfile.TemporaryFile(prefix="mmprep-") as file:
             yield file
             file.seek(0)
-            with self.errors("write", path):
-                obstore.put(self._store, path, file)
+            obstore.put(self._store, path, file)
 
     def write(self, path: str, data: bytes) -> None:
         import obstore
@@ -240,8 +248,7 @@ class BucketStore:
         try:
             yield
         except (BaseError, OSError) as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            raise StoreError(f"cannot {verb} {self.url}/{path}: {first}") from error
+            raise StoreError(f"cannot {verb} {self.url}/{path}: {_refusal(error)}") from error
 
 
 class _Stream(io.RawIOBase):
@@ -291,6 +298,16 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _refusal(error: Exception) -> str:
+    """The first line of obstore's page of text, with the server's code in place of its XML."""
+    if isinstance(error, OSError) and error.errno:
+        return f"{_reason(error)} (files for a bucket are made in {tempfile.gettempdir()} first)"
+    text = str(error).strip() or repr(error)
+    first = text.splitlines()[0].partition("<?xml")[0].rstrip(": ")
+    code = re.search(r"<Code>(\w+)</Code>", text)
+    return f"{first} ({code[1]})" if code else first
 
 
 def _reason(error: OSError) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO, Final
 
@@ -64,15 +65,19 @@ def verify(store: Store, progress: Callable[[ShardInfo], None] = lambda shard: N
         what = "left by an unfinished build or repair" if path.startswith(STATE) else "not ours"
         verdict.problems.append(Problem(path=path, key=None, message=what))
     verdict.problems += _small_files(store, dataset.files, present)
-    try:
-        with Shards(store) as shards:
-            verdict.problems += _counts(shards.index, dataset.shards)
-            for shard in dataset.shards:
-                verdict.problems += _shard(store, shard, shards.index, present)
-                verdict.bytes += shard.bytes
-                progress(shard)
-    except (DataError, StoreError) as error:
-        verdict.problems.append(Problem(path=INDEX, key=None, message=str(error)))
+    with ExitStack() as stack:
+        index: Index | None = None
+        # By a damaged index good shards would look bad; the hash of each still tells.
+        if not any(problem.path == INDEX for problem in verdict.problems):
+            try:
+                index = stack.enter_context(Shards(store)).index
+                verdict.problems += _counts(index, dataset.shards)
+            except (DataError, StoreError) as error:
+                verdict.problems.append(Problem(path=INDEX, key=None, message=str(error)))
+        for shard in dataset.shards:
+            verdict.problems += _shard(store, shard, index, present)
+            verdict.bytes += shard.bytes
+            progress(shard)
     return verdict
 
 
@@ -98,21 +103,18 @@ def _counts(index: Index, shards: Sequence[ShardInfo]) -> Iterator[Problem]:
 
 
 def _shard(
-    store: Store, shard: ShardInfo, index: Index, present: Mapping[str, int]
+    store: Store, shard: ShardInfo, index: Index | None, present: Mapping[str, int]
 ) -> list[Problem]:
     if shard.name not in present:
         return [
             Problem(path=shard.name, key=None, message=f"missing, with {shard.samples} samples")
         ]
-    rows = np.flatnonzero(index.shard == index.shards.index(shard.name))
     found: list[Problem] = []
     try:
         with store.open(shard.name) as file:
             reader = _Hashing(file)
-            for row in rows.tolist():
-                found += _sample(reader, index, row, shard.name)
-            if reader.read(len(_END)) != _END:
-                found.append(Problem(path=shard.name, key=None, message="the end of the archive"))
+            if index is not None:
+                found += _content(reader, index, shard.name)
             while reader.read(1 << 20):
                 pass
     except StoreError as error:
@@ -124,6 +126,15 @@ def _shard(
         message = "another shard than the one that dataset.json names"
         found.append(Problem(path=shard.name, key=None, message=message))
     return found[:_MOST]
+
+
+def _content(reader: "_Hashing", index: Index, shard: str) -> Iterator[Problem]:
+    if shard not in index.shards:
+        return
+    for row in np.flatnonzero(index.shard == index.shards.index(shard)).tolist():
+        yield from _sample(reader, index, row, shard)
+    if reader.read(len(_END)) != _END:
+        yield Problem(path=shard, key=None, message="the end of the archive")
 
 
 def _sample(reader: "_Hashing", index: Index, row: int, shard: str) -> Iterator[Problem]:

@@ -62,7 +62,7 @@ class ShardResult:
                 labels=labels,
                 **plain,
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{origin}: damaged ({error!r}); delete it and build again") from error
 
 
@@ -121,6 +121,9 @@ def write_shard(
             seen(outcome if isinstance(outcome, Failure) else None)
         if writer is not None:
             writer.close()
+    if writer is None:
+        # A run that was killed may have found samples here, before the clips went bad.
+        store.delete(name)
     shard = writer.info(name, len(entries)) if writer is not None else None
     result = ShardResult(
         task=task.name,

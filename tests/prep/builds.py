@@ -1,15 +1,16 @@
 """Real builds of tiny clips, in this process or in one of their own: what several tests share.
 
-Run as ``python builds.py RAW OUT WORKERS [TIMEOUT_S]`` this is a build that a test can kill.
+Run as ``python builds.py RAW OUT WORKERS TIMEOUT_S`` this is a build that a test can kill.
 """
 
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from media import tone, write_clip
 
@@ -20,6 +21,7 @@ from mmprep.job import Job
 from mmprep.manifest import Row
 from mmprep.plan import Plan, listed, tasks, versions
 
+T = TypeVar("T")
 LABELS = ("donkey, ass braying", 'say "hi"', "Übermut 打鼓")
 COUNT = 12
 # Frames alone start in a third of the time, for their workers load no scipy.
@@ -93,11 +95,20 @@ def run(plan: Plan, out: Path | str, *, timeout_s: float = 20.0, **options: Any)
 
 
 def start(raw: Path, out: Path, workers: int, timeout_s: float = 20.0) -> "subprocess.Popen[bytes]":
-    """The build of all clips in ``raw``, in a process of its own."""
+    """The build of all clips in ``raw``, in a process and a session of its own."""
     return subprocess.Popen(
         [sys.executable, __file__, str(raw), str(out), str(workers), str(timeout_s)],
         stdin=subprocess.DEVNULL,
+        start_new_session=True,
     )
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    """Ends the process of `start`, and nothing else; what it started must go by itself."""
+    process.kill()
+    process.wait()
+    # A child between fork and exec holds the build's lock for a moment longer.
+    until(lambda: all(one.session != process.pid for one in processes()))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -118,36 +129,75 @@ def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-def decoders(parent: int) -> list[int]:
-    """Decoding processes of the process ``parent``, those that have ended apart."""
-    found = []
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """A process of this machine that has not ended."""
+
+    number: int
+    parent: int
+    session: int
+    command: bytes
+
+
+def processes() -> Iterator[Process]:
+    """All of them, as `/proc` says."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            state, above = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
             command = (entry / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if int(above) == parent and state != "Z" and b"mmprep.worker" in command:
-            found.append(int(entry.name))
+        if fields[0] != "Z":
+            yield Process(
+                number=int(entry.name),
+                parent=int(fields[1]),
+                session=int(fields[3]),
+                command=command,
+            )
+
+
+def decoders(parent: int) -> list[int]:
+    """Decoding processes of the process ``parent``."""
+    return [
+        one.number
+        for one in processes()
+        if one.parent == parent and b"mmprep.worker" in one.command
+    ]
+
+
+def alive(number: int) -> bool:
+    """Whether the process is there and has not ended."""
+    return any(one.number == number for one in processes())
+
+
+def until(answer: Callable[[], T], seconds: float = 20.0) -> T:
+    """What ``answer`` gives as soon as that is true."""
+    end = time.monotonic() + seconds
+    while not (found := answer()):
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.005)
     return found
 
 
-def alive(process: int) -> bool:
-    """Whether the process is there, a zombie not counted."""
-    try:
-        stat = Path(f"/proc/{process}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
+def opened(fifo: Path) -> int:
+    """Writing end of ``fifo``, once a decoder reads there; until it is closed the decoder waits."""
+
+    def ask() -> int | None:
+        try:
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            return None
+
+    return until(ask)
 
 
 if __name__ == "__main__":
-    raw, out, workers, timeout_s = Path(sys.argv[1]), *sys.argv[2:5]
-    count = len([name for _, _, names in os.walk(raw) for name in names])
+    folder, out, workers, timeout_s = sys.argv[1:]
+    count = sum(len(names) for _, _, names in os.walk(folder))
     run(
-        plan_of(raw, rows_of(count), parts=BOTH, shard_size=2),
+        plan_of(Path(folder), rows_of(count), shard_size=2),
         out,
         workers=int(workers),
         timeout_s=float(timeout_s),

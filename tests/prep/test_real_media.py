@@ -1,5 +1,6 @@
 """Real clips, odd ones and broken ones, where a folder of them lies beside the project."""
 
+import gc
 import io
 import json
 from pathlib import Path
@@ -91,12 +92,14 @@ def test_frames_of_an_edited_clip_are_on_time(records: dict[str, dict[str, objec
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # webdataset's own
 def test_webdataset_reads_the_shards(shards: Shards) -> None:
     assert isinstance(shards.store, LocalStore)
     paths = [str(shards.store.root / shard.name) for shard in shards.dataset.shards]
     samples = list(wds.WebDataset(paths, shardshuffle=False, empty_check=False))
     assert [s["__key__"] for s in samples] == [key.decode() for key in shards.index.key]
     assert all(s["spectrogram.npy"].startswith(b"\x93NUMPY") for s in samples)
+    gc.collect()
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,10 +11,9 @@ from mmprep.store import SCHEMES, BucketStore, LocalStore, open_store
 @pytest.fixture(params=["disk", pytest.param("bucket", marks=pytest.mark.network)])
 def store(request, tmp_path):
     """An empty place, on disk or in a bucket: both behave alike."""
-    where = (
-        str(tmp_path / "place") if request.param == "disk" else request.getfixturevalue("bucket")
-    )
-    return open_store(where)
+    if request.param == "disk":
+        return open_store(str(tmp_path / "place"))
+    return open_store(request.getfixturevalue("bucket"))
 
 
 def listing(store):
@@ -56,7 +54,8 @@ def test_a_file_of_no_bytes_is_a_file(store):
     store.write("a", b"")
     assert store.size("a") == 0
     assert store.read("a") == b""
-    assert store.open("a").read() == b""
+    with store.open("a") as file:
+        assert file.read() == b""
 
 
 def test_a_file_is_read_forward_in_pieces(store):
@@ -76,19 +75,23 @@ def test_a_file_in_the_making_is_not_there(store):
     assert store.read("train/a") == b"abc"
 
 
-def test_a_file_whose_making_fails_never_is_there(store):
-    with pytest.raises(ZeroDivisionError), store.create("train/a") as file:
+def fail_to_make(store, path):
+    with store.create(path) as file:
         file.write(b"abc")
         raise ZeroDivisionError
+
+
+def test_a_file_whose_making_fails_never_is_there(store):
+    with pytest.raises(ZeroDivisionError):
+        fail_to_make(store, "train/a")
     assert store.size("train/a") is None
     assert listing(store) == {}
 
 
 def test_a_file_whose_making_anew_fails_stays_as_it_was(store):
     store.write("a", b"old")
-    with pytest.raises(ZeroDivisionError), store.create("a") as file:
-        file.write(b"new")
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        fail_to_make(store, "a")
     assert store.read("a") == b"old"
     assert listing(store) == {"a": 3}
 
@@ -140,14 +143,14 @@ def test_neighbours_with_the_same_beginning_are_not_listed(store):
     ],
 )
 def test_reading_what_is_not_there_names_place_and_path(store, ask):
-    with pytest.raises(StoreError, match="cannot read .*train/x") as caught:
+    with pytest.raises(StoreError, match=r"cannot read .*train/x") as caught:
         ask(store)
     assert store.url in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_moving_what_is_not_there_names_place_and_path(store):
-    with pytest.raises(StoreError, match="cannot write .*train/x"):
+    with pytest.raises(StoreError, match=r"cannot write .*train/x"):
         store.move("new/x", "train/x")
 
 
@@ -274,12 +277,6 @@ def test_a_full_disk_is_named_with_what_to_do(tmp_path):
     ]
 
 
-def test_a_read_only_place_is_named_with_what_to_do():
-    # The kernel's own file system refuses root too.
-    with pytest.raises(StoreError, match=r"cannot write /proc/sys/kernel/version/x: |/proc/x"):
-        LocalStore(Path("/proc")).write("x", b"x")
-
-
 # Bucket alone
 
 
@@ -295,7 +292,7 @@ def test_a_refusal_of_the_bucket_is_one_line_with_its_reason(bucket, monkeypatch
 
 @pytest.mark.network
 def test_a_bucket_that_is_not_there_is_named(bucket):
-    with pytest.raises(StoreError, match="s3://no-such-bucket.*NoSuchBucket"):
+    with pytest.raises(StoreError, match=r"s3://no-such-bucket.*NoSuchBucket"):
         list(open_store("s3://no-such-bucket/place").files())
 
 
@@ -307,12 +304,20 @@ def test_an_endpoint_can_be_given_in_place_of_the_environment(bucket, monkeypatc
 
 
 @pytest.mark.network
-def test_a_spool_that_the_disk_refuses_is_a_store_error_and_nothing_is_put(bucket, tmp_path):
-    script = LIMITED.replace("LocalStore(Path(sys.argv[1]))", "open_store(sys.argv[1])").replace(
-        "import LocalStore", "import open_store"
-    )
+def test_a_spool_that_the_disk_refuses_is_a_store_error_and_nothing_is_put(bucket):
+    script = """
+import resource, sys
+from mmprep.errors import StoreError
+from mmprep.store import open_store
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
+try:
+    with open_store(sys.argv[1]).create("train/large") as file:
+        file.write(bytes(9000))
+except StoreError as error:
+    print(error)
+"""
     seen = subprocess.run(
         [sys.executable, "-c", script, bucket], capture_output=True, text=True, check=True
     )
-    assert seen.stdout == ""
-    assert listing(open_store(bucket)) == {"train/whole": 4000, "train/large": 9000}
+    assert seen.stdout.startswith(f"cannot write {bucket}/train/large: File too large (")
+    assert listing(open_store(bucket)) == {}

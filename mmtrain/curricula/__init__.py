@@ -1,0 +1,1 @@
+"""Which samples an epoch visits, in which order, and which modalities each visit shows."""

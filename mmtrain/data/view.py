@@ -1,0 +1,135 @@
+"""How pictures of a clip are looked at: which frames, which crop, mirrored or not.
+
+Every choice is a function of (seed, epoch, position in the order) and of nothing else; workers,
+ranks and resuming cannot change it. All frames of a clip, and its flow, share one crop and flip.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmtrain.errors import ConfigError, DataError, UnknownName
+
+CROPS: Final = ("random-resized-crop", "random-crop", "resize")
+_TRIES: Final = 10
+_AREA: Final = (0.08, 1.0)
+_RATIO: Final = (3 / 4, 4 / 3)
+
+# Numbers in [0, 1): flip, top, left, then areas and ratios to try, then one a frame.
+Draws: TypeAlias = NDArray[np.float64]
+_HEAD: Final = 3 + 2 * _TRIES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A rectangle of a picture, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def bottom(self) -> int:
+        """The row below the last."""
+        return self.top + self.height
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """How clips are shown.
+
+    Attributes:
+        frames: Frames of a clip (N): one from each of N segments.
+        size: Side of the square picture in pixels.
+        crop: ``random-resized-crop`` (area .08 to 1, ratio 3/4 to 4/3, as the papers train),
+            ``random-crop`` (``size`` pixels, no scaling) or ``resize`` (all of the picture).
+        flip: Mirror every second clip.
+        random: Training. Otherwise frames are the centres of their segments, nothing is mirrored,
+            ``random-crop`` takes the middle and ``random-resized-crop`` resizes all of the picture.
+    """
+
+    frames: int = 3
+    size: int = 224
+    crop: str = "random-resized-crop"
+    flip: bool = True
+    random: bool = True
+
+    def __post_init__(self) -> None:
+        if self.crop not in CROPS:
+            raise UnknownName("crop", self.crop, CROPS)
+        if self.frames < 1 or self.size < 1:
+            raise ConfigError(f"frames and size are at least 1; got {self.frames} and {self.size}")
+
+    def evaluation(self) -> Self:
+        """The same without chance."""
+        return replace(self, random=False)
+
+    def draws(self, seed: int, epoch: int, position: int) -> Draws:
+        """The numbers that decide everything about one visit; all .5 without chance."""
+        if not self.random:
+            return np.full(_HEAD + self.frames, 0.5)
+        # A counter-based generator: any visit's numbers without those of the visits before.
+        bits = np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, position])
+        return np.random.Generator(bits).random(_HEAD + self.frames)
+
+    def flipped(self, draws: Draws) -> bool:
+        """Whether the clip is mirrored."""
+        return self.flip and bool(draws[0] < 0.5)
+
+    def chosen(self, count: int, draws: Draws) -> list[int]:
+        """Which of ``count`` frames are shown: one from each segment, in order.
+
+        The segments are disjoint and cover the clip: every frame can be shown, and none is shown
+        twice unless there are fewer than asked for.
+
+        Raises:
+            DataError: There are none.
+        """
+        if not count:
+            raise DataError("has no frames")
+        n = self.frames
+        edges = [(2 * i * count + n) // (2 * n) for i in range(n + 1)]
+        begins = [min(edge, count - 1) for edge in edges[:-1]]
+        return [
+            begin + int(u * max(1, end - begin))
+            for begin, end, u in zip(begins, edges[1:], draws[_HEAD:].tolist(), strict=True)
+        ]
+
+    def window(self, draws: Draws, height: int, width: int) -> Window:
+        """The part of a (``height``, ``width``) picture that is shown.
+
+        Raises:
+            ConfigError: The picture is smaller than ``random-crop`` cuts.
+        """
+        if self.crop == "random-crop":
+            if min(height, width) < self.size:
+                raise ConfigError(
+                    f"random-crop of {self.size} pixels does not fit pictures of {width} x "
+                    f"{height}; choose a smaller size, or another of {', '.join(CROPS)}"
+                )
+            return _placed(draws, (height, width), (self.size, self.size))
+        if self.crop == "resize" or not self.random:
+            return Window(top=0, left=0, height=height, width=width)
+        return _placed(draws, (height, width), _scaled(draws, height, width))
+
+
+def _scaled(draws: Draws, height: int, width: int) -> tuple[int, int]:
+    """Height and width of torchvision's RandomResizedCrop: the first try that fits."""
+    low, high = math.log(_RATIO[0]), math.log(_RATIO[1])
+    for i in range(_TRIES):
+        area = height * width * (_AREA[0] + float(draws[3 + i]) * (_AREA[1] - _AREA[0]))
+        ratio = math.exp(low + float(draws[3 + _TRIES + i]) * (high - low))
+        h, w = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+        if 0 < h <= height and 0 < w <= width:
+            return h, w
+    return min(height, round(width / _RATIO[0])), min(width, round(height * _RATIO[1]))
+
+
+def _placed(draws: Draws, outer: tuple[int, int], inner: tuple[int, int]) -> Window:
+    (height, width), (h, w) = outer, inner
+    top, left = int(draws[1] * (height - h + 1)), int(draws[2] * (width - w + 1))
+    return Window(top=top, left=left, height=h, width=w)

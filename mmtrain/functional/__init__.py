@@ -1,0 +1,6 @@
+"""Equations that more than one method needs: tensors in, tensors out."""
+
+from mmtrain.functional.scores import confidence, discrepancy, entropy
+from mmtrain.functional.similarity import agreement, cosine
+
+__all__ = ["agreement", "confidence", "cosine", "discrepancy", "entropy"]

@@ -1,0 +1,39 @@
+"""How alike the modalities' vectors are, sample by sample."""
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def cosine(
+    first: Float[Tensor, "batch width"], second: Float[Tensor, "batch width"]
+) -> Float[Tensor, " batch"]:
+    """``<a, b> / (|a| |b|)`` of each row, in [-1, 1], float32; 0 where a vector is zero."""
+    return (_unit(first) * _unit(second)).sum(-1).clamp(-1, 1)
+
+
+def agreement(vectors: Mapping[str, Float[Tensor, "batch width"]]) -> Float[Tensor, " batch"]:
+    """Mean cosine over the unordered pairs of modalities, in [-1, 1]; a modality alone has 1.
+
+    ``sim_i = 2 / (M (M - 1)) * sum_{m < j} cos(p_i^m, p_i^j)`` (BSS, IJCAI 2025, talk: the
+    correlation criterion, where ``p`` are probabilities; more than two as in the authors' code).
+
+    Example:
+        >>> agreement({m: z.softmax(-1) for m, z in out.logits.items()})
+    """
+    pairs = [cosine(a, b) for a, b in combinations(vectors.values(), 2)]
+    if not pairs:
+        (alone,) = vectors.values()
+        return torch.ones_like(alone[:, 0], dtype=torch.float32)
+    return torch.stack(pairs).mean(0)
+
+
+def _unit(vectors: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
+    """Rows of length 1. Squares of what is first scaled by its peak neither over- nor underflow."""
+    rows = vectors.float()
+    peak = rows.detach().abs().amax(-1, keepdim=True)
+    return F.normalize(rows / torch.where(peak > 0, peak, 1), dim=-1)

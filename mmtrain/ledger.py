@@ -1,0 +1,104 @@
+"""The ledger: which samples each epoch has visited, in order, as `.npy` files of sample ids."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Ledger:
+    """Appends visits. What `flush` has returned for survives a kill of this process or machine.
+
+    The file is at any moment a readable `.npy`: its header, which numpy leaves room to grow, counts
+    the visits of the last flush, and what a killed process wrote behind them is not read.
+
+    Args:
+        folder: Made when it is first written to.
+        rank: Each has files of its own.
+    """
+
+    def __init__(self, folder: Path, rank: int = 0) -> None:
+        self._folder, self._rank = folder, rank
+        self._file: BinaryIO | None = None
+        self._count = 0
+
+    def begin(self, epoch: int, kept: int = 0) -> None:
+        """Starts the file of ``epoch``, or goes on behind its first ``kept`` visits.
+
+        What the folder says of later epochs is removed: a resumed run visits them anew.
+        """
+        self.close()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for path in self._folder.glob(f"epoch-*.rank{self._rank}.npy"):
+            if epoch_of(path) > epoch:
+                path.unlink()
+        path = self._folder / name(epoch, self._rank)
+        before = read(path)[:kept] if kept else np.empty(0, "<i8")
+        self._file, self._count = path.open("wb"), 0
+        self._write_header()
+        self.record(before)
+        self.flush()
+
+    @property
+    def count(self) -> int:
+        """Visits in the current file, flushed or not."""
+        return self._count
+
+    def record(self, ids: NDArray[np.int64]) -> None:
+        """Appends visits."""
+        self._opened().write(np.ascontiguousarray(ids, "<i8").tobytes())
+        self._count += len(ids)
+
+    def flush(self) -> None:
+        """Brings all to the disk, and counts it."""
+        if self._file is None:
+            return
+        file = self._file
+        self._write_header()
+        file.seek(0, os.SEEK_END)
+        file.flush()
+        os.fsync(file.fileno())
+
+    def close(self) -> None:
+        """Flushes and closes the current file."""
+        self.flush()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            raise ValueError("no epoch was begun")
+        return self._file
+
+    def _write_header(self) -> None:
+        file = self._opened()
+        file.seek(0)
+        header = {"descr": "<i8", "fortran_order": False, "shape": (self._count,)}
+        np.lib.format.write_array_header_1_0(file, header)
+
+
+def name(epoch: int, rank: int = 0) -> str:
+    """File of an epoch."""
+    return f"epoch-{epoch:05d}.rank{rank}.npy"
+
+
+def epoch_of(path: Path) -> int:
+    """The epoch that a file is of."""
+    return int(path.name[6:11])
+
+
+def read(path: Path) -> NDArray[np.int64]:
+    """(n,) sample of each visit of a file, in order; none where there is no such file."""
+    if not path.exists():
+        return np.empty(0, np.int64)
+    return np.load(path, allow_pickle=False)
+
+
+def visits(folder: Path, epoch: int) -> NDArray[np.int64]:
+    """(n,) visits of ``epoch`` by all ranks, one rank after the other."""
+    found: Iterable[Path] = sorted(folder.glob(f"epoch-{epoch:05d}.rank*.npy"))
+    return np.concatenate([np.empty(0, np.int64), *map(read, found)])

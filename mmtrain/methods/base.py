@@ -1,0 +1,159 @@
+"""What a method is, and what it sees of the run that carries it out."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmtrain.models.multimodal import MultimodalModel, Shown
+from mmtrain.types import Batch, Inputs, Outputs
+
+
+@runtime_checkable
+class Run(Protocol):
+    """What a method may use; `mmtrain.engine.Run` carries it out.
+
+    Attributes:
+        model: In training mode during a step; on `device`.
+        device: Where batches and model are.
+        seed: Of the run.
+        classes: Class names in the order of their ids.
+        epoch: The epoch that is trained, from 0.
+        generator: For whatever a method draws, on the CPU; saved.
+    """
+
+    model: MultimodalModel
+    device: torch.device
+    seed: int
+    classes: tuple[str, ...]
+    epoch: int
+    generator: torch.Generator
+
+    @property
+    def position(self) -> int:
+        """Visits of the epoch that are done, 0 at its start.
+
+        A run that resumes inside an epoch enters the body of `epochs` with more than 0: what
+        belongs before the first step has then been done, and is saved.
+        """
+
+    def epochs(self) -> Iterator[int]:
+        """The epochs that are left; evaluates, steps the schedule, logs, saves after each body."""
+
+    def train_epoch(self, method: "Method") -> None:
+        """``method.step`` on what is left of the epoch's order; once in a body of `epochs`."""
+
+    def update(self, loss: Tensor) -> AbstractContextManager[None]:
+        """One update by ``loss``: zero, backward | the body | average over ranks, clip, step.
+
+        The body may edit the gradients of this rank in place; autograd is off there. Parameters
+        that ``loss`` does not reach have no gradient and stay as they are.
+        """
+
+    def minimise(self, loss: Tensor) -> None:
+        """`update` with nothing to edit."""
+
+    def gradients(self, loss: Tensor, *modules: nn.Module) -> list[Tensor]:
+        """Gradient of ``loss`` for each trainable parameter of ``modules``, in their order.
+
+        Zeros where it does not reach. Changes no ``.grad``; ``loss`` can be used again.
+        """
+
+    def score(self, fn: Callable[[Batch], Tensor], split: str = "train") -> Tensor:
+        """(n, ...) what ``fn`` says of each sample of ``split``, in the order of its ids, float32.
+
+        Eval mode, no gradients, no chance, each sample once.
+        """
+
+    def batches(self, split: str) -> Iterator[Batch]:
+        """One pass over ``split`` in the order of its ids, in the view of evaluation."""
+
+    def adopt(self, module: nn.Module) -> None:
+        """Moves a new part of `model` to its device and lets the optimizer update it.
+
+        Raises:
+            ValueError: It is no part of the model, so that no checkpoint would hold it.
+        """
+
+    def renew_optimizer(self, *modules: nn.Module) -> None:
+        """Forgets momentum and moments of ``modules``; of all, without any."""
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean over ranks."""
+
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum over ranks."""
+
+    def log(self, **scalars: float | Tensor) -> None:
+        """Adds to the epoch's line of the metrics; each name's mean over the epoch is written."""
+
+
+def state(default: Any = None, *, default_factory: Callable[[], Any] | None = None) -> Any:
+    """A field that a method remembers: no hyper-parameter, and saved in checkpoints.
+
+    Its value is made of tensors, numbers, strings, lists and dicts.
+
+    Example:
+        >>> @dataclass(kw_only=True, eq=False)
+        ... class Remembers(Method):
+        ...     strength: float = 1.0
+        ...     shares: dict[str, float] = state(default_factory=dict)
+    """
+    if default_factory is not None:
+        return field(init=False, default_factory=default_factory, metadata={"state": True})
+    return field(init=False, default=default, metadata={"state": True})
+
+
+@dataclass(kw_only=True, eq=False)
+class Method:
+    """Plain joint training: the cross-entropy of the fused logits.
+
+    ``L = CE(f, y)``. Subclasses override the smallest scope that their paper changes.
+    """
+
+    def setup(self, run: Run) -> None:
+        """Changes the architecture, before the optimizer exists; `Run.adopt` what is new.
+
+        In a resumed run the state is there already: build what it calls for. It is put back
+        afterwards, so `setup` may also set it for the first time.
+        """
+
+    def fit(self, run: Run) -> None:
+        """The outer loop."""
+        for _ in run.epochs():
+            run.train_epoch(self)
+
+    def step(self, run: Run, batch: Batch) -> None:
+        """The inner loop: what one batch does."""
+        out = run.model(batch.inputs, batch.shown)
+        with run.update(self.loss(run, out, batch)):
+            self.modulate(run, out, batch)
+
+    def loss(self, run: Run, out: Outputs, batch: Batch) -> Tensor:
+        """What is minimised: a mean over the samples of ``batch``, all of which are real."""
+        return F.cross_entropy(out.fused, batch.target)
+
+    def modulate(self, run: Run, out: Outputs, batch: Batch) -> None:
+        """Edits gradients between backward and update."""
+
+    def predict(
+        self, model: MultimodalModel, inputs: Inputs, shown: Shown | None = None
+    ) -> Outputs:
+        """What the trained model says."""
+        return model(inputs, shown)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Name to value of what the method remembers."""
+        return {name: getattr(self, name) for name in self._states()}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Takes up what `state_dict` gave."""
+        for name in self._states():
+            setattr(self, name, saved[name])
+
+    def _states(self) -> Iterable[str]:
+        return [f.name for f in fields(self) if f.metadata.get("state")]

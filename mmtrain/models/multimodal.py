@@ -1,0 +1,163 @@
+"""One encoder a modality, a fusion, and heads of their own where a method wants them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from mmtrain.errors import ConfigError
+from mmtrain.models.encoders import Encoder
+from mmtrain.models.fusions import Fusion
+from mmtrain.models.fusions.base import Features
+from mmtrain.models.inputs import preparation
+from mmtrain.models.layers import linear, seeded
+from mmtrain.types import Inputs, Outputs
+
+Shown: TypeAlias = Mapping[str, Bool[Tensor, " batch"]]
+
+
+class MultimodalModel(nn.Module):
+    """Encoders, then a fusion: ``model(inputs) = model.classify(model.encode(inputs))``.
+
+    A method that works on features goes between the two; one that changes the architecture assigns
+    to `fusion` or fills `heads` in its ``setup``. What a head or a fusion gives is computed in
+    float32 whatever the precision of the encoders, so that shares sum to the fused logits.
+
+    Example:
+        >>> model = MultimodalModel.build(
+        ...     channels_of(batch.inputs), ENCODERS.load("small-cnn"),
+        ...     partial(FUSIONS.load("concat"), classes=10), seed=0)
+
+    Args:
+        encoders: Modality to its encoder. They may differ, but not share parameters, for then the
+            gradient of one modality would be another's too.
+        fusion: For the same modalities.
+        seed: Of the heads that are added later.
+
+    Attributes:
+        encoders: Modality to its encoder.
+        fusion: Features to logits and shares.
+        heads: Modality to a head of its own; empty unless a method adds them.
+
+    Raises:
+        ConfigError: Modalities or widths of encoders and fusion differ, or parameters are shared.
+        UnknownName: A modality that has no preparation.
+    """
+
+    __call__: Callable[..., Outputs]
+
+    def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion, *, seed: int = 0) -> None:
+        super().__init__()
+        widths = {m: encoder.width for m, encoder in encoders.items()}
+        if widths != fusion.widths:
+            raise ConfigError(f"the encoders give {widths}, the fusion takes {fusion.widths}")
+        for one, other in combinations(encoders, 2):
+            if {*encoders[one].parameters()} & {*encoders[other].parameters()}:
+                raise ConfigError(f"the encoders of {one} and {other} share parameters")
+        self.preparations = nn.ModuleDict({m: preparation(m) for m in encoders})
+        self.encoders = nn.ModuleDict(encoders)
+        self.fusion = fusion
+        self.heads = nn.ModuleDict()
+        self._widths = widths
+        self._seed = seed
+
+    @classmethod
+    def build(
+        cls,
+        channels: Mapping[str, int],
+        encoder: Callable[[int], Encoder],
+        fusion: Callable[[Mapping[str, int]], Fusion],
+        *,
+        seed: int,
+    ) -> "MultimodalModel":
+        """The model, on the CPU, that depends on ``seed`` only.
+
+        Args:
+            channels: Modality to the channels of its input, see `channels_of`.
+            encoder: Makes an encoder for so many channels.
+            fusion: Makes a fusion for modalities of such widths.
+            seed: An encoder depends on it and on its modality, not on what else there is.
+        """
+        encoders = {}
+        for modality, count in channels.items():
+            with seeded(seed, "encoder", modality):
+                encoders[modality] = encoder(count)
+        with seeded(seed, "fusion"):
+            fused = fusion({m: e.width for m, e in encoders.items()})
+        return cls(encoders, fused, seed=seed)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names, in the order in which the model was made."""
+        return tuple(self.encoders)
+
+    def forward(self, inputs: Inputs, shown: Shown | None = None) -> Outputs:
+        """Logits, fused and by modality, and features; see `encode` and `classify`."""
+        return self.classify(self.encode(inputs, shown))
+
+    def encode(self, inputs: Inputs, shown: Shown | None = None) -> dict[str, Tensor]:
+        """Modality to its features (B, width), float32.
+
+        Args:
+            inputs: As the stream delivers them; prepared here (`mmtrain.models.inputs`).
+            shown: Modality to which samples show it. Where it is hidden its encoder sees 0 after
+                normalisation (OPM, TPAMI 2024, Sec. 4.4.3); absent means shown in all.
+        """
+        features = {}
+        for modality, encoder in self.encoders.items():
+            if modality not in inputs:
+                raise ConfigError(
+                    f"the batch has no {modality}; this model was made for "
+                    f"{', '.join(self.modalities)}, the batch holds {', '.join(inputs)}"
+                )
+            prepared = self.preparations[modality](inputs[modality])
+            if shown is not None and modality in shown:
+                prepared = torch.where(shown[modality].view(-1, 1, 1, 1, 1), prepared, 0)
+            features[modality] = encoder(prepared).float()
+        return features
+
+    def classify(self, features: Features) -> Outputs:
+        """Logits of ``features``: fused, and for each modality its own head's, or else its share.
+
+        Heads do not change the fused logits.
+        """
+        device = next(iter(features.values())).device
+        with torch.autocast(device.type, enabled=False):
+            fused = self.fusion(features)
+            logits = self.fusion.split(features)
+            logits |= {m: head(features[m]) for m, head in self.heads.items()}
+        return Outputs(fused=fused, logits=logits, features=dict(features))
+
+    def add_heads(self, make: Callable[[int, int], nn.Module] = linear) -> nn.ModuleDict:
+        """Gives every modality a head of its own, and from then on `Outputs.logits` are theirs.
+
+        For ``setup``: the caller lets the optimizer adopt what is returned. The heads depend on the
+        model's seed and are made on its device.
+
+        Args:
+            make: Makes a head from the width of its features and the number of classes.
+
+        Example:
+            >>> run.adopt(model.add_heads())
+        """
+        device = next(self.parameters()).device
+        for modality, width in self._widths.items():
+            with seeded(self._seed, "head", modality):
+                self.heads[modality] = make(width, self.fusion.classes).to(device)
+        return self.heads
+
+    def parameters_of(self, modality: str) -> Iterator[nn.Parameter]:
+        """Parameters of a modality's encoder; those of heads and fusion belong to none."""
+        return self.encoders[modality].parameters()
+
+    def gradients(self, modality: str) -> Iterator[Tensor]:
+        """Gradients of `parameters_of` that there are, to be edited in place."""
+        return (p.grad for p in self.parameters_of(modality) if p.grad is not None)
+
+
+def channels_of(inputs: Inputs) -> dict[str, int]:
+    """Modality to the channels of a picture: the third dimension from the last."""
+    return {m: x.shape[-3] for m, x in inputs.items()}

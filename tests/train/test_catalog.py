@@ -1,0 +1,113 @@
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+from mmtrain.catalog import CATALOGS, ENCODERS, FUSIONS, Catalog, Entry
+from mmtrain.errors import ConfigError, DataError, MmtrainError, UnknownName
+
+every_entry = pytest.mark.parametrize(
+    ("catalog", "entry"),
+    [(catalog, entry) for catalog in CATALOGS for entry in catalog.entries],
+    ids=lambda value: value.name if isinstance(value, Entry) else value.plural,
+)
+
+
+def test_the_names_of_the_catalogs():
+    assert ENCODERS.names == ("resnet18", "small-cnn")
+    assert FUSIONS.names == ("concat", "sum", "weight", "film", "gated")
+
+
+@pytest.mark.parametrize("catalog", CATALOGS, ids=lambda catalog: catalog.plural)
+def test_names_are_different(catalog):
+    assert len(set(catalog.names)) == len(catalog.entries)
+
+
+@every_entry
+def test_every_entry_loads_and_explains_itself(catalog, entry):
+    found = catalog.explain(entry.name)
+
+    assert inspect.isclass(catalog.load(entry.name))
+    assert found.entry is entry
+    assert found.text
+    assert "Args:" not in found.text
+    assert entry.summary.endswith(".")
+    assert entry.paper == "-" or entry.paper[-4:].isdigit()
+
+
+@every_entry
+def test_every_parameter_has_a_default_and_a_description(catalog, entry):
+    for parameter in catalog.explain(entry.name).parameters:
+        assert parameter.default is not inspect.Parameter.empty, parameter.name
+        assert parameter.help.endswith("."), parameter.name
+
+
+def test_an_explanation_holds_equation_and_parameters():
+    found = FUSIONS.explain("gated")
+
+    assert "sigmoid(phi^k U^T + c_k)" in found.text
+    assert [(p.name, p.default) for p in found.parameters] == [("gate", None), ("hidden", 512)]
+    assert found.parameters[1].help == "Width to which all are projected."
+
+
+class Sample:
+    """First line.
+
+    More.
+
+    Args:
+        fixed: Not the user's.
+        alpha: Strength, which
+            goes on.
+        beta: Another.
+
+    Raises:
+        ValueError: Never.
+    """
+
+    def __init__(self, fixed: int, *, alpha: float = 0.5, beta: str = "x") -> None: ...
+
+
+def test_parameters_are_read_from_signature_and_docstring():
+    catalog = Catalog("s", "ss", __name__.rpartition(".")[0] or "mmtrain", ())
+    object.__setattr__(catalog, "load", lambda name: Sample)
+    object.__setattr__(catalog, "entry", lambda name: Entry(name, "", "-", ""))
+
+    found = catalog.explain("any")
+
+    assert found.text == "First line.\n\nMore."
+    assert found.parameters == (
+        ("alpha", 0.5, "Strength, which goes on."),
+        ("beta", "x", "Another."),
+    )
+
+
+def test_an_unknown_name_offers_the_nearest():
+    with pytest.raises(UnknownName, match=r"no fusion 'flim'; did you mean film\?"):
+        FUSIONS.load("flim")
+    with pytest.raises(UnknownName, match=r"no encoder 'zzz'; did you mean resnet18, small-cnn\?"):
+        ENCODERS.entry("zzz")
+
+
+def test_the_table_has_a_line_an_entry():
+    lines = ENCODERS.markdown().splitlines()
+
+    assert lines[0] == "| name | what it does | paper |"
+    assert lines[1] == "| --- | --- | --- |"
+    assert [line.split("`")[1] for line in lines[2:]] == list(ENCODERS.names)
+
+
+def test_exit_codes_are_those_of_the_command_line():
+    assert (MmtrainError.exit_code, ConfigError.exit_code, DataError.exit_code) == (1, 2, 3)
+    assert UnknownName.exit_code == 2
+
+
+def test_catalogs_are_listed_without_torch():
+    code = (
+        "import sys\n"
+        "from mmtrain.catalog import CATALOGS\n"
+        "[c.markdown() for c in CATALOGS]\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
