@@ -110,6 +110,7 @@ def build(
         DataError: Too many clips failed.
         StoreError: The disk or bucket refused.
     """
+    run = engine_named(engine)
     store = open_store(job.out, endpoint=job.endpoint)
     with locked(store):
         cleared = force and clear(store)
@@ -125,7 +126,7 @@ def build(
         with (begin or _quietly)(plan, clips) as then:
             count = FailureCount(plan.rows, max_failed, then)
             count.before(failure for result in results.values() for failure in result.failures)
-            made = list(engine_named(engine)(todo, job, workers=workers, seen=count))
+            made = list(run(todo, job, workers=workers, seen=count))
         results |= {result.task: result for result in made}
         seconds = sum((Counter(result.seconds) for result in made), Counter[str]())
         dataset = publish(plan, results, store)

@@ -28,7 +28,7 @@ workers = click.option(
     "--workers",
     type=click.IntRange(1),
     default=None,
-    help="Decoding processes. [default: one a core]",
+    help="How many decode at once. [default: one a core]",
 )
 clip_timeout = click.option(
     "--clip-timeout",

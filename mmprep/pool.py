@@ -139,18 +139,10 @@ class _Slot(threading.Thread):
             if self._process is not None and self._process.poll() is None:
                 return self._connection
             self._stop()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                # -P: `-m` would look for modules in the user's folder first.
-                [sys.executable, "-P", "-m", "mmprep.worker", str(theirs.fileno())],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        connection = Connection(ours.detach())
+        try:
+            connection, self._process = _started()
+        except OSError as error:
+            raise MmprepError(f"no decoding process can be started: {error.strerror}") from error
         if self._stopped:
             self._stop()
             raise MmprepError("stopped")
@@ -181,3 +173,19 @@ class _Slot(threading.Thread):
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+def _started() -> tuple[Connection, "subprocess.Popen[bytes]"]:
+    """A new worker, and this side of its socket."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            # -P: `-m` would look for modules in the user's folder first.
+            [sys.executable, "-P", "-m", "mmprep.worker", str(theirs.fileno())],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    return Connection(ours.detach()), process

@@ -95,28 +95,29 @@ def repair(
             decoder=plan.made_by["decoder"],
             clip_timeout_s=clip_timeout_s,
         )
-        outcomes = _decoded(plan, job, workers, seen)
-        mended = 0
-        moves: list[str] = []
-        with Shards(store) as shards:
-            for task in plan.tasks:
-                new = {row.key: outcomes[row.key] for row in task.rows}
-                samples = {k: o for k, o in new.items() if isinstance(o, Sample)}
-                failures = tuple(o for o in new.values() if isinstance(o, Failure))
+        mended: list[str] = []
+        with Shards(store) as shards, DecoderPool(job, workers) as pool:
+            for task in (task for task in plan.tasks if task.rows):
+                outcomes = _decoded(task, pool, seen)
+                samples = {k: o for k, o in outcomes.items() if isinstance(o, Sample)}
+                failures = tuple(o for o in outcomes.values() if isinstance(o, Failure))
                 result = replace(results[task.name], failures=failures)
                 if samples:
                     result = _rewritten(store, shards, task, result, samples, plan)
-                    moves.append(f"{task.name}.tar")
-                    mended += len(samples)
+                    mended += samples
                 results[task.name] = result
         dataset, files = compose(plan, results)
         for path, data in files.items():
             store.write(_NEW + path, data)
-        store.write(JOURNAL, json.dumps([*moves, *files]).encode())
+        changed = [name for name, _ in store.files() if name.startswith(_NEW)]
+        moves = sorted(
+            (name.removeprefix(_NEW) for name in changed), key=lambda name: name == DATASET
+        )
+        store.write(JOURNAL, json.dumps(moves).encode())
         _finish(store)
         forget_state(store)
         return RepairReport(
-            dataset=dataset, tried=len(outcomes), mended=mended, absent=len(plan.absent)
+            dataset=dataset, tried=plan.rows, mended=len(mended), absent=len(plan.absent)
         )
 
 
@@ -203,14 +204,13 @@ def _check(plan: Plan, raw: Path, dataset: Dataset) -> None:
 
 
 def _decoded(
-    plan: Plan, job: Job, workers: int, seen: Callable[[Failure | None], None]
-) -> Mapping[str, Outcome]:
+    task: Task, pool: DecoderPool, seen: Callable[[Failure | None], None]
+) -> dict[str, Outcome]:
+    futures = {row.key: pool.submit(row) for row in task.rows}
     outcomes: dict[str, Outcome] = {}
-    with DecoderPool(job, workers) as pool:
-        futures = {row.key: pool.submit(row) for task in plan.tasks for row in task.rows}
-        for key, future in futures.items():
-            outcome = outcomes[key] = future.result()
-            seen(outcome if isinstance(outcome, Failure) else None)
+    for key, future in futures.items():
+        outcome = outcomes[key] = future.result()
+        seen(outcome if isinstance(outcome, Failure) else None)
     return outcomes
 
 

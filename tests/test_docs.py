@@ -20,7 +20,7 @@ def commands() -> Iterator[tuple[str, click.Command]]:
             yield f"{package} {name}", command
 
 
-@pytest.mark.parametrize(("name", "command"), commands(), ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "command"), list(commands()), ids=str)
 def test_every_command_and_option_is_documented(name: str, command: click.Command) -> None:
     assert command.help, f"{name} has no help"
     assert command.epilog, f"{name} has no example"

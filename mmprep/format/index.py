@@ -43,6 +43,25 @@ class Member:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Layout:
+    """Members of several samples, one after the other; ``n`` samples, ``c`` members, ``p`` parts.
+
+    Attributes:
+        row: (n, p) row, in the columns below, of the first member of each part of each sample.
+        number: (c,) row of the member in the index.
+        begin: (c,) byte of the shard where its data begin.
+        size: (c,) bytes of data.
+        crc: (c,) their CRC32C.
+    """
+
+    row: NDArray[np.int64]
+    number: NDArray[np.int64]
+    begin: NDArray[np.int64]
+    size: NDArray[np.int64]
+    crc: NDArray[np.uint32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Index:
     """The columns of `index.h5`; ``n`` samples, ``m`` members in all, ``p`` parts.
 
@@ -131,12 +150,27 @@ class Index:
                 first += 1
         return found
 
-    def offsets(self, row: int) -> NDArray[np.int64]:
-        """(c,) byte where the data of each member of the sample begin, in the order of ``size``."""
-        first = int(self.first[row])
-        sizes = self.size[first : first + int(self.counts[row].sum())].astype(np.int64)
-        room = -(-sizes // BLOCK) * BLOCK
-        return int(self.start[row]) + np.cumsum(room + BLOCK) - room
+    def layout(self, rows: NDArray[np.int64]) -> "Layout":
+        """Where the members of the samples ``rows`` lie, all at once."""
+        counts = self.counts[rows].astype(np.int64)
+        members = counts.sum(axis=1)
+        ends = members.cumsum()
+        begins = ends - members
+        number = np.arange(members.sum()) + (self.first[rows].astype(np.int64) - begins).repeat(
+            members
+        )
+        size = self.size[number].astype(np.int64)
+        room = -(-size // BLOCK) * BLOCK
+        behind = (room + BLOCK).cumsum()
+        before = np.concatenate([[0], behind])[begins]
+        origin = (self.start[rows].astype(np.int64) - before).repeat(members)
+        return Layout(
+            row=begins[:, None] + counts.cumsum(axis=1) - counts,
+            number=number,
+            begin=origin + behind - room,
+            size=size,
+            crc=self.crc[number],
+        )
 
     def extent(self, row: int) -> tuple[int, int]:
         """First byte of the sample's first header, and the byte behind its last padding."""

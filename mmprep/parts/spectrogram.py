@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from mmprep.config import SpectrogramConfig
@@ -62,28 +61,13 @@ def _mel(hz: float) -> float:
 
 
 def _psd(wave: NDArray[np.float32], config: SpectrogramConfig) -> NDArray[np.float32]:
-    # What scipy.signal.spectrogram does, to the bit; to import that takes a worker over a second.
-    from scipy import fft
+    from scipy.signal import spectrogram as scipy_spectrogram
 
-    window = _tukey(config.window).astype(np.complex64)
-    scale = 1 / (config.rate_hz * (window * window).sum())
-    pieces = sliding_window_view(wave, config.window)[:: config.window - config.overlap]
-    spectrum = fft.rfft(window.real * (pieces - pieces.mean(axis=-1, keepdims=True)))
-    power = np.conjugate(spectrum) * spectrum * scale
-    # One-sided: every frequency stands for its negative too, save 0 and Nyquist's.
-    power[:, 1 : None if config.window % 2 else -1] *= 2
-    values: NDArray[np.float32] = np.log(power.real.T + np.float32(FLOOR))
+    _, _, power = scipy_spectrogram(
+        wave, fs=config.rate_hz, nperseg=config.window, noverlap=config.overlap
+    )
+    values: NDArray[np.float32] = np.log(power + np.float32(FLOOR))
     return values
-
-
-def _tukey(length: int) -> NDArray[np.float64]:
-    """A periodic window whose first and last eighth are slopes of a cosine."""
-    places, eighth = np.arange(length + 1), length // 8
-    window = np.ones(length + 1)
-    rise, fall = places[: eighth + 1], places[length - eighth :]
-    window[rise] = (1 + np.cos(np.pi * (8 * rise / length - 1))) / 2
-    window[fall] = (1 + np.cos(np.pi * (8 * fall / length - 7))) / 2
-    return window[:-1]
 
 
 def _stft(wave: NDArray[np.float32], config: SpectrogramConfig) -> NDArray[np.float32]:

@@ -131,32 +131,35 @@ def test_datasets_lists_all_of_them() -> None:
     assert "kinetics-sounds" in mmprep("datasets").stdout
 
 
+FOLDER = ["build", "--dataset", "folder", "--out", "o", "--raw"]
+
+
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "said"),
     [
-        (["build", "--dataset", "kinetics-sound", "--raw", ".", "--out", "o"], 2, "kinetics-sounds"),
-        (["build", "--out", "o"], 2, "--dataset NAME"),
-        (["build", "--dataset", "vggsound", "--out", "o"], 2, "--raw names"),
-        (["build", "--dataset", "folder", "--raw", "gone", "--out", "o"], 2, "no such folder"),
-        (["build", "--dataset", "folder", "--raw", ".", "--out", "o", "--set", "frames.shortside=3"], 2,
-         "frames.short_side"),
-        (["build", "--dataset", "folder", "--raw", ".", "--out", "o", "--set", "frames.quality=x"], 2,
-         "frames.quality is int"),
-        (["build", "--dataset", "folder", "--raw", ".", "--out", "o", "--parts", "flows"], 2, "flow"),
-        (["build", "--dataset", "folder", "--raw", ".", "--out", "ftp://x/y", "--limit", "1"], 2, "ftp"),
-        (["verify", "nowhere"], 2, "no dataset.json"),
-        (["info", "nowhere"], 2, "no dataset.json"),
-        (["inspect", "nowhere", "--png", "a.png"], 2, "no dataset.json"),
-        (["repair", "nowhere"], 2, "no dataset.json"),
-        (["build", "--max-failed", "2", "--out", "o"], 2, "0<=x<=1"),
+        (["build", "--dataset", "kinetics-sound", "--raw", ".", "--out", "o"], "kinetics-sounds"),
+        (["build", "--out", "o"], "--dataset NAME"),
+        (["build", "--dataset", "vggsound", "--out", "o"], "--raw names"),
+        ([*FOLDER, "gone"], "no such folder"),
+        ([*FOLDER, ".", "--set", "frames.shortside=3"], "frames.short_side"),
+        ([*FOLDER, ".", "--set", "frames.quality=x"], "frames.quality is int"),
+        ([*FOLDER, ".", "--set", "frames.quality=101"], "1 to 100"),
+        ([*FOLDER, ".", "--parts", "flows"], "flow"),
+        ([*FOLDER, ".", "--engine", "locl"], "local"),
+        (["build", "--dataset", "folder", "--raw", ".", "--out", "ftp://x/y"], "ftp"),
+        (["verify", "nowhere"], "no dataset.json"),
+        (["info", "nowhere"], "no dataset.json"),
+        (["inspect", "nowhere", "--png", "a.png"], "no dataset.json"),
+        (["repair", "nowhere"], "no dataset.json"),
+        (["build", "--max-failed", "2", "--out", "o"], "0<=x<=1"),
     ],
-)  # fmt: skip
+)
 def test_wrong_requests_are_exit_2_and_name_the_fix(
-    words: list[str], code: int, said: str, raw: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], said: str, raw: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(raw)
     done = mmprep(*words)
-    assert done.exit_code == code, done.output
+    assert done.exit_code == 2, done.output
     assert said in done.stderr
     assert "Traceback" not in done.output
     assert not (raw / "o").exists()
