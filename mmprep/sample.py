@@ -135,7 +135,7 @@ class SampleMaker:
         self, maker: flows.FlowMaker, found: Mapping[int, NDArray[np.uint8]], run: Sequence[int]
     ) -> bytes:
         side = self._config.flow.short_side
-        grey = [pictures.resized(pictures.grey(found[i]), side) for i in run]
+        grey = [flows.shrunk(pictures.grey(found[i]), side) for i in run]
         return pictures.jpeg(maker.stack(grey), self._config.flow.quality)
 
     def _depth(self, record: Record, clip: Clip) -> list[bytes]:

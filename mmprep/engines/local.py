@@ -20,8 +20,8 @@ def run(tasks: Sequence[Task], job: Job, *, workers: int, seen: Seen) -> Iterato
         return
     store = open_store(job.out, endpoint=job.endpoint)
     writers = min(workers, len(tasks))
-    # One row more than there are workers for it, so that none waits while a sample is written.
-    ahead = -(-workers // writers) + 1
+    # More rows than there are workers for them: a long clip at the head must not idle the others.
+    ahead = 3 * -(-workers // writers) + 2
 
     def work(task: Task) -> ShardResult:
         return write_shard(task, store, pool, job.config.names, ahead=ahead, seen=seen)

@@ -50,6 +50,21 @@ def decode(plane: NDArray[np.uint8], bound: float) -> NDArray[np.float32]:
     return ((plane.astype(np.float32) - 128) / 127 * bound).astype(np.float32)
 
 
+def shrunk(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
+    """A grey picture (H, W) with its shorter side at ``short_side``, for flow: fast, not perfect.
+
+    By a whole factor first, for which OpenCV's area rule is five times as fast, then linearly.
+    """
+    factor = min(picture.shape) // short_side
+    if factor > 1:
+        size = picture.shape[1] // factor, picture.shape[0] // factor
+        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    height, width = picture.shape
+    scale = short_side / min(height, width)
+    size = max(short_side, round(width * scale)), max(short_side, round(height * scale))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
 def consecutive(index: int, count: int, fields: int) -> list[int]:
     """Indices of ``fields + 1`` consecutive pictures from ``index``, shifted back at the end.
 
