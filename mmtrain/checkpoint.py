@@ -60,12 +60,13 @@ def seed_all(seed: int) -> None:
 def generators(own: torch.Generator) -> dict[str, Any]:
     """The state of every generator of the process, and of ``own``."""
     kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    words = np.array(keys, np.uint32)
     return {
         "own": own.get_state(),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "random": random.getstate(),
-        "numpy": (kind, torch.from_numpy(keys.copy()), position, has_gauss, gauss),
+        "numpy": (kind, torch.from_numpy(words), position, has_gauss, gauss),
     }
 
 
@@ -73,7 +74,7 @@ def restore_generators(saved: Mapping[str, Any], own: torch.Generator) -> None:
     """Puts back what `generators` gave; of GPUs, as many as there are here."""
     own.set_state(saved["own"])
     torch.set_rng_state(saved["torch"])
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.set_rng_state_all(saved["cuda"][: torch.cuda.device_count()])
     random.setstate(saved["random"])
     kind, keys, *rest = saved["numpy"]

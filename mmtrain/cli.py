@@ -3,14 +3,18 @@
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from mmprep.errors import MmprepError
 from mmtrain.catalog import CATALOGS, Catalog, Entry, Explanation
+from mmtrain.config import DEVICES, PRECISIONS, TrainConfig
 from mmtrain.errors import MmtrainError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout."
@@ -62,6 +66,112 @@ def _listing(catalog: Catalog[object]) -> click.Command:
             _print(catalog, [_line(e) for e in catalog.entries], as_json, "\n".join(lines))
 
     return command
+
+
+_DEFAULTS = TrainConfig(data="")
+
+
+def _default(name: str) -> str:
+    return f"[default: {getattr(_DEFAULTS, name)}]"
+
+
+def _run_options(command: _Command) -> _Command:
+    """What a run is. Nothing has a value of its own here: a resumed run keeps what it had."""
+    options = (
+        click.option("--data", metavar="DIR_OR_URL", help="Shards that mmprep has built."),
+        *(
+            click.option(f"--{name}", metavar="NAME", help=f"{what} {_default(name)}")
+            for name, what in (
+                ("method", "One of `mmtrain methods`."),
+                ("curriculum", "One of `mmtrain curricula`."),
+                ("fusion", "One of `mmtrain fusions`."),
+                ("encoder", "One of `mmtrain encoders`, for each modality."),
+            )
+        ),
+        click.option(
+            "--modalities", metavar="NAMES", help="Such as audio,visual. [default: the data set's]"
+        ),
+        *(
+            click.option(
+                f"--{name.replace('_', '-')}",
+                type=click.IntRange(low),
+                help=f"{what} {_default(name)}",
+            )
+            for name, low, what in (
+                ("epochs", 1, "Passes over the train split."),
+                ("batch_size", 1, "Samples a step, of all ranks together."),
+                ("seed", 0, "Of everything that is drawn."),
+            )
+        ),
+        *(
+            click.option(f"--{name}", type=click.Choice(known), help=f"{what} {_default(name)}")
+            for name, known, what in (
+                ("device", DEVICES, "Where to compute."),
+                ("precision", PRECISIONS, "Of the encoders; weights stay fp32."),
+            )
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(1),
+            help="How many decode at once. [default: one a core]",
+        ),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="A parameter of the run or of what is chosen, such as lr=0.1, schedule=cosine, "
+            "view.size=64 or method.alpha=0.3; repeatable.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command(
+    epilog="\b\nExamples:\n"
+    "  mmtrain train --data shards/keypad --encoder small-cnn --epochs 12 \\\n"
+    "      --set view.size=64 --set view.frames=1 --out runs/joint\n"
+    "  mmtrain train --out runs/joint --resume"
+)
+@_run_options
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder: RUN."
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, if there is one.")
+@as_json
+def train(
+    settings: tuple[str, ...], out: Path, resume: bool, as_json: bool, **options: Any
+) -> None:
+    """Train on shards, then test the epoch that was best on val.
+
+    Writes RUN: config.json, metrics.jsonl (a line an epoch), checkpoint.pt, best.pt, ledger/ and,
+    in the end, result.json.
+    """
+    from mmtrain import console
+
+    given = {name: value for name, value in options.items() if value is not None}
+    result = console.run_train(given, settings, out, resume)
+    click.echo(json.dumps(result) if as_json else console.told(result))
+
+
+@main.command(epilog="\b\nExample:\n  mmtrain audit runs/joint")
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--data", metavar="DIR_OR_URL", help="The shards, if they have moved.")
+@as_json
+@click.pass_context
+def audit(ctx: click.Context, run: Path, data: str | None, as_json: bool) -> None:
+    """Prove from RUN's ledger that each epoch visited each sample as its order says.
+
+    Writes nothing. Exit code 3 if an epoch did not.
+    """
+    from mmtrain.audit import audit
+
+    found = audit(run, data)
+    click.echo(json.dumps(found.to_json()) if as_json else "\n".join(map(str, found.epochs)))
+    if found.wrong:
+        ctx.exit(3)
 
 
 def _print(

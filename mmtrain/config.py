@@ -5,12 +5,12 @@ Needs the standard library only, for the command line reads its defaults here.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, Self, TypeAlias
 
 from mmtrain.errors import ConfigError, UnknownName
 
-Value: TypeAlias = bool | int | float | str | list[str] | None
+Value: TypeAlias = bool | int | float | str | tuple[str, ...] | None
 
 DEVICES: Final = ("auto", "cpu", "cuda")
 PRECISIONS: Final = ("fp32", "bf16")
@@ -21,8 +21,8 @@ SELECTS: Final = ("accuracy", "map", "macro_f1")
 # What is chosen by name, and may have parameters of its own.
 CHOICES: Final = ("method", "curriculum", "fusion", "encoder")
 # How a run runs. A resumed run may have others, for they do not change what it computes.
-_NULLABLE: Final = ("clip", "workers")
 FREE: Final = ("data", "device", "workers", "save_every_steps")
+_NULLABLE: Final = ("clip", "workers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ class TrainConfig:
         device: ``cuda`` where there is one, for ``auto``.
         precision: ``bf16`` computes the encoders so; weights stay float32.
         workers: Threads that decode; one a core for None.
-        select: The measure on val by which the tested epoch is chosen.
+        select: The measure on val by which the tested epoch is chosen; then the loss on val.
         save_every_steps: Steps between checkpoints; one is written after every epoch anyway.
         optimizer: The optimizer.
         schedule: How its rate changes.
@@ -140,9 +140,9 @@ class TrainConfig:
     workers: int | None = None
     select: str = "accuracy"
     save_every_steps: int = 500
-    optimizer: OptimizerConfig = OptimizerConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
-    view: ViewConfig = ViewConfig()
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    view: ViewConfig = field(default_factory=ViewConfig)
     settings: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -207,13 +207,20 @@ class TrainConfig:
         ]
 
 
+_SECTIONS: Final[Mapping[str, Any]] = {
+    "optimizer": OptimizerConfig,
+    "schedule": ScheduleConfig,
+    "view": ViewConfig,
+}
+
+
 def keys() -> dict[str, type]:
     """What `TrainConfig.changed` takes, choices' parameters apart, to the type of its value."""
     found: dict[str, type] = {}
     for each in fields(TrainConfig):
-        if is_dataclass(each.default):
-            section = type(each.default)
-            found |= {f"{each.name}.{f.name}": _plain_type(f.type) for f in fields(section)}
+        if each.name in _SECTIONS:
+            section = fields(_SECTIONS[each.name])
+            found |= {f"{each.name}.{f.name}": _plain_type(f.type) for f in section}
         elif each.name != "settings":
             found[each.name] = _plain_type(each.type)
     return found
@@ -228,7 +235,7 @@ def parse(name: str, text: str, kind: type) -> Value:
     if kind is str:
         return text
     if kind is tuple or kind is list:
-        return [part.strip() for part in text.split(",") if part.strip()]
+        return tuple(part.strip() for part in text.split(",") if part.strip())
     try:
         value: Value = json.loads(text.lower())
     except ValueError:
@@ -259,9 +266,8 @@ def _made(kind: Any, plain: Mapping[str, Any]) -> Any:
         raise ConfigError(f"unknown fields {', '.join(strange)}; written by another version?")
     values: dict[str, Any] = {}
     for name, value in plain.items():
-        default = known[name].default
-        if is_dataclass(default):
-            values[name] = _made(type(default), value)
+        if name in _SECTIONS and kind is TrainConfig:
+            values[name] = _made(_SECTIONS[name], value)
         elif name == "modalities":
             values[name] = tuple(value)
         elif name == "settings":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,8 @@ _KEYS_SHOWN: Final = 8
 
 class Run:
     """One run, in its folder; goes on from a file of the folder if it is there.
+
+    A context, which closes the ledger.
 
     Args:
         config: What to do.
@@ -89,9 +91,17 @@ class Run:
         checkpoint.seed_all(config.seed)
         path = folder / file
         saved = checkpoint.load(path) if path.exists() else None
+        if saved is not None and saved["data"] != feed.dataset.description.root:
+            raise DataError(f"{folder}: was trained on other data than {config.data}")
         self._build(saved)
         if file == CHECKPOINT:
             self._go_on(saved)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ledger.close()
 
     # What a method calls.
 
@@ -154,8 +164,7 @@ class Run:
         with torch.autocast(self.device.type, enabled=False):
             found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
         return [
-            torch.zeros_like(p) if g is None else g
-            for p, g in zip(parameters, found, strict=True)
+            torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)
         ]
 
     def score(self, fn: Callable[[Batch], Tensor], split: str = "train") -> Tensor:
@@ -204,7 +213,9 @@ class Run:
             for batch in self.batches(split):
                 out = self.method.predict(self.model, batch.inputs)
                 if not bool(out.fused.isfinite().all()):
-                    raise RunError(f"{self._keys(batch)}: the model gives no number. {self._back()}")
+                    raise RunError(
+                        f"{self._keys(batch)}: the model gives no number. {self._back()}"
+                    )
                 fused.append(out.fused.float().cpu())
                 target.append(batch.target.cpu())
                 for m, logits in out.logits.items():
@@ -250,8 +261,6 @@ class Run:
         self._metrics.keep(saved["epoch"] if saved else 0)
         if saved is None:
             return
-        if saved["data"] != self.feed.dataset.description.root:
-            raise DataError(f"{self.folder}: was trained on other data than {self.config.data}")
         self._optimizer.load_state_dict(saved["optimizer"])
         self._schedule.load_state_dict(saved["schedule"])
         checkpoint.restore_generators(saved["generators"], self.generator)
@@ -278,7 +287,7 @@ class Run:
         line = {"epoch": self.epoch, "lr": self._made().rate, **self._meter.line(), "val": val}
         self._schedule.observe(val["loss"] if val else line["train_loss"])
         self._metrics.append(line)
-        better = val is None or not self.best or self._measure(val) > self._measure(self.best["val"])
+        better = val is None or not self.best or self._rank(val) > self._rank(self.best["val"])
         if better:
             self.best = {"epoch": self.epoch, "val": val}
         self.epoch, self._passed = self.epoch + 1, False
@@ -287,19 +296,26 @@ class Run:
             self._save_best()
         self._watch.epoch(line)
 
-    def _measure(self, val: dict[str, Any]) -> float:
-        return float(val[self.config.select])
+    def _rank(self, val: dict[str, Any]) -> tuple[float, float]:
+        """What is best is largest; where the measure is the same, the loss decides."""
+        return val[self.config.select], -val["loss"]
 
     def _save_best(self) -> None:
-        weights = {"model": self.model.state_dict(), "method": self.method.state_dict()}
-        checkpoint.save(self.folder / BEST, {"best": self.best, **weights})
+        state = {
+            "data": self.feed.dataset.description.root,
+            "best": self.best,
+            "model": self.model.state_dict(),
+            "method": self.method.state_dict(),
+        }
+        checkpoint.save(self.folder / BEST, state)
 
     def _after_step(self) -> None:
-        if self.stopping or self.steps % self.config.save_every_steps == 0:
+        stopping = self.stopping  # It may be set at any moment.
+        if stopping or self.steps % self.config.save_every_steps == 0:
             self.save()
         done = -(-self.feed.position // self.config.batch_size)
         self._watch.step(self.epoch, done, self.feed.steps, self._meter.line())
-        if self.stopping:
+        if stopping:
             raise Interrupted(
                 f"stopped at epoch {self.epoch + 1}, step {done} of {self.feed.steps}. "
                 "The same command with --resume goes on from here"
@@ -367,9 +383,9 @@ def device_of(name: str) -> torch.device:
 
 
 def _on(device: torch.device, value: Any) -> Any:
-    """``value`` with its tensors on ``device``."""
+    """A copy of ``value`` with its tensors on ``device``."""
     if isinstance(value, Tensor):
-        return value.to(device)
+        return value.to(device, copy=True)
     if isinstance(value, dict):
         return {key: _on(device, each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

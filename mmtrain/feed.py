@@ -67,6 +67,11 @@ class Feed:
             self.position = self.state()["position"]
             yield live(batch)
 
+    def first(self) -> Batch:
+        """A batch of the first sample, to see what samples look like."""
+        self._evaluation.begin(SampleOrder(self._ids[:1]), seed=0, epoch=0)
+        return next(iter(self._evaluation))
+
     def batches(self, split: str) -> Iterator[Batch]:
         """Each sample of ``split`` once, in the order of its ids."""
         self._evaluation.begin(SampleOrder(self.dataset.ids(split)), seed=0, epoch=0)

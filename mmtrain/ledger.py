@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+_ITEM: Final = np.dtype("<i8").itemsize
 
 
 class Ledger:
@@ -36,10 +38,11 @@ class Ledger:
             if epoch_of(path) > epoch:
                 path.unlink()
         path = self._folder / name(epoch, self._rank)
-        before = read(path)[:kept] if kept else np.empty(0, "<i8")
-        self._file, self._count = path.open("wb"), 0
+        self._count = min(kept, len(read(path)))
+        # What is kept is not written anew: a kill at this moment must not lose it.
+        self._file = path.open("r+b" if self._count else "wb")
         self._write_header()
-        self.record(before)
+        self._file.truncate(self._file.tell() + self._count * _ITEM)
         self.flush()
 
     @property
@@ -95,7 +98,8 @@ def read(path: Path) -> NDArray[np.int64]:
     """(n,) sample of each visit of a file, in order; none where there is no such file."""
     if not path.exists():
         return np.empty(0, np.int64)
-    return np.load(path, allow_pickle=False)
+    found: NDArray[np.int64] = np.load(path, allow_pickle=False)
+    return found
 
 
 def visits(folder: Path, epoch: int) -> NDArray[np.int64]:

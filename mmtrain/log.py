@@ -145,8 +145,8 @@ class _Bar:
         self._task = bar.add_task("", total=None, epoch="", said="")
 
     def step(self, epoch: int, step: int, steps: int, said: Mapping[str, Any]) -> None:
-        shown = {"epoch": f"{epoch + 1}/{self._epochs}", "said": _said(said)}
-        self._bar.update(self._task, completed=step, total=steps, **shown)
+        name = f"{epoch + 1}/{self._epochs}"
+        self._bar.update(self._task, completed=step, total=steps, epoch=name, said=_said(said))
 
     def epoch(self, line: Mapping[str, Any]) -> None:
         told = f"epoch {line['epoch'] + 1}/{self._epochs} {_said(line)}{_judged(line)}"

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from sklearn.metrics import average_precision_score, f1_score
 from torch import Tensor
@@ -14,9 +13,7 @@ from torch.nn import functional as F
 Measures: TypeAlias = dict[str, float]
 
 
-def measures(
-    logits: Float[Tensor, "samples classes"], target: Int[Tensor, " samples"]
-) -> Measures:
+def measures(logits: Float[Tensor, "samples classes"], target: Int[Tensor, " samples"]) -> Measures:
     """``accuracy``, ``map``, ``macro_f1`` and ``loss`` of one set of predictions.
 
     ``map`` is scikit-learn's step-wise average precision of each class against the rest, on

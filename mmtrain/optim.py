@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +71,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Parameter name to its state; of those that were ever updated."""
-        names = {p: name for name, p in self._model.named_parameters()}
+        names: dict[Tensor, str] = {p: name for name, p in self._model.named_parameters()}
         return {names[p]: dict(state) for p, state in self._inner.state.items()}
 
     def load_state_dict(self, saved: dict[str, dict[str, Tensor]]) -> None:
@@ -87,7 +87,7 @@ class Optimizer:
         for name, state in saved.items():
             # AdamW's count of steps stays on the CPU, whatever the device.
             self._inner.state[named[name]] = {
-                key: value if key == "step" else value.to(named[name].device)
+                key: value.to("cpu" if key == "step" else named[name].device, copy=True)
                 for key, value in state.items()
             }
 
@@ -147,8 +147,8 @@ class Schedule:
 
     def state_dict(self) -> ScheduleState:
         """What is remembered."""
-        return {**self._state}
+        return self._state.copy()
 
-    def load_state_dict(self, saved: Any) -> None:
+    def load_state_dict(self, saved: ScheduleState) -> None:
         """Takes up what `state_dict` gave."""
-        self._state = {**saved}
+        self._state = saved.copy()

@@ -21,11 +21,13 @@ def changes(texts: Iterable[str], names: Mapping[str, str]) -> dict[str, Value]:
             a parameter of that name, ``lr=0.1`` and ``alpha=0.5`` do.
         names: Choice to the chosen name: ``{"method": "ogm", ...}``.
 
+            ``schedule=cosine`` is ``schedule.name=cosine``.
+
     Raises:
         ConfigError: No ``=``, a name that several have, or a value of a wrong type.
         UnknownName: Nothing has a parameter of that name.
     """
-    known = keys() | {
+    known: dict[str, type] = keys() | {
         f"{choice}.{p.name}": object if p.default is None else type(p.default)
         for choice, name in names.items()
         for p in _CATALOGS[choice].explain(name).parameters
@@ -36,7 +38,7 @@ def changes(texts: Iterable[str], names: Mapping[str, str]) -> dict[str, Value]:
         if not equals:
             raise ConfigError(f"--set takes KEY=VALUE; got {text!r}")
         key = key.strip().replace("-", "_")
-        meant = [k for k in known if key in (k, k.partition(".")[2])]
+        meant = [k for k in known if key in (k, k.partition(".")[2], k.removesuffix(".name"))]
         if not meant:
             raise UnknownName("parameter", key, {*known, *(k.partition(".")[2] for k in known)})
         if len(meant) > 1 and key not in meant:

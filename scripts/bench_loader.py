@@ -91,8 +91,10 @@ def report(ways: dict[str, Way], rounds: int) -> None:
 def all_ways(root: Path, batch_size: int, workers: int) -> dict[str, Way]:
     data = open_dataset(root / "shards")
     loading = Loading(workers=workers)
-    shuffled = Uniform().order(data.ids("train"), seed=0, epoch=0)
-    in_order = SampleOrder(data.ids("train"))
+    # Four epochs in one, so that starting and stopping of threads weighs little.
+    ids = np.tile(data.ids("train"), 4)
+    shuffled = Uniform().order(ids, seed=0, epoch=0)
+    in_order = SampleOrder(ids)
     both = ("audio", "visual")
 
     def stream(order: SampleOrder, modalities: tuple[str, ...], view: View = VIEW) -> Way:
@@ -110,7 +112,8 @@ def all_ways(root: Path, batch_size: int, workers: int) -> dict[str, Way]:
 
     return {
         "stream": stream(shuffled, both),
-        "(d) pread and decode, nothing else": lambda: limit(data, shuffled, workers),
+        "(d) pread, decode to the same memory, only": lambda: limit(data, shuffled, workers, True),
+        "(d) pread, decode to new memory, only": lambda: limit(data, shuffled, workers, False),
         "(a) files, PIL, torchvision, DataLoader": lambda: papers(
             root / "files", batch_size, workers
         ),
@@ -240,7 +243,8 @@ def pil_sample(sample: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, int]
 
 def our_sample(sample: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, int]:
     names = sorted(name for name in sample if name.endswith(".jpg"))
-    draws = VIEW.draws(0, 0, random.randrange(1 << 30))
+    at = random.randrange(1 << 30)
+    draws = VIEW.draws(0, 0, at, at + 1)[0]
     pictures = np.empty((3, 224, 224, 3), np.uint8)
     ours = Colour("frames", VIEW, checked=True)
     for place, k in enumerate(VIEW.chosen(len(names), draws)):
@@ -263,8 +267,8 @@ def webdataset(
     return sum(len(b[2]) for b in DataLoader(made, batch_size, num_workers=workers))
 
 
-def limit(data: ShardedDataset, order: SampleOrder, workers: int) -> int:
-    """Threads that read the bytes and decode three pictures into memory of their own."""
+def limit(data: ShardedDataset, order: SampleOrder, workers: int, reuse: bool) -> int:
+    """Threads that read the bytes and decode three pictures, and throw them away."""
     index = data.index
     files = [os.open(f"{data.store.url}/{name}", os.O_RDONLY) for name in index.shards]
     todo = [
@@ -273,7 +277,7 @@ def limit(data: ShardedDataset, order: SampleOrder, workers: int) -> int:
     ]
 
     def run(part: list[Any]) -> int:
-        scratch = np.empty(3 * 512 * 512, np.uint8)
+        scratch = np.empty(3 * 512 * 512, np.uint8) if reuse else None
         for file, frames, (sound,) in part:
             os.pread(file, sound.size, sound.offset)
             for m in frames:

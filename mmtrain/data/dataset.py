@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -37,13 +39,14 @@ class ShardedDataset:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.description = _describe(store)
-        self._spool: tempfile.TemporaryDirectory[str] | None = None
+        self._remove: Callable[[], object] = lambda: None
         self._pid = os.getpid()
         if isinstance(store, LocalStore):
             path = store.root / INDEX
         else:
-            self._spool = tempfile.TemporaryDirectory(prefix="mmtrain-")
-            path = _fetched(store, Path(self._spool.name), self.description.files.get(INDEX))
+            folder = Path(tempfile.mkdtemp(prefix="mmtrain-"))
+            self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            path = _fetched(store, folder, self.description.files.get(INDEX))
         self.index = Index.open(path)
         if len(self.index) != self.description.samples:
             raise DataError(
@@ -65,9 +68,8 @@ class ShardedDataset:
         return len(self.index)
 
     def close(self) -> None:
-        """Removes the local copy of a bucket's index."""
-        if self._spool is not None:
-            self._spool.cleanup()
+        """Removes the local copy of a bucket's index; so does the end of the process."""
+        self._remove()
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""Reading the spans of a job: from a local disk into memory that is used again, or from a store."""
+"""Reading byte ranges: from a local disk into memory that is used again, or from any store."""
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final, TypeAlias
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from mmprep.store import LocalStore, Store
 
 Bytes: TypeAlias = NDArray[np.uint8]
-# Shard and byte ranges to their bytes, which hold until the same thread reads again.
-Fetch: TypeAlias = Callable[[str, Sequence[tuple[int, int]]], list[Bytes]]
+# Shard and byte ranges to the bytes of each in turn, which hold until the next.
+Fetch: TypeAlias = Callable[[str, Sequence[tuple[int, int]]], Iterator[Bytes]]
 
 _OPEN_FILES: Final = 256
 
@@ -29,8 +29,9 @@ def fetcher(store: Store) -> Fetch:
 
 
 def _any(store: Store) -> Fetch:
-    def fetch(shard: str, spans: Sequence[tuple[int, int]]) -> list[Bytes]:
-        return [np.frombuffer(store.read(shard, *span), np.uint8) for span in spans]
+    def fetch(shard: str, spans: Sequence[tuple[int, int]]) -> Iterator[Bytes]:
+        # All before the first is used: who waits for a bucket must not keep others from decoding.
+        return iter([np.frombuffer(store.read(shard, *span), np.uint8) for span in spans])
 
     return fetch
 
@@ -39,20 +40,17 @@ def _local(store: LocalStore) -> Fetch:
     opened = lru_cache(maxsize=_OPEN_FILES)(_Opened)
     scratch = threading.local()
 
-    def fetch(shard: str, spans: Sequence[tuple[int, int]]) -> list[Bytes]:
-        sizes = [end - begin for begin, end in spans]
-        # Fresh memory for half a megabyte costs more than reading it.
-        memory: Bytes | None = getattr(scratch, "memory", None)
-        if memory is None or len(memory) < sum(sizes):
-            memory = scratch.memory = np.empty(sum(sizes), np.uint8)
-        found = []
-        with store.errors("read", shard):
-            file = opened(f"{store.root}/{shard}")
-            for (begin, _), size in zip(spans, sizes, strict=True):
-                read = os.preadv(file.number, [memory[:size].data], begin)
-                found.append(memory[:read])
-                memory = memory[size:]
-        return found
+    def fetch(shard: str, spans: Sequence[tuple[int, int]]) -> Iterator[Bytes]:
+        # One at a time, into the same memory, so that it is still in the cache when it is used.
+        for begin, end in spans:
+            memory: Bytes | None = getattr(scratch, "memory", None)
+            if memory is None or len(memory) < end - begin:
+                memory = scratch.memory = np.empty(end - begin, np.uint8)
+            with store.errors("read", shard):
+                # Held here, or another thread's opening of the same file may close this one.
+                file = opened(f"{store.root}/{shard}")
+                size = os.preadv(file.number, [memory[: end - begin].data], begin)
+            yield memory[:size]
 
     return fetch
 

@@ -162,7 +162,6 @@ class ForeignStream(IterableDataset[Batch]):
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _samples(self) -> Iterator[_Fields]:
-        from webdataset.handlers import reraise_exception
         from webdataset.tariterators import group_by_keys, tar_file_expander
 
         wanted = re.compile("|".join(f"({self.layout.fields[m]})" for m in self.modalities))
@@ -174,8 +173,8 @@ class ForeignStream(IterableDataset[Batch]):
 
         def passed(error: Exception) -> bool:
             if not self.loading.skip_damaged:
-                return bool(reraise_exception(error))
-            log.warning("skipped the rest of a shard: %s", error)
+                raise error
+            log.warning("skipped the rest of a shard: %s/%s: %s", self.store.url, current, error)
             return True
 
         current = ""
@@ -183,6 +182,7 @@ class ForeignStream(IterableDataset[Batch]):
         def opened() -> Iterator[dict[str, Any]]:
             nonlocal current
             for current in self.shards:
+                self._check_end(current)
                 with self.store.open(current) as stream:
                     yield {"url": current, "stream": stream}
 
@@ -191,6 +191,15 @@ class ForeignStream(IterableDataset[Batch]):
             yield from group_by_keys(files)
         except (TarError, EOFError, OSError, ValueError) as error:
             raise DataError(f"{self.store.url}/{current}: damaged ({error})") from error
+
+    def _check_end(self, shard: str) -> None:
+        """Looks for the empty block that ends every archive; reading would stop short unseen."""
+        size = self.store.size(shard) or 0
+        if size < 512 or any(self.store.read(shard, size - 512, size)):
+            reason = f"{self.store.url}/{shard}: damaged (it ends early)"
+            if not self.loading.skip_damaged:
+                raise DataError(reason)
+            log.warning("skipped the rest of a shard: %s", reason)
 
     def _decoders(self, sample: _Fields) -> dict[str, Decoder]:
         sound = (0, 0)
@@ -225,7 +234,7 @@ class ForeignStream(IterableDataset[Batch]):
         taken = slots(start + len(chunk), start, self.batch_size, self.share)
         seed, epoch = self._state["seed"], self._state["epoch"]
         positions = taken.positions.tolist()
-        draws = [self.view.draws(seed, epoch, p) for p in positions]
+        draws = self.view.draws(seed, epoch, start, start + len(chunk))[taken.positions - start]
         slab = Slab(decoders, draws, taken.filler, {}, pin=self.loading.pin)
         targets = np.zeros(len(positions), np.int64)
         work = [

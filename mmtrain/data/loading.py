@@ -20,7 +20,7 @@ class Loading:
     """
 
     workers: int | None = None
-    ahead: int = 3
+    ahead: int = 2
     requests: int = 48
     skip_damaged: bool = False
     pin: bool = False

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from mmprep.format import Index, member_names
 
 # A job larger than this takes no further sample, so that many are read and decoded at once.
@@ -23,52 +25,69 @@ class Want(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """One member that one visit wants."""
+    """One member that one visit wants.
 
-    visit: int
-    part: str
-    place: int
-    ordinal: int
-    sample: int
+    Attributes:
+        number: Its row among the members of the index.
+        visit: Of those that are planned together.
+        sample: Its sample.
+        part: Its part.
+        ordinal: Which of the part's members it is.
+        place: Which of the visit's members of that part it becomes.
+        begin: First byte in the shard.
+        end: Byte behind the last.
+        crc: CRC32C of the bytes.
+    """
+
     number: int
+    visit: int
+    sample: int
+    part: str
+    ordinal: int
+    place: int
     begin: int
     end: int
     crc: int
 
 
+@dataclass(eq=False)
+class Span:
+    """Bytes that are read at once, and the members among them."""
+
+    begin: int
+    end: int
+    pieces: list[Piece]
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Reads that belong together, and the visits that they complete.
+    """Reads that belong together: all of its visits, and of its visits all.
 
     Attributes:
         shard: Path of the shard.
-        spans: Byte ranges to read.
-        pieces: Span in which it lies, and member; all those of a visit are in one job.
+        spans: What to read, in the order of the bytes.
     """
 
     shard: str
-    spans: list[tuple[int, int]] = field(default_factory=list)
-    pieces: list[tuple[int, Piece]] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
 
     @property
     def bytes(self) -> int:
         """Bytes that are read."""
-        return sum(end - begin for begin, end in self.spans)
+        return sum(span.end - span.begin for span in self.spans)
 
-    def visits(self) -> dict[int, list[tuple[int, Piece]]]:
-        """Visits with their pieces."""
-        found: dict[int, list[tuple[int, Piece]]] = {}
-        for span, piece in self.pieces:
-            found.setdefault(piece.visit, []).append((span, piece))
-        return found
+    @property
+    def pieces(self) -> Iterator[Piece]:
+        """Members of all spans."""
+        return (piece for span in self.spans for piece in span.pieces)
 
     def _add(self, piece: Piece, joins: bool) -> None:
         if joins:
-            begin, end = self.spans[-1]
-            self.spans[-1] = begin, max(end, piece.end)
+            last = self.spans[-1]
+            last.end = max(last.end, piece.end)
+            last.pieces.append(piece)
         else:
-            self.spans.append((piece.begin, piece.end))
-        self.pieces.append((len(self.spans) - 1, piece))
+            self.spans.append(Span(piece.begin, piece.end, [piece]))
 
 
 def plan(index: Index, wants: Sequence[Want], gap: int) -> list[Job]:
@@ -76,20 +95,18 @@ def plan(index: Index, wants: Sequence[Want], gap: int) -> list[Job]:
 
     A member that several visits want is read once.
     """
-    pieces = [piece for i, want in enumerate(wants) for piece in _pieces(index, i, want)]
-    pieces.sort(key=lambda piece: (piece.number, piece.visit))
+    pieces = sorted(_pieces(index, wants))
+    if not pieces:
+        return []
     jobs: list[Job] = []
-    before: Piece | None = None
-    for piece in pieces:
-        joins = before is not None and _joins(index, before, piece, gap)
-        new = before is None or (
-            piece.sample != before.sample and not (joins and jobs[-1].bytes < _JOB_BYTES)
-        )
-        if new:
+    before = -1
+    for piece, joins in zip(pieces, _joins(index, pieces, gap), strict=True):
+        if piece.sample != before and not (joins and jobs[-1].bytes < _JOB_BYTES):
             jobs.append(Job(index.shards[index.shard[piece.sample]]))
-        jobs[-1]._add(piece, joins and not new)
-        before = piece
-    return sorted(jobs, key=lambda job: min(piece.visit for _, piece in job.pieces))
+            joins = False
+        jobs[-1]._add(piece, joins)
+        before = piece.sample
+    return sorted(jobs, key=lambda job: min(piece.visit for piece in job.pieces))
 
 
 def name(index: Index, piece: Piece) -> str:
@@ -99,34 +116,40 @@ def name(index: Index, piece: Piece) -> str:
     return member_names(key, piece.part, count)[piece.ordinal]
 
 
-def _pieces(index: Index, visit: int, want: Want) -> Iterator[Piece]:
-    sample = want.sample
-    first, counts = int(index.first[sample]), index.counts[sample].tolist()
-    run = slice(first, first + sum(counts))
-    begins, sizes = index.offsets(sample).tolist(), index.size[run].tolist()
-    crcs = index.crc[run].tolist()
-    for part, ordinals in want.members.items():
-        before = sum(counts[: index.parts.index(part)])
-        for place, ordinal in enumerate(ordinals):
-            i = before + ordinal
-            yield Piece(
-                visit=visit,
-                part=part,
-                place=place,
-                ordinal=ordinal,
-                sample=sample,
-                number=first + i,
-                begin=begins[i],
-                end=begins[i] + sizes[i],
-                crc=crcs[i],
-            )
+def _pieces(index: Index, wants: Sequence[Want]) -> Iterator[Piece]:
+    heads = [
+        (visit, want.sample, part, ordinal, place)
+        for visit, want in enumerate(wants)
+        for part, ordinals in want.members.items()
+        for place, ordinal in enumerate(ordinals)
+    ]
+    layout = index.layout(np.array([want.sample for want in wants], np.int64))
+    columns = {part: i for i, part in enumerate(index.parts)}
+    at = np.array(
+        [(visit, columns[part], ordinal) for visit, _, part, ordinal, _ in heads], np.int64
+    ).reshape(-1, 3)
+    rows = layout.row[at[:, 0], at[:, 1]] + at[:, 2]
+    begins = layout.begin[rows]
+    tails = zip(
+        layout.number[rows].tolist(),
+        begins.tolist(),
+        (begins + layout.size[rows]).tolist(),
+        layout.crc[rows].tolist(),
+        strict=True,
+    )
+    for (number, begin, end, crc), head in zip(tails, heads, strict=True):
+        yield Piece(number, *head, begin, end, crc)
 
 
-def _joins(index: Index, before: Piece, piece: Piece, gap: int) -> bool:
-    if index.shard[before.sample] != index.shard[piece.sample]:
-        return False
-    between = piece.number - before.number - 1
-    same_part = before.sample == piece.sample and before.part == piece.part
-    only_record = between == 1 and piece.number - 1 == int(index.first[piece.sample])
-    hides_nothing = between <= 0 or same_part or only_record
-    return hides_nothing and piece.begin - before.end <= gap
+def _joins(index: Index, pieces: Sequence[Piece], gap: int) -> list[bool]:
+    """Which pieces are read together with the one before."""
+    sample = np.array([piece.sample for piece in pieces])
+    number, begin, end = np.array([(p.number, p.begin, p.end) for p in pieces]).T
+    part = np.array([index.parts.index(piece.part) for piece in pieces])
+    between = np.diff(number) - 1
+    same_part = (np.diff(sample) == 0) & (np.diff(part) == 0)
+    only_record = (between == 1) & (number[1:] - 1 == index.first[sample[1:]])
+    hides_nothing = (between <= 0) | same_part | only_record
+    same_shard = np.diff(index.shard[sample].astype(np.int64)) == 0
+    near = begin[1:] - end[:-1] <= gap
+    return [False, *(same_shard & hides_nothing & near).tolist()]

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from mmtrain.data.decode import Decoder
 from mmtrain.data.fetch import Bytes
-from mmtrain.data.view import Draws
 from mmtrain.types import Batch
 
 
@@ -18,7 +17,7 @@ class Slab:
 
     Args:
         decoders: Modality to what makes its rows.
-        draws: The random numbers of each row.
+        draws: (b, k) random numbers of each row.
         filler: (b,) rows that weigh nothing.
         shown: Modality to (b,) rows that show it; absent means all.
         pin: Whether a GPU copies from it without waiting.
@@ -27,7 +26,7 @@ class Slab:
     def __init__(
         self,
         decoders: Mapping[str, Decoder],
-        draws: list[Draws],
+        draws: NDArray[np.float64],
         filler: NDArray[np.bool_],
         shown: Mapping[str, NDArray[np.bool_]],
         *,

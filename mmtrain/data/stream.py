@@ -7,7 +7,7 @@ bucket's client, which hangs in a forked child, stays where it is.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from typing import Final, NamedTuple, TypedDict
 
 import numpy as np
@@ -93,6 +93,7 @@ class OrderedStream(IterableDataset[Batch]):
         self.batch_size, self.share, self.loading = batch_size, share, loading
         self._decoders = _decoders(dataset, modalities, view)
         self._order: SampleOrder | None = None
+        self._digest = ""
         self._seed = self._epoch = self._position = 0
         self.traffic = Traffic()
         self.skipped: dict[str, str] = {}
@@ -109,7 +110,8 @@ class OrderedStream(IterableDataset[Batch]):
         for modality in order.shown:
             if modality not in self._decoders:
                 raise UnknownName("modality in the stream", modality, self._decoders)
-        self._order, self._seed, self._epoch, self._position = order, seed, epoch, position
+        self._order, self._digest = order, ""
+        self._seed, self._epoch, self._position = seed, epoch, position
 
     @property
     def steps(self) -> int:
@@ -118,11 +120,13 @@ class OrderedStream(IterableDataset[Batch]):
 
     def state_dict(self) -> StreamState:
         """Where the stream stands, behind the batch that it gave last."""
+        # Once an epoch: of a million visits it takes a while.
+        self._digest = self._digest or self._begun().digest()
         return {
             "seed": self._seed,
             "epoch": self._epoch,
             "position": self._position,
-            "order": self._begun().digest(),
+            "order": self._digest,
         }
 
     def load_state_dict(self, state: StreamState) -> None:
@@ -164,17 +168,20 @@ class OrderedStream(IterableDataset[Batch]):
     def _start(self, workers: Workers, order: SampleOrder, start: int) -> _Ahead:
         taken = slots(len(order), start, self.batch_size, self.share)
         ids = order.ids[taken.positions]
+        end = min(start + self.batch_size, len(order))
+        draws = self.view.draws(self._seed, self._epoch, start, end)
         slab = Slab(
             self._decoders,
-            [self.view.draws(self._seed, self._epoch, p) for p in taken.positions.tolist()],
+            draws[taken.positions - start],
             taken.filler,
             {modality: mask[taken.positions] for modality, mask in order.shown.items()},
             pin=self.loading.pin,
         )
-        end = min(start + self.batch_size, len(order))
         return _Ahead(end, ids, slab, workers.fill(slab, ids.tolist()))
 
     def _finish(self, made: _Ahead) -> Batch:
+        # One awakening a batch, not one a future.
+        wait(made.work, return_when=FIRST_EXCEPTION)
         for future in made.work:
             self.traffic.add(future.result())
         self._position = made.end

@@ -6,7 +6,7 @@ ranks and resuming cannot change it. All frames of a clip, and its flow, share o
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final, Self, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,7 @@ Draws: TypeAlias = NDArray[np.float64]
 _HEAD: Final = 3 + 2 * _TRIES
 
 
-@dataclass(frozen=True, kw_only=True)
-class Window:
+class Window(NamedTuple):
     """A rectangle of a picture, in pixels."""
 
     top: int
@@ -68,13 +67,17 @@ class View:
         """The same without chance."""
         return replace(self, random=False)
 
-    def draws(self, seed: int, epoch: int, position: int) -> Draws:
-        """The numbers that decide everything about one visit; all .5 without chance."""
+    def draws(self, seed: int, epoch: int, begin: int, end: int) -> NDArray[np.float64]:
+        """(end - begin, k) numbers that decide everything about visits; all .5 without chance.
+
+        A visit's are the same whatever ``begin`` and ``end`` are, and cost no others to find.
+        """
+        # A counter-based generator, four numbers a count.
+        counts = -(-(_HEAD + self.frames) // 4)
         if not self.random:
-            return np.full(_HEAD + self.frames, 0.5)
-        # A counter-based generator: any visit's numbers without those of the visits before.
-        bits = np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, position])
-        return np.random.Generator(bits).random(_HEAD + self.frames)
+            return np.full((end - begin, 4 * counts), 0.5)
+        bits = np.random.Philox(key=[seed, epoch], counter=[counts * begin, 0, 0, 0])
+        return np.random.Generator(bits).random((end - begin, 4 * counts))
 
     def flipped(self, draws: Draws) -> bool:
         """Whether the clip is mirrored."""
@@ -96,7 +99,9 @@ class View:
         begins = [min(edge, count - 1) for edge in edges[:-1]]
         return [
             begin + int(u * max(1, end - begin))
-            for begin, end, u in zip(begins, edges[1:], draws[_HEAD:].tolist(), strict=True)
+            for begin, end, u in zip(
+                begins, edges[1:], draws[_HEAD : _HEAD + n].tolist(), strict=True
+            )
         ]
 
     def window(self, draws: Draws, height: int, width: int) -> Window:

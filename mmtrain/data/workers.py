@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 # Bytes that are read for nothing rather than asked for separately; a bucket answers slowly.
 _GAP_LOCAL: Final = 4 << 10
 _GAP_BUCKET: Final = 64 << 10
+_LOCAL_JOBS: Final = 4
 
 
 @dataclass
@@ -54,6 +55,8 @@ class Workers:
         threads = loading.decoders if local else max(loading.decoders, loading.requests)
         self._dataset, self._skip, self._skipped = dataset, loading.skip_damaged, skipped
         self._gap = _GAP_LOCAL if local else _GAP_BUCKET
+        # Waking a thread costs something; waiting for a bucket in turn costs more.
+        self._jobs = _LOCAL_JOBS if local else 1
         self._fetch = fetcher(dataset.store)
         # Many threads wait for a bucket at once, but no more than asked for decode.
         self._decoding = threading.BoundedSemaphore(loading.decoders)
@@ -83,22 +86,34 @@ class Workers:
                 place = f"{self._dataset.store.url}/{shard}: sample {key!r}"
                 self._give_up(slab, row, sample, DataError(f"{place} {error}"))
                 wants.append(Want(sample, {}))
-        return [self._pool.submit(self._work, slab, job) for job in plan(index, wants, self._gap)]
+        jobs = plan(index, wants, self._gap)
+        return [
+            self._pool.submit(self._work, slab, jobs[i : i + self._jobs])
+            for i in range(0, len(jobs), self._jobs)
+        ]
 
-    def _work(self, slab: Slab, job: Job) -> Traffic:
-        data = self._fetch(job.shard, job.spans)
+    def _work(self, slab: Slab, jobs: Sequence[Job]) -> Traffic:
+        traffic = Traffic()
+        for job in jobs:
+            traffic.add(self._do(slab, job))
+        return traffic
+
+    def _do(self, slab: Slab, job: Job) -> Traffic:
+        found = self._fetch(job.shard, [(span.begin, span.end) for span in job.spans])
+        failed: dict[int, tuple[int, DataError]] = {}
         with self._decoding:
-            for row, pieces in job.visits().items():
-                try:
-                    for span, piece in pieces:
-                        self._decode(slab, piece, data[span], job.spans[span][0])
-                except DataError as error:
-                    sample = pieces[0][1].sample
-                    self._give_up(slab, row, sample, self._located(job.shard, sample, error))
-        return Traffic(len(data), sum(map(len, data)))
+            for span, data in zip(job.spans, found, strict=True):
+                for piece in span.pieces:
+                    own = data[piece.begin - span.begin : piece.end - span.begin]
+                    try:
+                        self._decode(slab, piece, own)
+                    except DataError as error:
+                        failed.setdefault(piece.visit, (piece.sample, error))
+        for row, (sample, reason) in failed.items():
+            self._give_up(slab, row, sample, self._located(job.shard, sample, reason))
+        return Traffic(len(job.spans), job.bytes)
 
-    def _decode(self, slab: Slab, piece: Piece, data: Bytes, origin: int) -> None:
-        found = data[piece.begin - origin : piece.end - origin]
+    def _decode(self, slab: Slab, piece: Piece, found: Bytes) -> None:
         try:
             # `crc32c` of mmprep.format wants bytes; this spares a copy of every member.
             if google_crc32c.value(found) != piece.crc:
