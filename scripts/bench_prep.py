@@ -48,7 +48,7 @@ from mmprep.spec import load as load_spec
 
 MEDIA: Final = Path(__file__).resolve().parents[1] / ".." / "shared" / "media"
 PATTERNS: Final = ("vggsound/*.mp4", "kinetics/train/*.mp4", "balanced_av/*/*.mp4")
-BUILD_MS, BUILD_CLIPS = 15_000, 240  # at least; so long that the start of a worker hardly counts
+BUILD_MS, BUILD_CLIPS = 40_000, 400  # at least; so long that the start of a worker hardly counts
 FLOOR_NOTE: Final = """\
 Targets are held against the smallest floor. `Our reader alone` is PyAV told which pictures to skip:
 it decodes what the sample is made of and does nothing else."""

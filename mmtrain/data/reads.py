@@ -109,7 +109,7 @@ def plan(index: Index, wants: Sequence[Want], gap: int) -> list[Job]:
     return sorted(jobs, key=lambda job: min(piece.visit for piece in job.pieces))
 
 
-def name(index: Index, piece: Piece) -> str:
+def member_name(index: Index, piece: Piece) -> str:
     """Name of the member, for messages."""
     count = int(index.counts[piece.sample, index.parts.index(piece.part)])
     key = index.key[piece.sample].decode()

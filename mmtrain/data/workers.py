@@ -14,7 +14,7 @@ from mmprep.store import LocalStore
 from mmtrain.data.dataset import ShardedDataset
 from mmtrain.data.fetch import Bytes, fetcher
 from mmtrain.data.loading import Loading
-from mmtrain.data.reads import Job, Piece, Want, name, plan
+from mmtrain.data.reads import Job, Piece, Want, member_name, plan
 from mmtrain.data.slab import Slab
 from mmtrain.errors import DataError
 
@@ -120,7 +120,7 @@ class Workers:
                 raise DataError("does not fit its checksum")
             slab.decode(piece.visit, piece.part, piece.place, found)
         except DataError as error:
-            raise DataError(f"{name(self._dataset.index, piece)} {error}") from error
+            raise DataError(f"{member_name(self._dataset.index, piece)} {error}") from error
 
     def _located(self, shard: str, sample: int, error: DataError) -> DataError:
         return DataError(
