@@ -6,14 +6,16 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mmtrain.checkpoint import replace
+from mmtrain import checkpoint
+from mmtrain.distributed import Ranks
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class MetricsFile:
             return
         whole = self._path.read_bytes().split(b"\n")[:-1][:epochs]
         kept = b"".join(line + b"\n" for line in whole)
-        replace(self._path, lambda file: file.write(kept))
+        checkpoint.replace(self._path, lambda file: file.write(kept))
 
     def read(self) -> list[dict[str, Any]]:
         """The lines."""
@@ -76,6 +78,23 @@ class Meter:
         for name, value in scalars:
             total, count = self.logged.get(name, (0.0, 0))
             self.logged[name] = [total + value, count + 1]
+
+    def shared(self, ranks: Ranks) -> "Meter":
+        """The same of all ranks together: seconds and waiting are their means."""
+        if ranks.alone:
+            return self
+        own = torch.tensor(
+            [self.loss, self.weight, self.visits, self.seconds, self.waited], dtype=torch.float64
+        )
+        loss, weight, visits, seconds, waited = ranks.sum(ranks.placed(own)).tolist()
+        return replace(
+            self,
+            loss=loss,
+            weight=int(weight),
+            visits=int(visits),
+            seconds=seconds / ranks.world,
+            waited=waited / ranks.world,
+        )
 
     def line(self) -> dict[str, Any]:
         """Its part of the epoch's line."""

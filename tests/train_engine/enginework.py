@@ -39,8 +39,9 @@ def running(config, folder, method=None, watch=None):
     with open_dataset(config.data) as dataset:
         config = fitted(config, dataset)
         (folder / "config.json").write_text(config.to_json())
-        feed = feed_of(config, dataset)
-        with Run(config, model_of(config, feed), method or Method(), feed, folder, watch) as run:
+        method = method or Method()
+        feed = feed_of(config, dataset, method)
+        with Run(config, model_of(config, feed), method, feed, folder, watch) as run:
             yield run
 
 
