@@ -55,7 +55,7 @@ def test_an_unknown_recipe_offers_the_nearest():
 
 def test_a_parameter_that_nothing_has_is_named(monkeypatch):
     monkeypatch.setattr(recipes, "text", lambda name: 'title = "x"\n[optimizer]\nrate = 3\n')
-    with pytest.raises(ConfigError, match="recipe odd: no parameter optimizer.rate"):
+    with pytest.raises(ConfigError, match=r"recipe odd: no parameter optimizer\.rate"):
         applied("odd", TrainConfig(data="x"))
 
 
