@@ -8,19 +8,22 @@ bucket's client, which hangs in a forked child, stays where it is.
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from typing import Final, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
+from mmprep.store import LocalStore
+from mmtrain.data.cache import Cache
 from mmtrain.data.dataset import ShardedDataset
 from mmtrain.data.decode import Decoder, array_header, decoder
 from mmtrain.data.loading import Loading
 from mmtrain.data.order import SampleOrder, Share, slots, steps
 from mmtrain.data.slab import Slab
+from mmtrain.data.traffic import Traffic
 from mmtrain.data.view import View
-from mmtrain.data.workers import Traffic, Workers
+from mmtrain.data.workers import Workers
 from mmtrain.errors import ConfigError, DataError, UnknownName
 from mmtrain.types import Batch
 
@@ -95,8 +98,13 @@ class OrderedStream(IterableDataset[Batch]):
         self._order: SampleOrder | None = None
         self._digest = ""
         self._seed = self._epoch = self._position = 0
+        self._cache: Cache | None = None
         self.traffic = Traffic()
         self.skipped: dict[str, str] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process opens the cache anew.
+        return {**self.__dict__, "_cache": None}
 
     def begin(self, order: SampleOrder, *, seed: int, epoch: int, position: int = 0) -> None:
         """Starts an epoch; iterating then gives the visits from ``position`` on.
@@ -152,13 +160,22 @@ class OrderedStream(IterableDataset[Batch]):
         """
         order, ahead = self._begun(), deque[_Ahead]()
         self.dataset.check_process()
-        with Workers(self.dataset, self.loading, self.skipped) as workers:
+        with Workers(self.dataset, self.loading, self.skipped, self._opened_cache()) as workers:
             for start in _own(range(self._position, len(order), self.batch_size)):
                 ahead.append(self._start(workers, order, start))
                 if len(ahead) > self.loading.ahead:
                     yield self._finish(ahead.popleft())
             while ahead:
                 yield self._finish(ahead.popleft())
+
+    def _opened_cache(self) -> Cache | None:
+        if self.loading.cache is None or isinstance(self.dataset.store, LocalStore):
+            return None
+        if self._cache is None:
+            root, index = self.dataset.description.root, self.dataset.index
+            self._cache = Cache(self.loading.cache, self.loading.cache_bytes, root, index)
+        self._cache.begin()
+        return self._cache
 
     def _begun(self) -> SampleOrder:
         if self._order is None:
