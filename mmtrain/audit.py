@@ -1,6 +1,6 @@
 """The audit: does the ledger of a run say what the order of its epochs says?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from mmtrain import checkpoint, ledger
 from mmtrain.catalog import CURRICULA
-from mmtrain.data import ShardedDataset, open_dataset
+from mmtrain.data import ShardedDataset
 from mmtrain.engine import CHECKPOINT, LEDGER
 from mmtrain.errors import ConfigError, DataError
-from mmtrain.train import config_of
+from mmtrain.train import config_of, opened
 
 _SHOWN: Final = 5
 
@@ -92,7 +92,7 @@ def audit(folder: Path, data: str | None = None) -> Audit:
         raise ConfigError(f"{folder} has no {CHECKPOINT} yet; there is nothing to audit")
     saved = checkpoint.load(path)
     curriculum = CURRICULA.load(config.curriculum)(**config.settings["curriculum"])
-    with open_dataset(data or config.data) as dataset:
+    with opened(replace(config, data=data or config.data)) as dataset:
         if saved["data"] != dataset.description.root:
             raise DataError(f"{folder}: was trained on other data than {data or config.data}")
         ids = dataset.ids("train")

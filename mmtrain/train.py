@@ -49,7 +49,7 @@ def train(
         RunError: The loss is not finite, memory is short, or a signal asked to stop.
         DataError: A sample is damaged.
     """
-    with open_dataset(config.data) as dataset:
+    with opened(config) as dataset:
         config = fitted(config, dataset)
         with _held(folder, config, resume), _deterministic(config), _memory_named(config):
             done = folder / RESULT
@@ -60,6 +60,15 @@ def train(
                 checkpoint.replace(done, lambda file: file.write(f"{text}\n".encode()))
             result: dict[str, Any] = json.loads(done.read_text("utf-8"))
             return result
+
+
+def opened(config: TrainConfig) -> ShardedDataset:
+    """The shards of a run, to be closed.
+
+    Raises:
+        ConfigError: Nothing there, or a build that has not finished.
+    """
+    return open_dataset(config.data, endpoint=config.endpoint, anonymous=config.anonymous)
 
 
 def fitted(config: TrainConfig, dataset: ShardedDataset) -> TrainConfig:
@@ -109,7 +118,12 @@ def feed_of(config: TrainConfig, dataset: ShardedDataset) -> Feed:
     """What the run of a `fitted` config reads."""
     shown = config.view
     view = View(frames=shown.frames, size=shown.size, crop=shown.crop, flip=shown.flip)
-    loading = Loading(workers=config.workers, pin=device_of(config.device).type == "cuda")
+    loading = Loading(
+        workers=config.workers,
+        pin=device_of(config.device).type == "cuda",
+        cache=None if config.cache is None else Path(config.cache),
+        cache_bytes=config.cache_size,
+    )
     training, evaluation = (
         OrderedStream(dataset, config.modalities, config.batch_size, each, loading=loading)
         for each in (view, view.evaluation())

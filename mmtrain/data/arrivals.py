@@ -32,7 +32,9 @@ class Arrivals:
         cache: What keeps the members that a bucket gave.
     """
 
-    def __init__(self, dataset: ShardedDataset, loading: Loading, cache: Cache | None) -> None:
+    def __init__(
+        self, dataset: ShardedDataset, loading: Loading, cache: Cache | None = None
+    ) -> None:
         store = dataset.store
         self._dataset, self._cache = dataset, cache
         self._local = isinstance(store, LocalStore)

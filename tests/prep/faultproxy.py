@@ -9,6 +9,7 @@ import http.client
 import re
 import socket
 import struct
+import sys
 import threading
 import time
 import zlib
@@ -38,6 +39,7 @@ class Fault:
         share: Of the requests that fit, in [0, 1].
         times: The first so many tries of a request are hit; every one for None.
         only: What the path of a request has in it.
+        by_path: Whether tries are counted by path alone, whatever the range.
         seconds: Of a stall; in ``Retry-After`` of a status.
     """
 
@@ -45,6 +47,7 @@ class Fault:
     share: float = 1.0
     times: int | None = 1
     only: str = ""
+    by_path: bool = False
     seconds: float = 0.0
 
     def hits(self, name: str, tries: int) -> bool:
@@ -102,8 +105,9 @@ class FaultProxy:
         with self._lock:
             self.requests += 1
             for fault in self.faults:
-                self._tries[fault, name] += 1
-                if fault.hits(name, self._tries[fault, name]):
+                counted = name.partition(" ")[0] if fault.by_path else name
+                self._tries[fault, counted] += 1
+                if fault.hits(name, self._tries[fault, counted]):
                     self.made[fault.kind] += 1
                     return fault
         return None
@@ -244,7 +248,8 @@ def _main() -> None:
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS")
     asked = parser.parse_args()
     with FaultProxy(asked.upstream, latency_s=asked.latency) as proxy:
-        print(proxy.address, flush=True)
+        sys.stdout.write(f"{proxy.address}\n")
+        sys.stdout.flush()
         threading.Event().wait()
 
 
