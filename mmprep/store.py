@@ -369,14 +369,17 @@ def _refusal(error: Exception) -> str:
     return told
 
 
-_PUBLIC: Final = "a public bucket needs none (--anonymous, or AWS_SKIP_SIGNATURE=true)"
+_PUBLIC: Final = "a public bucket needs none (--anonymous of mmtrain)"
 _CREDENTIALS: Final = f"check the credentials and what they may do; {_PUBLIC}"
 # What obstore's text holds to what there is to do.
 _HINTS: Final = {
-    # The address where a machine of a cloud would find its credentials.
-    "169.254.169.254": "there are no credentials here: set AWS_ACCESS_KEY_ID and "
-    f"AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS; {_PUBLIC}",
+    # Where a machine of a cloud would find its credentials.
+    "/latest/api/token": "there are no credentials here: set AWS_ACCESS_KEY_ID and "
+    f"AWS_SECRET_ACCESS_KEY; {_PUBLIC}",
+    "computeMetadata": "there are no credentials here: set GOOGLE_APPLICATION_CREDENTIALS; "
+    f"{_PUBLIC}",
     "MissingAccount": "set AZURE_STORAGE_ACCOUNT_NAME",
+    "Range request not supported": "choose a server that answers range requests",
 }
 
 

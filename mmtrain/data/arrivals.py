@@ -1,11 +1,13 @@
 """How the members of a job arrive: from the cache or the store, each against its checksum."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 import google_crc32c
 
 from mmprep.errors import StoreError
+from mmprep.format.tar import BLOCK, padded
 from mmprep.store import BucketStore, LocalStore
 from mmtrain.data.cache import Cache
 from mmtrain.data.dataset import ShardedDataset
@@ -60,7 +62,8 @@ class Arrivals:
             StoreError: The store cannot be read; names the shard and samples.
         """
         if self._local:
-            return self._checked(job.shard, job.spans, traffic)
+            read = zip(job.spans, self._read(job.shard, job.spans, traffic), strict=True)
+            return (each for span, data in read for each in _checked(span, data))
         held = self._held(job, traffic)
         spans = job.spans
         if held:
@@ -68,12 +71,27 @@ class Arrivals:
             spans = narrowed(self._dataset.index, rest, self.gap) if rest else []
         arrived: list[tuple[Piece, Bytes | None]]
         arrived = [(piece, held[piece.number]) for piece in job.pieces if piece.number in held]
-        for piece, data in self._checked(job.shard, spans, traffic):
-            sound = data if data is not None else self._again(job.shard, piece, traffic)
-            if self._cache is not None and sound is not None:
-                self._cache.put(piece.number, sound)
-            arrived.append((piece, sound))
+        for span, data in zip(spans, self._read(job.shard, spans, traffic), strict=True):
+            for piece, found in _checked(span, data):
+                sound = found if found is not None else self._again(job.shard, piece, traffic)
+                if self._cache is not None and sound is not None:
+                    self._cache.put(piece.number, sound)
+                arrived.append((piece, sound))
+            if self._cache is not None:
+                self._keep_between(self._cache, span, data)
         return iter(arrived)
+
+    def _keep_between(self, cache: Cache, span: Span, data: Bytes) -> None:
+        """Keeps what was read over, for the next epoch may show it."""
+        index = self._dataset.index
+        for piece, following in pairwise(span.pieces):
+            begin = piece.end - span.begin
+            for number in range(piece.number + 1, following.number):
+                begin = padded(span.begin + begin) + BLOCK - span.begin
+                end = begin + int(index.size[number])
+                if google_crc32c.value(data[begin:end]) == index.crc[number]:
+                    cache.put(number, data[begin:end])
+                begin = end
 
     def _held(self, job: Job, traffic: Traffic) -> dict[int, Bytes]:
         """What the cache has, by number of the member."""
@@ -84,15 +102,6 @@ class Arrivals:
         traffic.cache_hits += len(held)
         traffic.cache_bytes += sum(len(data) for data in held.values())
         return held
-
-    def _checked(
-        self, shard: str, spans: Sequence[Span], traffic: Traffic
-    ) -> Iterator[tuple[Piece, Bytes | None]]:
-        for span, data in zip(spans, self._read(shard, spans, traffic), strict=True):
-            for piece in span.pieces:
-                own = data[piece.begin - span.begin : piece.end - span.begin]
-                # `crc32c` of mmprep.format wants bytes; this spares a copy of every member.
-                yield piece, own if google_crc32c.value(own) == piece.crc else None
 
     def _read(self, shard: str, spans: Sequence[Span], traffic: Traffic) -> Iterator[Bytes]:
         ranges = [(span.begin, span.end) for span in spans]
@@ -111,12 +120,20 @@ class Arrivals:
         for _ in range(_REREADS):
             traffic.retries += 1
             span = Span(piece.begin, piece.end, [piece])
-            [(_, data)] = self._checked(shard, [span], traffic)
-            if data is not None:
-                return data
+            [data] = self._read(shard, [span], traffic)
+            [(_, found)] = _checked(span, data)
+            if found is not None:
+                return found
         return None
 
     def _named(self, samples: Iterable[int]) -> str:
         keys = [self._dataset.key(sample) for sample in dict.fromkeys(samples)]
         more = f" and {len(keys) - _KEYS_SHOWN} more" if len(keys) > _KEYS_SHOWN else ""
         return f"sample {', '.join(keys[:_KEYS_SHOWN])}{more}"
+
+
+def _checked(span: Span, data: Bytes) -> Iterator[tuple[Piece, Bytes | None]]:
+    for piece in span.pieces:
+        own = data[piece.begin - span.begin : piece.end - span.begin]
+        # `crc32c` of mmprep.format wants bytes; this spares a copy of every member.
+        yield piece, own if google_crc32c.value(own) == piece.crc else None
