@@ -2,8 +2,9 @@
 
 One thread runs an event loop in which all requests wait; a request that lost or came too late is
 cancelled there, and holds neither a thread nor a connection. A read is tried again when it failed
-in a way that may pass, with a pause that doubles; a deadline bounds every request, and another the
-read as a whole. Dean and Barroso, The Tail at Scale, CACM 2013, is where the race comes from.
+in a way that may pass, with a pause that doubles (obstore does not tell what Retry-After asks); a
+deadline bounds every request, and another the read as a whole. The race is that of Dean and
+Barroso, The Tail at Scale, CACM 2013.
 """
 
 import asyncio

@@ -72,8 +72,10 @@ def test_a_web_server_lists_nothing(address: str) -> None:
 def test_a_server_without_ranges_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(DATA)
     told = "cannot read http://127.0.0.1:.*/a: .*choose a server that answers range requests"
-    with webserver.serving(tmp_path, ranges=False) as address, pytest.raises(StoreError, match=told):
-        open_store(address).read("a", 10, 20)
+    with webserver.serving(tmp_path, ranges=False) as address:
+        store = open_store(address)
+        with pytest.raises(StoreError, match=told):
+            store.read("a", 10, 20)
 
 
 def test_missing_credentials_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

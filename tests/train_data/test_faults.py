@@ -16,7 +16,7 @@ from mmprep.store import BucketStore
 from mmtrain.curricula.uniform import Uniform
 from mmtrain.data import Loading, OrderedStream, ShardedDataset, View, open_dataset
 from mmtrain.data.loading import Patience
-from mmtrain.data.remote import Remote
+from mmtrain.data.remote import Pace, Remote
 from mmtrain.data.traffic import Traffic
 from mmtrain.errors import ConfigError, DataError
 from mmtrain.types import Batch
@@ -222,6 +222,25 @@ def test_a_stalled_read_is_overtaken_by_a_second_one(
     assert time.monotonic() - before < 15
     assert rest == len(order) - 60 * 6
     assert 0 < stream.traffic.hedged <= 0.05 * stream.traffic.requests
+
+
+def test_what_is_slow_is_twice_the_95th_percentile() -> None:
+    pace = Pace()
+    for i in range(31):
+        pace.took(0.001 * (i + 1))
+    assert pace.limit_s is None
+    pace.took(0.032)
+    # Of 1 to 32 ms in order, the one at 0.95 * 32 = 30, counted from 0, is 31 ms.
+    assert pace.limit_s == pytest.approx(0.062)
+
+
+def test_one_read_in_twenty_may_be_raced() -> None:
+    pace = Pace()
+    allowed = []
+    for _ in range(60):
+        allowed.append(pace.may_hedge())
+        pace.took(0.01)
+    assert [i for i, may in enumerate(allowed) if may] == [20, 40]
 
 
 def test_racing_can_be_left_out(proxy: FaultProxy, distant: ShardedDataset) -> None:
