@@ -172,7 +172,7 @@ class Cache:
         if used + self._pack_bytes > self._limit:
             return None
         table = self._folder / f"{self._root[:16]}-{secrets.token_hex(6)}.table"
-        lock = os.open(table, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        lock = os.open(table, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         fcntl.flock(lock, fcntl.LOCK_EX)
         os.write(lock, _MAGIC)
         with table.with_suffix(".pack").open("xb") as file:
@@ -222,7 +222,7 @@ class Cache:
 
     @contextmanager
     def _folder_locked(self) -> Iterator[None]:
-        lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT)
+        lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
