@@ -146,6 +146,11 @@ def _run_options(command: _Command) -> _Command:
             )
         ),
         click.option(
+            "--scores",
+            metavar="FILE",
+            help="Start the curriculum from another run's scores.h5.",
+        ),
+        click.option(
             "--workers",
             type=click.IntRange(1),
             help="How many decode at once. [default: one a core]",

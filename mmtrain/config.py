@@ -25,7 +25,7 @@ FREE: Final = (
     *("data", "endpoint", "anonymous", "cache", "cache_size"),
     *("device", "workers", "save_every_steps"),
 )
-_NULLABLE: Final = ("clip", "workers", "endpoint", "cache")
+_NULLABLE: Final = ("clip", "workers", "scores", "endpoint", "cache")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +122,7 @@ class TrainConfig:
         epochs: Passes over the order of the curriculum.
         batch_size: Samples a step, of all ranks together.
         seed: Of everything that is drawn.
+        scores: The `scores.h5` of another run, from which a curriculum that scores starts.
         device: ``cuda`` where there is one, for ``auto``.
         precision: ``bf16`` computes the encoders so; weights stay float32.
         workers: Threads that decode; one a core for None.
@@ -146,6 +147,7 @@ class TrainConfig:
     epochs: int = 100
     batch_size: int = 64
     seed: int = 0
+    scores: str | None = None
     device: str = "auto"
     precision: str = "fp32"
     workers: int | None = None

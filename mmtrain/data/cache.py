@@ -7,9 +7,9 @@ A member is fetched at most once, and the index has its size and CRC32C already.
 Members are appended to packs of one size, a file each with a table beside it, so that 20 GB are not
 a million files. A pack has one writer at a time, which holds a lock on the table; any process may
 read it. Disk space is taken when a pack is made: the bound holds, and a full disk is met there.
-When no more packs fit, the one that was used longest ago gives way, but none that was used since
-the previous pass began: of an order that visits each sample once an epoch, evicting what was used
-for what comes next would lose nearly all hits, not only those for which there is no room.
+When no more packs fit, the one that was used longest ago gives way, but none that was used in the
+last few passes: of an order that visits each sample once an epoch, evicting what was used for what
+comes next would lose nearly all hits, not only those for which there is no room.
 """
 
 import fcntl
@@ -42,6 +42,8 @@ _LOCK: Final = "mmtrain-cache.lock"
 # Number of the member, and its place in the pack plus 1: what was never written is no entry.
 _ENTRY: Final = np.dtype([("number", "<u8"), ("place", "<u8")])
 _PACKS: Final = 128
+# Between two passes over train there may be one over val and one that scores.
+_PASSES: Final = 4
 _LEAST_PACK: Final = 4 << 20
 _LARGEST_PACK: Final = 1 << 32
 _REFRESH_S: Final = 5.0
@@ -71,7 +73,7 @@ class Cache:
         self._numbers: dict[str, int] = {}
         self._writer: _Writer | None = None
         self._lock = threading.RLock()
-        self._begun = deque([time.time_ns()], maxlen=2)
+        self._begun = deque([time.time_ns()], maxlen=_PASSES)
         self._refreshed = 0.0
         self._full = self._broken = False
         try:

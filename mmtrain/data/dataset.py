@@ -17,6 +17,7 @@ from mmprep.errors import DataError as PreparationError
 from mmprep.errors import StoreError
 from mmprep.format import DATASET, INDEX, Dataset, Index
 from mmprep.store import LocalStore, Store, open_store
+from mmtrain.data.cache import Cache
 from mmtrain.errors import ConfigError, DataError, UnknownName
 
 # Modality to the part of the shards that it is read from.
@@ -48,6 +49,7 @@ class ShardedDataset:
         self.description = _again(store, lambda: _describe(store))
         self._remove: Callable[[], object] = lambda: None
         self._pid = os.getpid()
+        self._cache: Cache | None = None
         if isinstance(store, LocalStore):
             path = store.root / INDEX
         else:
@@ -142,6 +144,17 @@ class ShardedDataset:
                 f"no modality asked for; the shards have {', '.join(self.modalities)}"
             )
         return parts
+
+    def cache(self, folder: Path, limit: int) -> Cache:
+        """What keeps members in ``folder``; the same for all streams of this process.
+
+        Args:
+            folder: On a local disk; made if it is not there.
+            limit: Bytes of the whole folder.
+        """
+        if self._cache is None:
+            self._cache = Cache(folder, limit, self.description.root, self.index)
+        return self._cache
 
     def check_process(self) -> None:
         """Refuses a forked child where the data lie in a bucket: obstore hangs there.

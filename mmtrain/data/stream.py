@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import closing
-from typing import Any, Final, NamedTuple, TypedDict
+from typing import Final, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,7 @@ class OrderedStream(IterableDataset[Batch]):
 
     Example:
         >>> stream = OrderedStream(dataset, ("audio", "visual"), 64, View())
-        >>> stream.begin(Uniform().order(dataset.ids("train"), seed=0, epoch=3), seed=0, epoch=3)
+        >>> stream.begin(Uniform().visits(dataset.ids("train"), seed=0, epoch=3), seed=0, epoch=3)
         >>> for batch in stream: ...
 
     In a DataLoader (``batch_size=None``) its processes take turns at the batches. The position is
@@ -101,13 +101,8 @@ class OrderedStream(IterableDataset[Batch]):
         self._order: SampleOrder | None = None
         self._digest = ""
         self._seed = self._epoch = self._position = 0
-        self._cache: Cache | None = None
         self.traffic = Traffic()
         self.skipped: dict[str, str] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Another process opens the cache anew.
-        return {**self.__dict__, "_cache": None}
 
     def begin(self, order: SampleOrder, *, seed: int, epoch: int, position: int = 0) -> None:
         """Starts an epoch; iterating then gives the visits from ``position`` on.
@@ -172,13 +167,12 @@ class OrderedStream(IterableDataset[Batch]):
                 yield self._finish(ahead.popleft())
 
     def _opened_cache(self) -> Cache | None:
-        if self.loading.cache is None or isinstance(self.dataset.store, LocalStore):
+        folder = self.loading.cache
+        if folder is None or isinstance(self.dataset.store, LocalStore):
             return None
-        if self._cache is None:
-            root, index = self.dataset.description.root, self.dataset.index
-            self._cache = Cache(self.loading.cache, self.loading.cache_bytes, root, index)
-        self._cache.begin()
-        return self._cache
+        cache = self.dataset.cache(folder, self.loading.cache_bytes)
+        cache.begin()
+        return cache
 
     def _begun(self) -> SampleOrder:
         if self._order is None:

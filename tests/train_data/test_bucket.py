@@ -24,7 +24,7 @@ def bucket(object_store: str) -> Iterator[ShardedDataset]:
 
 def begun(data: ShardedDataset, modalities: tuple[str, ...] = ALL) -> OrderedStream:
     stream = OrderedStream(data, modalities, 6, View(size=24), loading=Loading(hedge=False))
-    stream.begin(Uniform().order(data.ids("train"), 0, 0), seed=0, epoch=0)
+    stream.begin(Uniform().visits(data.ids("train"), 0, 0), seed=0, epoch=0)
     return stream
 
 

@@ -48,7 +48,7 @@ def begun(
 
 def epoch(stream: OrderedStream, number: int = 0) -> list[Batch]:
     data = stream.dataset
-    stream.begin(Uniform().order(data.ids("train"), 0, number), seed=0, epoch=number)
+    stream.begin(Uniform().visits(data.ids("train"), 0, number), seed=0, epoch=number)
     return list(stream)
 
 

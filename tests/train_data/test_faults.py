@@ -43,7 +43,7 @@ def distant(proxy: FaultProxy) -> Iterator[ShardedDataset]:
 
 def begun(data: ShardedDataset, loading: Loading) -> OrderedStream:
     stream = OrderedStream(data, BOTH, 6, View(size=24), loading=loading)
-    stream.begin(Uniform().order(data.ids("train"), 0, 0), seed=0, epoch=0)
+    stream.begin(Uniform().visits(data.ids("train"), 0, 0), seed=0, epoch=0)
     return stream
 
 
@@ -210,7 +210,7 @@ def test_a_stalled_read_is_overtaken_by_a_second_one(
     proxy.clear()
     loading = Loading(patience=Patience(deadline_s=20), workers=1)
     stream = OrderedStream(distant, BOTH, 6, View(size=24), loading=loading)
-    order = Uniform().order(distant.ids("train").repeat(20), 0, 0)
+    order = Uniform().visits(distant.ids("train").repeat(20), 0, 0)
     stream.begin(order, seed=0, epoch=0)
     batches = iter(stream)
     for _ in range(60):
@@ -271,7 +271,7 @@ def test_audio_alone_moves_the_bytes_of_audio(proxy: FaultProxy, distant: Sharde
     proxy.clear()
     stream = OrderedStream(distant, ("audio",), 6, View(size=24), loading=Loading(hedge=False))
     proxy.clear()
-    stream.begin(Uniform().order(distant.ids("train"), 0, 0), seed=0, epoch=0)
+    stream.begin(Uniform().visits(distant.ids("train"), 0, 0), seed=0, epoch=0)
     list(stream)
     sizes = [distant.index.members(row)["spectrogram"][0].size for row in distant.ids("train")]
     assert proxy.bytes <= 1.05 * sum(sizes)
