@@ -49,7 +49,7 @@ class ShardedDataset:
         self.description = _again(store, lambda: _describe(store))
         self._remove: Callable[[], object] = lambda: None
         self._pid = os.getpid()
-        self._cache: Cache | None = None
+        self._caches: dict[tuple[Path, int], Cache] = {}
         if isinstance(store, LocalStore):
             path = store.root / INDEX
         else:
@@ -152,9 +152,10 @@ class ShardedDataset:
             folder: On a local disk; made if it is not there.
             limit: Bytes of the whole folder.
         """
-        if self._cache is None:
-            self._cache = Cache(folder, limit, self.description.root, self.index)
-        return self._cache
+        if (folder, limit) not in self._caches:
+            made = Cache(folder, limit, self.description.root, self.index)
+            self._caches[folder, limit] = made
+        return self._caches[folder, limit]
 
     def check_process(self) -> None:
         """Refuses a forked child where the data lie in a bucket: obstore hangs there.

@@ -42,8 +42,9 @@ def distant(farm_folder: Path) -> ShardedDataset:
 def begun(
     data: ShardedDataset, folder: Path, limit: int = PLENTY, modalities: tuple[str, ...] = BOTH
 ) -> OrderedStream:
+    """A stream of a run of its own."""
     loading = Loading(workers=2, cache=folder, cache_bytes=limit)
-    return OrderedStream(data, modalities, 6, View(size=24), loading=loading)
+    return OrderedStream(open_dataset(data.store), modalities, 6, View(size=24), loading=loading)
 
 
 def epoch(stream: OrderedStream, number: int = 0) -> list[Batch]:
@@ -149,6 +150,18 @@ def test_damage_is_noticed_and_read_anew(
     reads_of(distant).clear()
     assert_right(epoch(stream), farm)
     assert reads_of(distant) == []
+
+
+def test_two_streams_of_a_run_share_what_they_keep(
+    tmp_path: Path, distant: ShardedDataset, farm: ShardedDataset
+) -> None:
+    training = begun(distant, tmp_path)
+    epoch(training)
+    other = OrderedStream(training.dataset, BOTH, 6, View(size=24), loading=training.loading)
+    reads_of(distant).clear()
+    assert_right(epoch(other), farm)
+    assert reads_of(distant) == []
+    assert len(packs_of(tmp_path)) == 1
 
 
 def test_packs_that_are_gone_are_read_anew(
