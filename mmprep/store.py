@@ -22,9 +22,17 @@ from mmprep.errors import ConfigError, StoreError
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from obstore import ReadableFile
-    from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Config
+    from obstore.store import (
+        AzureConfig,
+        ClientConfig,
+        GCSConfig,
+        ObjectStore,
+        RetryConfig,
+        S3Config,
+    )
 
-SCHEMES: Final = ("s3", "gs", "az", "http", "https")
+_WEB: Final = ("http", "https")
+SCHEMES: Final = ("s3", "gs", "az", *_WEB)
 PARTIAL: Final = ".partial-"
 _STREAM: Final = 8 << 20
 
@@ -62,12 +70,16 @@ class Store(Protocol):
         """Removes a file; nothing happens where there is none."""
 
 
-def open_store(url: str, *, endpoint: str | None = None) -> Store:
+def open_store(url: str, *, endpoint: str | None = None, anonymous: bool = False) -> Store:
     """The store at ``url``: a folder, or a bucket with credentials from the usual environment.
+
+    A web server (``http://``, ``https://``) is read only, and must answer range requests.
 
     Args:
         url: Folder, ``s3://bucket/prefix``, ``gs://``, ``az://`` or ``https://``.
-        endpoint: Address of an S3-compatible server; ``AWS_ENDPOINT_URL`` by default.
+        endpoint: Address of a server that speaks the bucket's protocol; for ``s3://``,
+            ``AWS_ENDPOINT_URL`` by default.
+        anonymous: Use no credentials, as public buckets allow.
 
     Raises:
         ConfigError: A scheme that is not known.
@@ -79,7 +91,7 @@ def open_store(url: str, *, endpoint: str | None = None) -> Store:
         raise ConfigError(
             f"{url}: a place is a folder or one of {', '.join(s + '://' for s in SCHEMES)}"
         )
-    return BucketStore(url, endpoint)
+    return BucketStore(url, endpoint, anonymous)
 
 
 class LocalStore:
@@ -169,9 +181,15 @@ class LocalStore:
 class BucketStore:
     """A bucket, by obstore. A put is atomic, so a file is spooled to local disk and put whole."""
 
-    def __init__(self, url: str, endpoint: str | None = None) -> None:
+    def __init__(self, url: str, endpoint: str | None = None, anonymous: bool = False) -> None:
         self.url = url.rstrip("/")
-        self._store = _bucket(self.url, endpoint)
+        self._endpoint, self._anonymous = endpoint, anonymous
+        retry: RetryConfig = {"max_retries": 8, "retry_timeout": timedelta(minutes=2)}
+        self._store = _bucket(self.url, endpoint, anonymous, retry)
+
+    def client(self) -> "ObjectStore":
+        """A client that tries once and waits as long as its caller, who decides what comes then."""
+        return _bucket(self.url, self._endpoint, self._anonymous, {"max_retries": 0}, timeout=None)
 
     def read(self, path: str, start: int = 0, end: int | None = None) -> bytes:
         import obstore
@@ -206,6 +224,8 @@ class BucketStore:
     def files(self) -> Iterator[tuple[str, int]]:
         import obstore
 
+        if self._web:
+            raise StoreError(f"cannot list {self.url}: a web server has no list of its files")
         with self.errors("list", ""):
             for page in obstore.list(self._store):
                 for entry in page:
@@ -215,6 +235,7 @@ class BucketStore:
     def create(self, path: str) -> Iterator[IO[bytes]]:
         import obstore
 
+        self._check_writable(path)
         with self.errors("write", path), tempfile.TemporaryFile(prefix="mmprep-") as file:
             yield file
             file.seek(0)
@@ -223,23 +244,37 @@ class BucketStore:
     def write(self, path: str, data: bytes) -> None:
         import obstore
 
+        self._check_writable(path)
         with self.errors("write", path):
             obstore.put(self._store, path, data)
 
     def move(self, path: str, to: str) -> None:
         import obstore
 
+        self._check_writable(to)
         with self.errors("write", to):
             obstore.rename(self._store, path, to)
 
     def delete(self, path: str) -> None:
         import obstore
 
+        self._check_writable(path)
         with self.errors("delete", path):
             try:
                 obstore.delete(self._store, path)
             except FileNotFoundError:
                 return
+
+    @property
+    def _web(self) -> bool:
+        return self.url.partition("://")[0] in _WEB
+
+    def _check_writable(self, path: str) -> None:
+        if self._web:
+            raise StoreError(
+                f"cannot write {self.url}/{path}: a web server is read only; write to a folder or "
+                "a bucket"
+            )
 
     @contextmanager
     def errors(self, verb: str, path: str) -> Iterator[None]:
@@ -268,28 +303,44 @@ class _Stream(io.RawIOBase):
         return len(data)
 
 
-def _bucket(url: str, endpoint: str | None) -> "ObjectStore":
+def _bucket(
+    url: str,
+    endpoint: str | None,
+    anonymous: bool,
+    retry: "RetryConfig",
+    timeout: str | None = "30s",
+) -> "ObjectStore":
     from obstore.exceptions import BaseError
-    from obstore.store import HTTPStore, S3Store, from_url
+    from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
     scheme = url.partition("://")[0]
-    retry: RetryConfig = {"max_retries": 8, "retry_timeout": timedelta(minutes=2)}
+    if scheme == "s3":
+        endpoint = endpoint or _environment("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    plain = url.startswith("http://") or (endpoint or "").startswith("http://")
+    client: ClientConfig = {"allow_http": plain, "timeout": timeout or "1day"}
+    # What is absent here is taken from the environment.
+    region = _environment("AWS_REGION", "AWS_DEFAULT_REGION") or "us-east-1"
+    s3: S3Config = {"region": region}
+    gs: GCSConfig = {}
+    az: AzureConfig = {}
+    if anonymous:
+        s3["skip_signature"] = gs["skip_signature"] = az["skip_signature"] = True
+    if endpoint:
+        s3["endpoint"] = gs["base_url"] = az["endpoint"] = endpoint
     try:
-        if scheme in ("http", "https"):
-            return HTTPStore.from_url(url, client_options={"allow_http": True}, retry_config=retry)
-        if scheme != "s3":
-            return from_url(url, retry_config=retry)
-        endpoint = (
-            endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        )
-        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-        options: ClientConfig = {"allow_http": bool(endpoint and endpoint.startswith("http://"))}
-        config: S3Config = {"region": region}
-        if endpoint:
-            config["endpoint"] = endpoint
-        return S3Store.from_url(url, config=config, client_options=options, retry_config=retry)
+        if scheme in _WEB:
+            return HTTPStore.from_url(url, client_options=client, retry_config=retry)
+        if scheme == "gs":
+            return GCSStore.from_url(url, config=gs, client_options=client, retry_config=retry)
+        if scheme == "az":
+            return AzureStore.from_url(url, config=az, client_options=client, retry_config=retry)
+        return S3Store.from_url(url, config=s3, client_options=client, retry_config=retry)
     except (BaseError, ValueError) as error:
-        raise ConfigError(f"{url}: {error}") from error
+        raise ConfigError(f"{url}: {_refusal(error)}") from error
+
+
+def _environment(*names: str) -> str | None:
+    return next((value for name in names if (value := os.environ.get(name))), None)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -302,12 +353,34 @@ def _sync_folder(folder: Path) -> None:
 
 def _refusal(error: Exception) -> str:
     """The first line of obstore's page of text, with the server's code in place of its XML."""
+    from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+
     if isinstance(error, OSError) and error.errno:
         return f"{_reason(error)} (files for a bucket are made in {tempfile.gettempdir()} first)"
     text = str(error).strip() or repr(error)
     first = text.splitlines()[0].partition("<?xml")[0].rstrip(": ")
     code = re.search(r"<Code>(\w+)</Code>", text)
-    return f"{first} ({code[1]})" if code else first
+    told = f"{first} ({code[1]})" if code else first
+    for sign, hint in _HINTS.items():
+        if sign in text:
+            return f"{told}; {hint}"
+    if isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
+        return f"{told}; {_CREDENTIALS}"
+    return told
+
+
+_PUBLIC: Final = "a public bucket needs none (--anonymous of mmtrain)"
+_CREDENTIALS: Final = f"check the credentials and what they may do; {_PUBLIC}"
+# What obstore's text holds to what there is to do.
+_HINTS: Final = {
+    # Where a machine of a cloud would find its credentials.
+    "/latest/api/token": "there are no credentials here: set AWS_ACCESS_KEY_ID and "
+    f"AWS_SECRET_ACCESS_KEY; {_PUBLIC}",
+    "computeMetadata": "there are no credentials here: set GOOGLE_APPLICATION_CREDENTIALS; "
+    f"{_PUBLIC}",
+    "MissingAccount": "set AZURE_STORAGE_ACCOUNT_NAME",
+    "Range request not supported": "choose a server that answers range requests",
+}
 
 
 def _reason(error: OSError) -> str:

@@ -1,7 +1,7 @@
 """The audit: does the ledger of a run say what the order of its epochs says?"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from mmtrain import checkpoint, ledger, scorefile
 from mmtrain.config import TrainConfig
-from mmtrain.data import SampleOrder, ShardedDataset, open_dataset
+from mmtrain.data import SampleOrder, ShardedDataset
 from mmtrain.engine import CHECKPOINT, LEDGER
 from mmtrain.errors import ConfigError, DataError
 from mmtrain.feed import parted
-from mmtrain.train import config_of, curriculum_of, method_of
+from mmtrain.train import config_of, curriculum_of, method_of, opened
 
 _SHOWN: Final = 5
 
@@ -94,7 +94,7 @@ def audit(folder: Path, data: str | None = None) -> Audit:
     if not path.exists():
         raise ConfigError(f"{folder} has no {CHECKPOINT} yet; there is nothing to audit")
     saved = checkpoint.load(path)
-    with open_dataset(data or config.data) as dataset:
+    with opened(replace(config, data=data or config.data)) as dataset:
         if saved["data"] != dataset.description.root:
             raise DataError(f"{folder}: was trained on other data than {data or config.data}")
         ids, _ = parted(dataset, method_of(config).holds_out, config.seed)

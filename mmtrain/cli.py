@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -75,6 +76,16 @@ def _default(name: str) -> str:
     return f"[default: {getattr(_DEFAULTS, name)}]"
 
 
+def _bytes_of(ctx: click.Context, param: click.Parameter, text: str | None) -> int | None:
+    """Bytes that ``20GB`` stands for."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)B?", text)
+    if not found:
+        raise click.BadParameter(f"{text!r} is not a size such as 500MB or 20GB", ctx, param)
+    return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
+
+
 def _run_options(command: _Command) -> _Command:
     """What a run is. Nothing has a value of its own here: a resumed run keeps what it had."""
     options = (
@@ -83,6 +94,30 @@ def _run_options(command: _Command) -> _Command:
             "--recipe",
             metavar="NAME",
             help="One of `mmtrain recipes`; other options and --set go before its values.",
+        ),
+        click.option(
+            "--endpoint",
+            metavar="URL",
+            help="Address of an S3-compatible server. [default: AWS_ENDPOINT_URL]",
+        ),
+        click.option(
+            "--anonymous",
+            is_flag=True,
+            default=None,
+            help="Read a public bucket without credentials.",
+        ),
+        click.option(
+            "--cache",
+            metavar="DIR",
+            type=click.Path(file_okay=False),
+            help="Folder on a local disk that keeps what a bucket gave, for later epochs and runs. "
+            "Several runs may share it. [default: none]",
+        ),
+        click.option(
+            "--cache-size",
+            metavar="SIZE",
+            callback=_bytes_of,
+            help="Of that folder, such as 500MB or 2TB. [default: 20GB]",
         ),
         *(
             click.option(f"--{name}", metavar="NAME", help=f"{what} {_default(name)}")

@@ -21,8 +21,11 @@ SELECTS: Final = ("accuracy", "map", "macro_f1")
 # What is chosen by name, and may have parameters of its own.
 CHOICES: Final = ("method", "curriculum", "fusion", "encoder")
 # How a run runs. A resumed run may have others, for they do not change what it computes.
-FREE: Final = ("data", "device", "workers", "save_every_steps")
-_NULLABLE: Final = ("clip", "workers", "scores")
+FREE: Final = (
+    *("data", "endpoint", "anonymous", "cache", "cache_size"),
+    *("device", "workers", "save_every_steps"),
+)
+_NULLABLE: Final = ("clip", "workers", "scores", "endpoint", "cache")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +110,10 @@ class TrainConfig:
 
     Attributes:
         data: Folder or address of the shards.
+        endpoint: Address of the server of an S3-compatible bucket; the environment's for None.
+        anonymous: Read a public bucket without credentials.
+        cache: Folder on a local disk that keeps what a bucket gave, for later epochs and runs.
+        cache_size: Bytes of that folder.
         method: Name in METHODS.
         curriculum: Name in CURRICULA.
         fusion: Name in FUSIONS.
@@ -128,6 +135,10 @@ class TrainConfig:
     """
 
     data: str
+    endpoint: str | None = None
+    anonymous: bool = False
+    cache: str | None = None
+    cache_size: int = 20_000_000_000
     method: str = "joint"
     curriculum: str = "uniform"
     fusion: str = "concat"
@@ -153,7 +164,7 @@ class TrainConfig:
         _among("select", self.select, SELECTS)
         for choice in self.settings:
             _among("choice with settings", choice, CHOICES)
-        for name in ("epochs", "batch_size", "save_every_steps"):
+        for name in ("epochs", "batch_size", "save_every_steps", "cache_size"):
             value = getattr(self, name)
             _require(value >= 1, f"{name} is at least 1; got {value}")
         _require(self.workers is None or self.workers >= 1, "workers is at least 1")

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mmprep.store import LocalStore
 from mmtrain.curricula.base import Curriculum
 from mmtrain.data import OrderedStream, SampleOrder, ShardedDataset
 from mmtrain.data.stream import StreamState
+from mmtrain.data.traffic import Traffic
 from mmtrain.errors import ConfigError
 from mmtrain.types import Batch
 
@@ -61,6 +63,7 @@ class Feed:
         Raises:
             ConfigError: ``saved`` is of another order.
         """
+        self._training.traffic = Traffic()
         self._training.begin(order, seed=self._seed, epoch=epoch)
         if saved is not None:
             self._training.load_state_dict(saved)
@@ -77,6 +80,13 @@ class Feed:
         for batch in self._training:
             self.position = self.state()["position"]
             yield live(batch)
+
+    def traffic(self) -> dict[str, float]:
+        """What the epoch has read from a bucket, to be logged; nothing for a local disk."""
+        if isinstance(self.dataset.store, LocalStore):
+            return {}
+        read = asdict(self._training.traffic)
+        return {f"read_{name}": float(value) for name, value in read.items()}
 
     def first(self) -> Batch:
         """A batch of the first sample, to see what samples look like."""

@@ -52,7 +52,7 @@ def train(
         RunError: The loss is not finite, memory is short, or a signal asked to stop.
         DataError: A sample is damaged.
     """
-    with joined(device_of(config.device)) as ranks, open_dataset(config.data) as dataset:
+    with joined(device_of(config.device)) as ranks, opened(config) as dataset:
         config = fitted(config, dataset)
         if not ranks.first:
             watch = None
@@ -73,6 +73,15 @@ def train(
                 ranks.wait()
             found: dict[str, Any] = json.loads(done.read_text("utf-8"))
             return found
+
+
+def opened(config: TrainConfig) -> ShardedDataset:
+    """The shards of a run, to be closed.
+
+    Raises:
+        ConfigError: Nothing there, or a build that has not finished.
+    """
+    return open_dataset(config.data, endpoint=config.endpoint, anonymous=config.anonymous)
 
 
 def fitted(config: TrainConfig, dataset: ShardedDataset) -> TrainConfig:
@@ -153,7 +162,12 @@ def feed_of(
     """What the run of a `fitted` config reads, on one of the ranks."""
     shown = config.view
     view = View(frames=shown.frames, size=shown.size, crop=shown.crop, flip=shown.flip)
-    loading = Loading(workers=config.workers, pin=device_of(config.device).type == "cuda")
+    loading = Loading(
+        workers=config.workers,
+        pin=device_of(config.device).type == "cuda",
+        cache=None if config.cache is None else Path(config.cache),
+        cache_bytes=config.cache_size,
+    )
     share = Share(rank=ranks.rank, ranks=ranks.world)
     training, evaluation = (
         OrderedStream(dataset, config.modalities, config.batch_size, each, share, loading)

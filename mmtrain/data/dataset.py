@@ -1,19 +1,23 @@
 """A data set that mmprep has built, on disk or in a bucket: description, index, modalities."""
 
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmprep.errors import DataError as PreparationError
+from mmprep.errors import StoreError
 from mmprep.format import DATASET, INDEX, Dataset, Index
 from mmprep.store import LocalStore, Store, open_store
+from mmtrain.data.cache import Cache
 from mmtrain.errors import ConfigError, DataError, UnknownName
 
 # Modality to the part of the shards that it is read from.
@@ -25,6 +29,10 @@ PARTS: Final[Mapping[str, str]] = {
     "depth": "depth",
 }
 _CHUNK: Final = 8 << 20
+_TRIES: Final = 3
+_T = TypeVar("_T")
+
+log = logging.getLogger(__name__)
 
 
 class ShardedDataset:
@@ -38,15 +46,17 @@ class ShardedDataset:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.description = _describe(store)
+        self.description = _again(store, lambda: _describe(store))
         self._remove: Callable[[], object] = lambda: None
         self._pid = os.getpid()
+        self._caches: dict[tuple[Path, int], Cache] = {}
         if isinstance(store, LocalStore):
             path = store.root / INDEX
         else:
             folder = Path(tempfile.mkdtemp(prefix="mmtrain-"))
             self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-            path = _fetched(store, folder, self.description.files.get(INDEX))
+            sha256 = self.description.files.get(INDEX)
+            path = _again(store, lambda: _fetched(store, folder, sha256))
         self.index = Index.open(path)
         if len(self.index) != self.description.samples:
             raise DataError(
@@ -135,6 +145,18 @@ class ShardedDataset:
             )
         return parts
 
+    def cache(self, folder: Path, limit: int) -> Cache:
+        """What keeps members in ``folder``; the same for all streams of this process.
+
+        Args:
+            folder: On a local disk; made if it is not there.
+            limit: Bytes of the whole folder.
+        """
+        if (folder, limit) not in self._caches:
+            made = Cache(folder, limit, self.description.root, self.index)
+            self._caches[folder, limit] = made
+        return self._caches[folder, limit]
+
     def check_process(self) -> None:
         """Refuses a forked child where the data lie in a bucket: obstore hangs there.
 
@@ -149,20 +171,34 @@ class ShardedDataset:
             )
 
 
-def open_dataset(place: str | Path | Store, *, endpoint: str | None = None) -> ShardedDataset:
+def open_dataset(
+    place: str | Path | Store, *, endpoint: str | None = None, anonymous: bool = False
+) -> ShardedDataset:
     """Opens a data set that mmprep has built.
 
     Args:
         place: Folder, ``s3://bucket/prefix``, ``gs://``, ``az://``, ``https://``, or a store.
         endpoint: Address of an S3-compatible server; ``AWS_ENDPOINT_URL`` by default.
+        anonymous: Use no credentials, as public buckets allow.
 
     Raises:
         ConfigError: Nothing there, or a build that has not finished.
         DataError: Not a data set of this format.
     """
     if isinstance(place, (str, Path)):
-        return ShardedDataset(open_store(str(place), endpoint=endpoint))
+        return ShardedDataset(open_store(str(place), endpoint=endpoint, anonymous=anonymous))
     return ShardedDataset(place)
+
+
+def _again(store: Store, read: Callable[[], _T]) -> _T:
+    """What ``read`` gives; from a bucket it may take a few tries, for bytes get lost on the way."""
+    tries = 1 if isinstance(store, LocalStore) else _TRIES
+    for _ in range(tries - 1):
+        try:
+            return read()
+        except (DataError, PreparationError, StoreError) as error:
+            log.warning("%s; reading it again", error)
+    return read()
 
 
 def _describe(store: Store) -> Dataset:

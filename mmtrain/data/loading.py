@@ -1,9 +1,35 @@
 """How hard the stream works. None of it changes what the batches hold."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from mmtrain.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long a bucket is waited for.
+
+    Attributes:
+        tries: Of one read.
+        backoff_s: Pause before the second try; it doubles with every further one, and is shortened
+            at random by up to a half so that not all come back at once.
+        deadline_s: Of one request, to its last byte.
+        give_up_s: Of one read, all tries and pauses together.
+    """
+
+    tries: int = 8
+    backoff_s: float = 0.2
+    deadline_s: float = 30.0
+    give_up_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        if self.tries < 1:
+            raise ConfigError(f"tries is at least 1; got {self.tries}")
+        for name in ("backoff_s", "deadline_s", "give_up_s"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} is above 0; got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +40,10 @@ class Loading:
         workers: Threads that decode; one a core by default.
         ahead: Batches that are made ahead of the one in use.
         requests: Reads at once from a bucket; a local disk is read by the threads that decode.
+        hedge: Race a read that takes much longer than others with a second one, at most one in 20.
+        patience: How long a bucket is waited for.
+        cache: Folder of this machine that keeps what a bucket gave; several processes may share it.
+        cache_bytes: Of that folder.
         skip_damaged: A sample whose bytes are damaged becomes a filler, and is counted, in place of
             stopping the run.
         pin: Batches lie in memory from which a GPU copies without waiting.
@@ -22,11 +52,15 @@ class Loading:
     workers: int | None = None
     ahead: int = 2
     requests: int = 48
+    hedge: bool = True
+    patience: Patience = field(default_factory=Patience)
+    cache: Path | None = None
+    cache_bytes: int = 20_000_000_000
     skip_damaged: bool = False
     pin: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("workers", "ahead", "requests"):
+        for name in ("workers", "ahead", "requests", "cache_bytes"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is at least 1; got {value}")

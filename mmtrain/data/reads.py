@@ -109,6 +109,14 @@ def plan(index: Index, wants: Sequence[Want], gap: int) -> list[Job]:
     return sorted(jobs, key=lambda job: min(piece.visit for piece in job.pieces))
 
 
+def narrowed(index: Index, pieces: Sequence[Piece], gap: int) -> list[Span]:
+    """What to read for some pieces of one job, as `plan` would."""
+    job = Job("")
+    for piece, joins in zip(pieces, _joins(index, pieces, gap), strict=True):
+        job._add(piece, joins)
+    return job.spans
+
+
 def member_name(index: Index, piece: Piece) -> str:
     """Name of the member, for messages."""
     count = int(index.counts[piece.sample, index.parts.index(piece.part)])

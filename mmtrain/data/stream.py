@@ -8,24 +8,30 @@ bucket's client, which hangs in a forked child, stays where it is.
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from contextlib import closing
 from typing import Final, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
+from mmprep.store import LocalStore
+from mmtrain.data.arrivals import Arrivals
+from mmtrain.data.cache import Cache
 from mmtrain.data.dataset import ShardedDataset
 from mmtrain.data.decode import Decoder, array_header, decoder
+from mmtrain.data.fetch import Bytes
 from mmtrain.data.loading import Loading
 from mmtrain.data.order import SampleOrder, Share, slots, steps
+from mmtrain.data.reads import Want, plan
 from mmtrain.data.slab import Slab
+from mmtrain.data.traffic import Traffic
 from mmtrain.data.view import View
-from mmtrain.data.workers import Traffic, Workers
+from mmtrain.data.workers import Workers
 from mmtrain.errors import ConfigError, DataError, UnknownName
 from mmtrain.types import Batch
 
 _PROBES: Final = 16
-_PROBE_BYTES: Final = 256
 _ALONE: Final = Share()
 _LOADING: Final = Loading()
 
@@ -91,7 +97,7 @@ class OrderedStream(IterableDataset[Batch]):
             raise ConfigError(f"a batch has at least 1 sample; got {batch_size}")
         self.dataset, self.view = dataset, view
         self.batch_size, self.share, self.loading = batch_size, share, loading
-        self._decoders = _decoders(dataset, modalities, view)
+        self._decoders = _decoders(dataset, modalities, view, loading)
         self._order: SampleOrder | None = None
         self._digest = ""
         self._seed = self._epoch = self._position = 0
@@ -152,13 +158,21 @@ class OrderedStream(IterableDataset[Batch]):
         """
         order, ahead = self._begun(), deque[_Ahead]()
         self.dataset.check_process()
-        with Workers(self.dataset, self.loading, self.skipped) as workers:
+        with Workers(self.dataset, self.loading, self.skipped, self._opened_cache()) as workers:
             for start in _own(range(self._position, len(order), self.batch_size)):
                 ahead.append(self._start(workers, order, start))
                 if len(ahead) > self.loading.ahead:
                     yield self._finish(ahead.popleft())
             while ahead:
                 yield self._finish(ahead.popleft())
+
+    def _opened_cache(self) -> Cache | None:
+        folder = self.loading.cache
+        if folder is None or isinstance(self.dataset.store, LocalStore):
+            return None
+        cache = self.dataset.cache(folder, self.loading.cache_bytes)
+        cache.begin()
+        return cache
 
     def _begun(self) -> SampleOrder:
         if self._order is None:
@@ -195,9 +209,11 @@ def _own(starts: range) -> Iterator[int]:
     yield from starts if info is None else starts[info.id :: info.num_workers]
 
 
-def _decoders(dataset: ShardedDataset, modalities: Sequence[str], view: View) -> dict[str, Decoder]:
+def _decoders(
+    dataset: ShardedDataset, modalities: Sequence[str], view: View, loading: Loading
+) -> dict[str, Decoder]:
     parts = dataset.require(modalities)
-    sound = _sound_shape(dataset) if "spectrogram" in parts.values() else (0, 0)
+    sound = _sound_shape(dataset, loading) if "spectrogram" in parts.values() else (0, 0)
     fields = int(dataset.parameters("flow").get("fields", 1))
     return {
         modality: decoder(part, view, sound=sound, fields=fields, checked=True)
@@ -205,17 +221,21 @@ def _decoders(dataset: ShardedDataset, modalities: Sequence[str], view: View) ->
     }
 
 
-def _sound_shape(dataset: ShardedDataset) -> tuple[int, int]:
-    """Frequencies and columns, from the head of the first spectrogram that has one."""
+def _sound_shape(dataset: ShardedDataset, loading: Loading) -> tuple[int, int]:
+    """Frequencies and columns, from the first spectrogram that is sound."""
     index = dataset.index
-    for sample in range(min(_PROBES, len(index))):
-        member = index.members(sample)["spectrogram"][0]
-        end = member.offset + min(member.size, _PROBE_BYTES)
-        head = dataset.store.read(index.shards[index.shard[sample]], member.offset, end)
-        try:
-            _, shape, _ = array_header(np.frombuffer(head, np.uint8))
-        except DataError:
-            continue
-        if len(shape) == 2:
-            return shape[0], shape[1]
+    with closing(Arrivals(dataset, loading)) as arrivals:
+        for sample in range(min(_PROBES, len(index))):
+            for job in plan(index, [Want(sample, {"spectrogram": [0]})], gap=0):
+                [(_, data)] = arrivals.of(job, Traffic())
+                if data is not None and (shape := _shape(data)) is not None:
+                    return shape
     raise DataError(f"{dataset.store.url}: no spectrogram has a shape; run `mmprep verify`")
+
+
+def _shape(data: Bytes) -> tuple[int, int] | None:
+    try:
+        _, shape, _ = array_header(data)
+    except DataError:
+        return None
+    return (shape[0], shape[1]) if len(shape) == 2 else None

@@ -4,39 +4,24 @@ import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Final, Self
 
 import cv2
-import google_crc32c
 
 from mmprep.store import LocalStore
+from mmtrain.data.arrivals import Arrivals
+from mmtrain.data.cache import Cache
 from mmtrain.data.dataset import ShardedDataset
-from mmtrain.data.fetch import Bytes, fetcher
+from mmtrain.data.fetch import Bytes
 from mmtrain.data.loading import Loading
 from mmtrain.data.reads import Job, Piece, Want, member_name, plan
 from mmtrain.data.slab import Slab
+from mmtrain.data.traffic import Traffic
 from mmtrain.errors import DataError
 
 log = logging.getLogger(__name__)
 
-# Bytes that are read for nothing rather than asked for separately; a bucket answers slowly.
-_GAP_LOCAL: Final = 4 << 10
-_GAP_BUCKET: Final = 64 << 10
 _LOCAL_JOBS: Final = 4
-
-
-@dataclass
-class Traffic:
-    """What was read from the store."""
-
-    requests: int = 0
-    bytes: int = 0
-
-    def add(self, other: "Traffic") -> None:
-        """Adds up."""
-        self.requests += other.requests
-        self.bytes += other.bytes
 
 
 class Workers:
@@ -46,18 +31,24 @@ class Workers:
         dataset: The shards.
         loading: How many threads.
         skipped: Where samples that are skipped are noted, with the reason.
+        cache: What keeps the members that a bucket gave.
     """
 
-    def __init__(self, dataset: ShardedDataset, loading: Loading, skipped: dict[str, str]) -> None:
+    def __init__(
+        self,
+        dataset: ShardedDataset,
+        loading: Loading,
+        skipped: dict[str, str],
+        cache: Cache | None = None,
+    ) -> None:
         # The pictures are small and the threads many; OpenCV's own would only get in the way.
         cv2.setNumThreads(1)
         local = isinstance(dataset.store, LocalStore)
         threads = loading.decoders if local else max(loading.decoders, loading.requests)
         self._dataset, self._skip, self._skipped = dataset, loading.skip_damaged, skipped
-        self._gap = _GAP_LOCAL if local else _GAP_BUCKET
         # Waking a thread costs something; waiting for a bucket in turn costs more.
         self._jobs = _LOCAL_JOBS if local else 1
-        self._fetch = fetcher(dataset.store)
+        self._arrivals = Arrivals(dataset, loading, cache)
         # Many threads wait for a bucket at once, but no more than asked for decode.
         self._decoding = threading.BoundedSemaphore(loading.decoders)
         self._pool = ThreadPoolExecutor(threads, "mmtrain-stream")
@@ -66,7 +57,10 @@ class Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        # Who waits for a bucket stops waiting.
+        self._arrivals.close()
+        self._pool.shutdown(wait=True)
 
     def fill(self, slab: Slab, samples: Sequence[int]) -> list[Future[Traffic]]:
         """Starts to fill the rows of ``slab``, which is whole when all futures are done.
@@ -86,7 +80,7 @@ class Workers:
                 place = f"{self._dataset.store.url}/{shard}: sample {key!r}"
                 self._give_up(slab, row, sample, DataError(f"{place} {error}"))
                 wants.append(Want(sample, {}))
-        jobs = plan(index, wants, self._gap)
+        jobs = plan(index, wants, self._arrivals.gap)
         return [
             self._pool.submit(self._work, slab, jobs[i : i + self._jobs])
             for i in range(0, len(jobs), self._jobs)
@@ -99,26 +93,24 @@ class Workers:
         return traffic
 
     def _do(self, slab: Slab, job: Job) -> Traffic:
-        found = self._fetch(job.shard, [(span.begin, span.end) for span in job.spans])
+        traffic = Traffic()
         failed: dict[int, tuple[int, DataError]] = {}
+        arriving = self._arrivals.of(job, traffic)
         with self._decoding:
-            for span, data in zip(job.spans, found, strict=True):
-                for piece in span.pieces:
-                    own = data[piece.begin - span.begin : piece.end - span.begin]
-                    try:
-                        self._decode(slab, piece, own)
-                    except DataError as error:
-                        failed.setdefault(piece.visit, (piece.sample, error))
+            for piece, data in arriving:
+                try:
+                    self._decode(slab, piece, data)
+                except DataError as error:
+                    failed.setdefault(piece.visit, (piece.sample, error))
         for row, (sample, reason) in failed.items():
             self._give_up(slab, row, sample, self._located(job.shard, sample, reason))
-        return Traffic(len(job.spans), job.bytes)
+        return traffic
 
-    def _decode(self, slab: Slab, piece: Piece, found: Bytes) -> None:
+    def _decode(self, slab: Slab, piece: Piece, data: Bytes | None) -> None:
         try:
-            # `crc32c` of mmprep.format wants bytes; this spares a copy of every member.
-            if google_crc32c.value(found) != piece.crc:
+            if data is None:
                 raise DataError("does not fit its checksum")
-            slab.decode(piece.visit, piece.part, piece.place, found)
+            slab.decode(piece.visit, piece.part, piece.place, data)
         except DataError as error:
             raise DataError(f"{member_name(self._dataset.index, piece)} {error}") from error
 

@@ -62,7 +62,7 @@ def test_only_the_parts_asked_for_are_read(
 def test_three_frames_of_ten_are_read_as_three_ranges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmtrain.data.workers._GAP_BUCKET", 0)
+    monkeypatch.setattr("mmtrain.data.arrivals._GAP_BUCKET", 0)
     make_data(tmp_path, parts=("frames",))
     store = recording(tmp_path)
     stream = OrderedStream(open_dataset(store), ("visual",), 1, VIEW.evaluation())
