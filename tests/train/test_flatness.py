@@ -86,7 +86,7 @@ def test_projections_are_symmetric_damp_and_never_turn_back(rank, tau):
 
 def test_the_way_up_by_hand():
     # L = (w1^2 + 10 w2^2) / 2 at (1, 1): g = (1, 10), |g| = sqrt(101). At w + .05 g / |g|
-    # the gradient is g + .05 (1, 100) / sqrt(101) = (1.004975, 10.497519), and L is 6.01488, not 5.5.
+    # the gradient is g + .05 (1, 100) / sqrt(101) = (1.004975, 10.497519), and L 6.01488.
     curvature = torch.tensor([1.0, 10.0])
     w = torch.ones(2)
     parts = [w[:1], w[1:]]
