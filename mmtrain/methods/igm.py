@@ -143,12 +143,13 @@ class IGM(Method):
     A step sees one modality, so a curriculum that scores on the way hears nothing from it; take one
     that scores between epochs.
 
-    Cost: 2x a step of `joint` with that modality alone, so with two alike about that of `joint` an
-    epoch; and a forward pass of the training split a stage.
+    Cost: 2x a step of `joint` on that modality alone, so with two alike about a step of `joint`;
+    and a forward pass of that modality over the training split at the end of a stage.
 
     Args:
         stage_epochs: Epochs of a stage, or those of each modality in turn, such as 25,50 as the
-            authors on CREMA-D. Empty gives every modality four turns in the run.
+            authors on CREMA-D. Empty gives every modality four turns in the run, or fewer where it
+            has not the epochs.
         radius: ``rho``, the length of ``eps``; 0 is without SAM. The authors give 1e-10, which
             float32 hardly sees.
         tau: How much the strongest direction is damped: by ``exp(-tau)``.
@@ -269,12 +270,13 @@ class IGMNoSAM(IGM):
     ``grad_W <- (grad_W L(w)) T^k`` for each linear layer ``W`` of the head, with ``T^k`` of the
     modality ``k`` of the stage before, as ``mmtrain methods igm`` tells.
 
-    Cost: a step of `joint` with one modality alone; and a forward pass of the training split a
-    stage.
+    Cost: a step of `joint` on one modality alone; and a forward pass of that modality over the
+    training split at the end of a stage.
 
     Args:
         stage_epochs: Epochs of a stage, or those of each modality in turn, such as 25,50 as the
-            authors on CREMA-D. Empty gives every modality four turns in the run.
+            authors on CREMA-D. Empty gives every modality four turns in the run, or fewer where it
+            has not the epochs.
         radius: ``rho`` of SAM; 0 is without.
         tau: How much the strongest direction is damped: by ``exp(-tau)``.
         projected: Linear layers of the head that are projected, counted from the classifier: 3 as

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from enginework import STEPS, lines, running, same, small
+from enginework import lines, running, same, small
 from torch import nn
 from torch.nn import functional as F
 
@@ -12,6 +12,7 @@ from mmtrain.functional import flat_projection, second_moment
 from mmtrain.methods.igm import IGM, IGMNoSAM, inputs_of, linears, mixture, mlp, stages, turn
 
 PLAIN = OptimizerConfig(lr=0.1, momentum=0, weight_decay=0)
+STEPS = 3  # of an epoch: 12 samples, 4 a batch
 THREE = ("audio", "visual", "flow")
 
 
@@ -146,7 +147,7 @@ def test_the_projection_is_made_of_what_the_head_saw_of_the_training_split(shard
         with torch.no_grad():
             features = [run.model.feature("audio", b.inputs) for b in run.batches("train")]
             rows = torch.cat(features)
-            assert len(rows) == 18
+            assert len(rows) == 12
             seen = [rows, head[0](rows).relu(), head[2](head[0](rows).relu())]
         for found, inputs in zip(method.projections, seen, strict=True):
             expected = flat_projection(second_moment(inputs, 1), 0.4)
@@ -224,13 +225,15 @@ def test_a_resumed_run_is_the_straight_run(shards, tmp_path):
     # Inside a stage, behind the last step of a stage, and before the first of another.
     stops = (2, 2 * STEPS, 2 * STEPS + 1)
     for name, steps in (("straight", ()), ("stopped", stops)):
+        stopped = []
         for _ in range(len(steps) + 1):
             method, stop = IGM(stage_epochs="2,1"), Stop(*steps)
             with running(config, tmp_path / name, method, stop) as stop.run:
                 try:
                     method.fit(stop.run)
                 except Interrupted:
-                    continue
+                    stopped.append(stop.run.steps)
+        assert tuple(stopped) == steps
     assert same(tmp_path / "straight", tmp_path / "stopped")
 
 

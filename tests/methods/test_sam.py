@@ -89,5 +89,5 @@ def test_sharpness_is_logged(shards, tmp_path):
 
 
 def test_a_ball_without_a_radius_is_refused():
-    with pytest.raises(ConfigError, match=r"radius is above 0; got 0\. Without it: joint"):
-        SAM(radius=0)
+    with pytest.raises(ConfigError, match=r"radius is above 0; got 0\.0\. Without it: joint"):
+        SAM(radius=0.0)
