@@ -222,8 +222,8 @@ class Stop:
 
 def test_a_resumed_run_is_the_straight_run(shards, tmp_path):
     config = small(shards, epochs=3)
-    # Inside a stage, behind the last step of a stage, and before the first of another.
-    stops = (2, 2 * STEPS, 2 * STEPS + 1)
+    # Inside a stage, behind its last step but before its pass, and inside the next.
+    stops = (2, 2 * STEPS, 2 * STEPS + 2)
     for name, steps in (("straight", ()), ("stopped", stops)):
         stopped = []
         for _ in range(len(steps) + 1):
