@@ -198,6 +198,24 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "A cross-entropy on the fused logits and one on each modality's own head.",
         ),
         Entry(
+            "sam",
+            "sam:SAM",
+            "Foret et al., ICLR 2021",
+            "Joint training by the gradient at the worst point near the weights.",
+        ),
+        Entry(
+            "igm",
+            "igm:IGM",
+            "Jiang et al., IJCAI 2025",
+            "Trains the modalities in turn, along directions flat for the one before, with SAM.",
+        ),
+        Entry(
+            "igm-nosam",
+            "igm:IGMNoSAM",
+            "Jiang et al., IJCAI 2025",
+            "Trains the modalities in turn, along directions flat for the one before.",
+        ),
+        Entry(
             "bss-h",
             "multitask:Multitask",
             "Guan et al., IJCAI 2025",

@@ -80,7 +80,7 @@ class Run:
         self.device, self.seed = local_device(device_of(config.device)), config.seed
         self.classes = feed.dataset.classes
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.epoch = self.steps = 0
+        self.epoch, self.steps, self.planned = 0, 0, config.epochs
         self.stopping = self._all_stop = False
         self.best: dict[str, Any] = {}
         self._saved: dict[str, Any] | None = None

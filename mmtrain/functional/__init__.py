@@ -1,6 +1,17 @@
 """Equations that more than one method needs: tensors in, tensors out."""
 
+from mmtrain.functional.flatness import ascent, climb, flat_projection, second_moment
 from mmtrain.functional.scores import confidence, discrepancy, entropy
 from mmtrain.functional.similarity import agreement, cosine
 
-__all__ = ["agreement", "confidence", "cosine", "discrepancy", "entropy"]
+__all__ = [
+    "agreement",
+    "ascent",
+    "climb",
+    "confidence",
+    "cosine",
+    "discrepancy",
+    "entropy",
+    "flat_projection",
+    "second_moment",
+]

@@ -24,6 +24,7 @@ class Run(Protocol):
         seed: Of the run.
         classes: Class names in the order of their ids.
         epoch: The epoch that is trained, from 0.
+        planned: Epochs of the whole run.
         generator: For whatever a method draws, on the CPU; saved. It is the same on all ranks, so
             each must draw equally often from it; for what is drawn by sample there is `draws`.
     """
@@ -33,6 +34,7 @@ class Run(Protocol):
     seed: int
     classes: tuple[str, ...]
     epoch: int
+    planned: int
     generator: torch.Generator
 
     @property

@@ -1,4 +1,4 @@
-"""How new layers start: the same for the same seed, whatever else was made before."""
+"""Layers: new ones start the same for the same seed; their statistics can be made to stay."""
 
 import hashlib
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
@@ -34,3 +35,24 @@ def seeded(seed: int, *names: str) -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(before)
+
+
+@contextmanager
+def still(*modules: nn.Module) -> Iterator[None]:
+    """Batch normalisation inside ``modules`` remembers nothing of what it sees.
+
+    In training mode it normalises by the batch's statistics as ever, but what it would remember
+    goes into copies that are dropped: running means, variances and counts stay bit for bit. For a
+    second pass over a batch in one step. Synchronised batch normalisation too.
+    """
+    norms = [n for module in modules for n in module.modules() if isinstance(n, _BatchNorm)]
+    kept = [dict(norm.named_buffers()) for norm in norms]
+    for norm, buffers in zip(norms, kept, strict=True):
+        for name, buffer in buffers.items():
+            setattr(norm, name, buffer.clone())
+    try:
+        yield
+    finally:
+        for norm, buffers in zip(norms, kept, strict=True):
+            for name, buffer in buffers.items():
+                setattr(norm, name, buffer)
