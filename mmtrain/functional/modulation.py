@@ -94,6 +94,12 @@ class Modulation:
         for name, known in {"rho": tuple(_LEVEL), "z": _REACHES, **self.choices}.items():
             if getattr(self, name) not in known:
                 raise UnknownName(name, getattr(self, name), known)
+        for name in ("end", "threshold", "bias_share"):
+            value = getattr(self, name)
+            if not (value is None or isinstance(value, int | float)):
+                raise ConfigError(f"{name} takes a number or none; got {value!r}")
+        if self.end is not None and self.end < self.start:
+            raise ConfigError(f"end is before start, {self.start}; got {self.end}")
         if self.gate < _LEVEL[self.rho]:
             raise ConfigError(
                 f"threshold is at least {_LEVEL[self.rho]:g} with rho={self.rho}, where modalities "

@@ -81,7 +81,7 @@ class ModDrop(Method):
         features = run.model.encode(batch.inputs, batch.shown)
         with torch.no_grad():
             run.observe(run.model.classify(features), batch)
-        keep = self._kept(run, batch)
+        keep = self.keep(run, batch)
         run.log(**told(run.model.modalities, dropped=run.sum((~keep).sum(0).float())))
         losses = self.losses(run.model.classify(masked(features, keep)), batch.target)
         if self.empty == "omit":
@@ -89,7 +89,8 @@ class ModDrop(Method):
             losses = losses * counted / run.mean(counted.mean()).clamp(min=1e-8)
         run.minimise(losses.mean())
 
-    def _kept(self, run: Run, batch: Batch) -> Tensor:
+    def keep(self, run: Run, batch: Batch) -> Bool[Tensor, "batch modalities"]:
+        """What is not dropped of the step's batch."""
         modalities = run.model.modalities
         p = [self.p if m in self.among or not self.among else 0.0 for m in modalities]
         draws = run.draws(len(p))

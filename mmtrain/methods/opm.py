@@ -146,6 +146,11 @@ class OPMOGM(OPM):
     alpha: float = 0.8
     noise: str = "none"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.alpha < 0:
+            raise ConfigError(f"alpha is at least 0; got {self.alpha}")
+
     def slow(self, run: Run, rho: Float[Tensor, " modalities"]) -> None:
         k = slowed(rho, self.alpha, self.z, self.gate)
         run.agree()
