@@ -193,7 +193,7 @@ class Stop:
 
 @pytest.mark.parametrize("noise", ["tensor-std", "covariance"])
 def test_noise_goes_on_where_it_stopped(shards, tmp_path, noise):
-    for name, steps in (("straight", ()), ("stopped", (2, 7))):
+    for name, steps in (("straight", ()), ("stopped", (2, 5))):
         for _ in range(len(steps) + 1):
             method, stop = OGMGE(noise=noise), Stop(*steps)
             with running(small(shards), tmp_path / name, method, stop) as stop.run:
