@@ -106,8 +106,10 @@ class Catalog(Generic[Made]):
             UnknownName: There is none.
         """
         found = self.load(name)
-        text, _, arguments = (inspect.getdoc(found) or "").partition("\n\nArgs:\n")
-        helps = _helps(arguments)
+        text, _, _ = (inspect.getdoc(found) or "").partition("\n\nArgs:\n")
+        helps: dict[str, str] = {}
+        for base in reversed(getattr(found, "__mro__", ())):  # a class documents its own
+            helps |= _helps((inspect.getdoc(base) or "").partition("\n\nArgs:\n")[2])
         return Explanation(
             entry=self.entry(name),
             text=text,
@@ -214,6 +216,40 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "igm:IGMNoSAM",
             "Jiang et al., IJCAI 2025",
             "Trains the modalities in turn, along directions flat for the one before.",
+            "ogm",
+            "ogm:OGM",
+            "Wei et al., TPAMI 2024",
+            "Slows the encoder of a modality that is ahead.",
+        ),
+        Entry(
+            "ogm-ge",
+            "ogm:OGMGE",
+            "Wei et al., TPAMI 2024",
+            "Slows the encoder of a modality that is ahead, and adds noise to all gradients.",
+        ),
+        Entry(
+            "ogm-star",
+            "ogm:OGMStar",
+            "Wei et al., TPAMI 2024",
+            "Speeds up the encoder of a modality that is behind.",
+        ),
+        Entry(
+            "opm",
+            "opm:OPM",
+            "Wei et al., TPAMI 2024",
+            "Drops features of a modality that is ahead, sample by sample.",
+        ),
+        Entry(
+            "opm+ogm",
+            "opm:OPMOGM",
+            "Wei et al., TPAMI 2024",
+            "Drops features of a modality that is ahead, and slows its encoder.",
+        ),
+        Entry(
+            "moddrop",
+            "moddrop:ModDrop",
+            "Neverova et al., TPAMI 2016",
+            "Drops features of every modality with a fixed probability.",
         ),
         Entry(
             "bss-h",

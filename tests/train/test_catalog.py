@@ -83,6 +83,24 @@ def test_parameters_are_read_from_signature_and_docstring():
     )
 
 
+class Preset(Sample):
+    """Another.
+
+    Args:
+        beta: Its own.
+    """
+
+
+def test_a_subclass_describes_only_what_it_changes():
+    catalog = Catalog("s", "ss", "mmtrain", (Entry("any", "", "-", ""),))
+    object.__setattr__(catalog, "load", lambda name: Preset)
+
+    found = catalog.explain("any")
+
+    assert found.text == "Another."
+    assert [p.help for p in found.parameters] == ["Strength, which goes on.", "Its own."]
+
+
 def test_an_unknown_name_offers_the_nearest():
     with pytest.raises(UnknownName, match=r"no fusion 'flim'; did you mean film\?"):
         FUSIONS.load("flim")
