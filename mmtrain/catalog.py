@@ -195,6 +195,19 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Wei & Hu, ICML 2024",
             "A cross-entropy on the fused logits and one on each modality's own head.",
         ),
+        Entry(
+            "amss",
+            "amss:AMSS",
+            "Yang et al., TPAMI 2025",
+            "Updates of each layer only units drawn by importance, fewer where a modality is "
+            "ahead.",
+        ),
+        Entry(
+            "amss+",
+            "amss:AMSSPlus",
+            "Yang et al., TPAMI 2025",
+            "AMSS whose masked gradient is right on average.",
+        ),
     ),
 )
 
