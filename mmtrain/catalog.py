@@ -208,6 +208,12 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Yang et al., TPAMI 2025",
             "AMSS whose masked gradient is right on average.",
         ),
+        Entry(
+            "iprm",
+            "iprm:IPRM",
+            "Yang et al., IJCAI 2025",
+            "Fuses on the arc between modalities, at a point probed in the same step.",
+        ),
     ),
 )
 
