@@ -88,6 +88,24 @@ def counts(rho: Float[Tensor, " rows"], units: Int[Tensor, " rows"]) -> Int[Tens
     return (rho * units - 1e-4).ceil().long().clamp(min=1).minimum(units)
 
 
+def enlarged(
+    shares: Float[Tensor, "rows units"], units: Int[Tensor, " rows"]
+) -> Float[Tensor, "rows units"]:
+    """``1 / (p_j + 1 / C_l)``: how the authors' AMSS+ scales what is drawn."""
+    return 1 / (shares + 1 / units[:, None])
+
+
+def unbiased(
+    shares: Float[Tensor, "rows units"], drawn: Int[Tensor, " rows"], start: Float[Tensor, " rows"]
+) -> Float[Tensor, "rows units"]:
+    """``1 / pi_j`` where a unit is drawn, else 0, which is 1 on average; float32.
+
+    ``pi_j = min(1, c p_j)``, summing to ``drawn``.
+    """
+    chances = inclusion(shares, drawn)
+    return torch.where(systematic(chances, start), 1 / chances, 0).float()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Units:
     """What is masked, as rows of units from which one drawing takes, padded to equal length.
@@ -221,7 +239,7 @@ class AMSS(Method):
         self, run: Run, shares: Float[Tensor, "rows units"], drawn: Int[Tensor, " rows"]
     ) -> Float[Tensor, "rows units"]:
         """What each unit's gradient is multiplied with, of which ``drawn`` a row are not 0."""
-        return successive(shares, drawn, _uniform(run, *shares.shape)).float()
+        return successive(shares, drawn, _uniform(run, shares)).float()
 
     def _ratios(self, run: Run, out: Outputs, batch: Batch) -> Float[Tensor, " modalities"]:
         """``rho``, of the samples of all ranks."""
@@ -274,14 +292,11 @@ class AMSSPlus(AMSS):
 
     def factors(self, run: Run, shares: Tensor, drawn: Tensor) -> Tensor:
         if self.scale == "official":
-            scale = 1 / (shares + 1 / self._units.sizes[:, None])
-            return super().factors(run, shares, drawn) * scale
-        chances = inclusion(shares, drawn)
-        chosen = systematic(chances, _uniform(run, len(shares)))
-        return torch.where(chosen, 1 / chances, 0).float()
+            return super().factors(run, shares, drawn) * enlarged(shares, self._units.sizes)
+        return unbiased(shares, drawn, _uniform(run, shares[:, 0].double()))
 
 
-def _uniform(run: Run, *shape: int) -> Float[Tensor, "..."]:
-    """Numbers in [0, 1) on the device of ``run``, the same on all ranks; float64."""
-    drawn = torch.rand(shape, generator=run.generator, dtype=torch.float64)
-    return torch.empty_like(drawn, device=run.device).copy_(drawn, non_blocking=True)
+def _uniform(run: Run, like: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Numbers in [0, 1) where ``like`` is and in its precision, the same on all ranks."""
+    drawn = torch.rand(like.shape, generator=run.generator, dtype=like.dtype)
+    return torch.empty_like(like).copy_(drawn, non_blocking=True)
