@@ -191,8 +191,8 @@ class AMSS(Method):
     Cost: as `joint`; no further pass, and one drawing for all layers together.
 
     Args:
-        tau: Temperature; small ones tell modalities apart more. The authors' code has 0.2, and 0.5
-            in three modalities.
+        tau: Temperature; a small one tells modalities apart more. The paper has 0.5 for three
+            modalities and for text, the authors' audio-visual code 0.2.
         ema: ``lambda`` of Eq. 3, the share of the past in ``u``, in [0, 1); 0 is the batch alone.
         offset: Added to the information in nats, which is negative at first. Where it still is,
             modalities count as level.
@@ -228,7 +228,7 @@ class AMSS(Method):
     def modulate(self, run: Run, out: Outputs, batch: Batch) -> None:
         run.agree()
         rho = self._ratios(run, out, batch)
-        run.log(**{f"rho.{m}": each for m, each in zip(out.logits, rho.unbind(), strict=True)})
+        run.log(**{f"rho.{m}": each for m, each in zip(run.model.modalities, rho, strict=True)})
         units = self._units
         gradients = units.gradients()
         shares = importances(units.squares(gradients), units.there)
@@ -243,8 +243,9 @@ class AMSS(Method):
 
     def _ratios(self, run: Run, out: Outputs, batch: Batch) -> Float[Tensor, " modalities"]:
         """``rho``, of the samples of all ranks."""
-        losses = [F.cross_entropy(logits, batch.target) for logits in out.logits.values()]
-        entropies = [entropy(out.features[m]).mean() for m in out.logits]
+        modalities = run.model.modalities
+        losses = [F.cross_entropy(out.logits[m], batch.target) for m in modalities]
+        entropies = [entropy(out.features[m]).mean() for m in modalities]
         frequencies = F.one_hot(batch.target, out.fused.shape[1]).float().mean(0)
         means = run.mean(torch.cat([torch.stack(losses + entropies), frequencies]))
         sizes = [len(losses), len(losses), len(frequencies)]
@@ -273,8 +274,8 @@ class AMSSPlus(AMSS):
     Cost: as `amss`.
 
     Args:
-        tau: Temperature; small ones tell modalities apart more. The authors' code has 0.2, and 0.5
-            in three modalities.
+        tau: Temperature; a small one tells modalities apart more. The paper has 0.5 for three
+            modalities and for text, the authors' audio-visual code 0.2.
         ema: ``lambda`` of Eq. 3, the share of the past in ``u``, in [0, 1); 0 is the batch alone.
         offset: Added to the information in nats, which is negative at first. Where it still is,
             modalities count as level.
@@ -298,5 +299,7 @@ class AMSSPlus(AMSS):
 
 def _uniform(run: Run, like: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Numbers in [0, 1) where ``like`` is and in its precision, the same on all ranks."""
-    drawn = torch.rand(like.shape, generator=run.generator, dtype=like.dtype)
+    drawn = torch.rand(
+        like.shape, generator=run.generator, dtype=like.dtype, pin_memory=like.is_cuda
+    )
     return torch.empty_like(like).copy_(drawn, non_blocking=True)

@@ -292,8 +292,9 @@ def probed(
 ) -> Float[Tensor, " pairs"]:
     """``omega`` of the first of each pair, Eq. 2, over the samples of all ranks."""
     with torch.no_grad():
-        ends = [torch.stack([logits[m] for m in side]) for side in zip(*pairs, strict=True)]
-        return rebalanced(*run.sum(divergence(torch.stack(ends), said).sum(-1)))
+        sides = [torch.stack([logits[m] for m in side]) for side in zip(*pairs, strict=True)]
+        ends = torch.stack(sides)
+        return rebalanced(*run.sum(divergence(ends, said.expand_as(ends)).sum(-1)))
 
 
 def by_modality(

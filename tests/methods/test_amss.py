@@ -190,7 +190,7 @@ def test_a_fusion_without_columns_leaves_the_encoders_to_be_masked(shards, tmp_p
 
 def test_modalities_are_level_while_one_of_them_says_nothing(shards, tmp_path):
     config = small(shards, modalities=THREE)
-    with running(config, tmp_path, AMSS(offset=-100)) as run:
+    with running(config, tmp_path, AMSS(offset=-100.0)) as run:
         _, logged = masked(run, run.method)
 
     assert list(logged.values()) == pytest.approx([2 / 3] * 3)
@@ -198,7 +198,7 @@ def test_modalities_are_level_while_one_of_them_says_nothing(shards, tmp_path):
 
 @pytest.mark.parametrize(("tau", "rho"), [(1e-6, (0.9, 0.1)), (1e6, (0.5, 0.5))])
 def test_the_modality_ahead_is_updated_less_within_the_clamp(shards, tmp_path, tau, rho):
-    method = AMSS(tau=tau, offset=5, scope="encoders")
+    method = AMSS(tau=tau, offset=5.0, scope="encoders")
     with running(small(shards), tmp_path, method) as run:
         # What visual says is right, and by far; audio says nothing.
         right = 50 * torch.eye(3)[next(run.batches("train")).target]
