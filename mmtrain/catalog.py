@@ -216,6 +216,8 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "igm:IGMNoSAM",
             "Jiang et al., IJCAI 2025",
             "Trains the modalities in turn, along directions flat for the one before.",
+        ),
+        Entry(
             "ogm",
             "ogm:OGM",
             "Wei et al., TPAMI 2024",
@@ -264,6 +266,25 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Guan et al., IJCAI 2025",
             "`multitask` on an order in which balanced samples come early.",
             curriculum="bss-l",
+        ),
+        Entry(
+            "amss",
+            "amss:AMSS",
+            "Yang et al., TPAMI 2025",
+            "Updates of each layer only units drawn by importance, fewer where a modality is "
+            "ahead.",
+        ),
+        Entry(
+            "amss+",
+            "amss:AMSSPlus",
+            "Yang et al., TPAMI 2025",
+            "AMSS whose masked gradient is right on average.",
+        ),
+        Entry(
+            "iprm",
+            "iprm:IPRM",
+            "Yang et al., IJCAI 2025",
+            "Fuses on the arc between modalities, at a point probed in the same step.",
         ),
     ),
 )

@@ -1,6 +1,7 @@
 """Equations that more than one method needs: tensors in, tensors out."""
 
 from mmtrain.functional.flatness import ascent, climb, flat_projection, second_moment
+from mmtrain.functional.sampling import inclusion, successive, systematic
 from mmtrain.functional.scores import confidence, discrepancy, entropy
 from mmtrain.functional.similarity import agreement, cosine
 
@@ -13,5 +14,8 @@ __all__ = [
     "discrepancy",
     "entropy",
     "flat_projection",
+    "inclusion",
     "second_moment",
+    "successive",
+    "systematic",
 ]

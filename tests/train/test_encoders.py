@@ -101,6 +101,25 @@ def test_small_cnn_has_the_size_that_its_docstring_names():
         SmallCNN(1, width=100)
 
 
+def test_filters_of_small_cnn_are_those_behind_the_first_convolution():
+    encoder = SmallCNN(2, width=64)
+
+    assert [tuple(w.shape) for w in encoder.filters()] == [
+        (16, 8, 3, 3),
+        (32, 16, 3, 3),
+        (64, 32, 3, 3),
+    ]
+    encoder.body[2][0].weight.requires_grad_(False)
+    assert [len(w) for w in encoder.filters()] == [16, 64]
+
+
+def test_filters_of_resnet18_are_those_of_its_stages_without_shortcuts():
+    shapes = [tuple(w.shape) for w in ResNet18(1).filters()]
+
+    assert [outputs for outputs, *_ in shapes] == [n for n in (64, 128, 256, 512) for _ in range(4)]
+    assert {tuple(kernel) for _, _, *kernel in shapes} == {(3, 3)}
+
+
 def test_resnet18_has_as_many_parameters_as_the_dossier_counts():
     for channels, count in ((1, 11_170_240), (2, 11_173_376), (3, 11_176_512), (10, 11_198_464)):
         assert sum(p.numel() for p in ResNet18(channels).parameters()) == count

@@ -187,6 +187,25 @@ def test_concat_columns_are_those_of_each_modality():
     assert fusion.columns == {"audio": slice(0, 3), "visual": slice(3, 8), "flow": slice(8, 12)}
 
 
+@pytest.mark.parametrize("name", ["concat", "sum", "weight"])
+@two_and_three
+def test_the_matrix_of_a_modality_is_what_its_share_goes_through(name, modalities):
+    fusion, given = made(name, modalities), features(modalities)
+
+    for modality in modalities:
+        weight, columns = fusion.matrix(modality)
+        (grad,) = torch.autograd.grad(fusion.split(given)[modality].sum(), weight)
+        assert grad[:, columns].shape == (4, 16)
+        assert (grad[:, columns] != 0).all()
+        grad[:, columns] = 0
+        assert not grad.any()
+
+
+@pytest.mark.parametrize("name", ["film", "gated"])
+def test_features_that_meet_before_the_head_have_no_matrix(name):
+    assert all(made(name, THREE).matrix(modality) is None for modality in THREE)
+
+
 def test_sum_with_the_blocks_of_concat_is_concat():
     concat, given = made("concat", THREE), features(THREE)
     fusion = Sum(dict.fromkeys(THREE, 16), 4)

@@ -23,6 +23,14 @@ class Encoder(nn.Module):
         """The feature vector of each picture, pooled over its area."""
         raise NotImplementedError
 
+    def filters(self) -> list[Tensor]:
+        """Weights of the convolutions behind the first, one filter a row, for methods that mask.
+
+        Those that take part in training.
+        """
+        layers = [m for m in self.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
+        return [layer.weight for layer in layers[1:] if layer.weight.requires_grad]
+
     def forward(
         self, clip: Float[Tensor, "batch time channels height width"]
     ) -> Float[Tensor, "batch features"]:

@@ -52,6 +52,10 @@ class ResNet18(Encoder):
         pooled: Tensor = self.net(pictures)
         return pooled
 
+    def filters(self) -> list[Tensor]:
+        """Those of the residual stages: 16 of 3 x 3, without the 1 x 1 of the shortcuts."""
+        return [weight for weight in super().filters() if weight[0, 0].numel() > 1]
+
 
 def adapted(stem: Tensor, channels: int) -> Tensor:
     """``stem`` (64, 3, 7, 7) for ``channels`` inputs: as it is for 3, else the mean, repeated."""

@@ -49,6 +49,13 @@ class Fusion(nn.Module):
         """Each modality's share of the fused logits; gradients flow through it."""
         raise NotImplementedError
 
+    def matrix(self, modality: str) -> tuple[Tensor, slice] | None:
+        """The matrix that takes a modality's features to logits: a weight, and columns of it.
+
+        None where there is none of its own, for features of several modalities meet before it.
+        """
+        return None
+
 
 def zero_out(
     fuse: Callable[[Features], Tensor], features: Features

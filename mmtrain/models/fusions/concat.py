@@ -36,3 +36,7 @@ class Concat(Fusion):
             m: F.linear(features[m], self.head.weight[:, columns], share)
             for m, columns in self.columns.items()
         }
+
+    def matrix(self, modality: str) -> tuple[Tensor, slice]:
+        """``W^m``."""
+        return self.head.weight, self.columns[modality]

@@ -26,3 +26,7 @@ class Sum(Fusion):
     def split(self, features: Features) -> dict[str, Tensor]:
         """Each modality's own logits."""
         return {m: head(features[m]) for m, head in self.heads.items()}
+
+    def matrix(self, modality: str) -> tuple[Tensor, slice]:
+        """``V^m``."""
+        return self.heads[modality].get_parameter("weight"), slice(None)

@@ -51,3 +51,7 @@ class Weight(Fusion):
         """Each modality's own logits times its weight."""
         weights = self.weights(features)
         return {m: weights[m] * head(features[m]) for m, head in self.heads.items()}
+
+    def matrix(self, modality: str) -> tuple[Tensor, slice]:
+        """``V^m``."""
+        return self.heads[modality].get_parameter("weight"), slice(None)
