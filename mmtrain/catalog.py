@@ -195,6 +195,24 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Wei & Hu, ICML 2024",
             "A cross-entropy on the fused logits and one on each modality's own head.",
         ),
+        Entry(
+            "aug",
+            "aug:AUG",
+            "Jiang et al., NeurIPS 2025",
+            "Boosts the modality that is behind: its classifiers grow in number while it trains.",
+        ),
+        Entry(
+            "lfm-h",
+            "lfm:Heuristic",
+            "Yang et al., NeurIPS 2024",
+            "Aligns the modalities first and fits labels later, by a formula of the epoch.",
+        ),
+        Entry(
+            "lfm-lb",
+            "lfm:Learned",
+            "Yang et al., NeurIPS 2024",
+            "Mixes alignment and label fitting by a weight that is learned on held-out samples.",
+        ),
     ),
 )
 
