@@ -159,9 +159,9 @@ class AUG(Method):
     ``L_m = (1 - lambda q) CE(z_t, y) + CE(Z_t, y) + CE(Z_{t-1}, y)`` where ``z_t`` are the logits
     of the newest of modality ``m``'s classifiers, ``Z`` their sums and ``q = softmax(Z_{t-1})_y``;
     with one classifier ``CE(z_1, y)``. Each ``L_m`` is an update of its own. After the first epoch,
-    and then every ``every`` epochs, the modality whose mean ``softmax(Z_t)_y`` in training is lowest
-    gets a classifier if ``s_high - sigma s_low > tau``. Prediction: ``sum_m w_m Z^m``, in the place
-    of the fusion, whichever was chosen.
+    and then every ``every`` epochs, the modality of the lowest mean ``s = softmax(Z_t)_y`` in
+    training gets a classifier if ``s_high - sigma s_low > tau``. Prediction: ``sum_m w_m Z^m``, in
+    the place of the fusion, whichever was chosen.
 
     Cost: an optimizer step a modality instead of one, and 256 units for each classifier.
 
@@ -207,7 +207,9 @@ class AUG(Method):
         weights = fused_weights(self.weights, fusion.modalities)
         boosted = Boosted(fusion.widths, fusion.classes, weights, run.seed)
         run.model.fusion = boosted
-        self.counts = self.counts or dict.fromkeys(fusion.modalities, 1)
+        if not self.counts:
+            self.counts = dict.fromkeys(fusion.modalities, 1)
+            self.scores = torch.zeros(len(self.counts), device=run.device)
         for modality, count in self.counts.items():
             for number in range(count):
                 boosted.grow(modality).requires_grad_(not (number and self.freeze_added))
@@ -218,7 +220,7 @@ class AUG(Method):
             if not run.position:
                 if epoch == 1 or (epoch and epoch % self.every == 0):
                     self.assign(run)
-                self.scores = torch.zeros(len(self.counts), device=run.device)
+                self.scores = torch.zeros_like(self.scores)
             run.train_epoch(self)
             self.scores = self.scores / run.position
             for modality, score in zip(self.counts, self.scores, strict=True):

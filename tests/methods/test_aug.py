@@ -1,11 +1,14 @@
 import math
+from functools import partial
 
 import pytest
 import torch
 from enginework import STEPS, lines, running, same, small
+from test_resume import stopped_at
 from torch.nn import functional as F
 
-from mmtrain.errors import ConfigError, Interrupted, UnknownName
+from mmtrain.config import OptimizerConfig, ViewConfig
+from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.aug import AUG, Boosted, boosting, fused_weights, weakest
 
 SETS = [("audio", "visual"), ("audio", "visual", "flow")]
@@ -146,8 +149,7 @@ def test_an_added_classifier_joins_the_optimizer_and_is_trained(shards, tmp_path
         features = run.model.encode(batch.inputs)
         before, count = run.model.fusion.each(weak, features[weak]), size(run)
         old = {n: v.clone() for n, v in run.model.state_dict().items()}
-        for loss in [run.model.fusion(features).square().mean()]:
-            run.minimise(loss)
+        run.minimise(run.model.fusion(features).square().mean())
         run.model.load_state_dict(old)
         momentum = run._optimizer.state_dict()
 
@@ -193,11 +195,9 @@ def test_classifiers_come_after_the_first_epoch_and_then_every_so_often(shards, 
 
 
 def test_the_score_is_the_mean_confidence_of_the_epoch(shards, tmp_path):
-    # A rate of 0: what training saw is what a look at the samples sees, apart from chance in views.
-    from mmtrain.config import OptimizerConfig, ViewConfig
-
+    # At a rate next to 0, and without chance in views, a look afterwards sees what training saw.
     still = OptimizerConfig(lr=1e-12, momentum=0, weight_decay=0)
-    view = ViewConfig(frames=1, size=32, crop="resize", flip=False)
+    view = ViewConfig(frames=2, size=32, crop="resize", flip=False)
     method = AUG()
     with running(small(shards, epochs=1, optimizer=still, view=view), tmp_path, method) as run:
         method.fit(run)
@@ -221,27 +221,12 @@ def test_no_more_than_the_most_classifiers(shards, tmp_path):
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_grown_classifiers_are_resumed(shards, tmp_path, name):
-    from mmtrain.config import OptimizerConfig
-
-    class Stop:
-        def step(self, epoch, step, steps, said):
-            self.run.stopping = (epoch, step) in ((0, STEPS), (1, 1), (2, 2))
-
-        def epoch(self, line): ...
-
     config = small(shards, epochs=3, optimizer=OptimizerConfig(name=name, lr=0.01, clip=1.0))
-    with running(config, tmp_path / "straight", AUG(**EAGER)) as run:
-        run.method.fit(run)
-    watch, stops = Stop(), 0
-    for _ in range(4):
-        with running(config, tmp_path / "torn", AUG(**EAGER), watch) as watch.run:
-            try:
-                watch.run.method.fit(watch.run)
-            except Interrupted:
-                stops += 1
+    # Before and behind each addition, which come between epochs.
+    for folder, steps in (("straight", ()), ("torn", (STEPS, STEPS + 1, 2 * STEPS + 2))):
+        grown = stopped_at(steps, config, tmp_path / folder, partial(AUG, **EAGER))
 
-    assert stops == 3
-    assert sum(watch.run.method.counts.values()) == 4
+    assert sum(grown.counts.values()) == 4
     assert same(tmp_path / "straight", tmp_path / "torn")
 
 

@@ -1,12 +1,14 @@
 import math
+from functools import partial
 from itertools import pairwise
 
 import pytest
 import torch
-from enginework import STEPS, lines, running, same, small
+from enginework import lines, running, same, small
+from test_resume import stopped_at
 from torch.nn import functional as F
 
-from mmtrain.errors import ConfigError, Interrupted, UnknownName
+from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.functional import infonce
 from mmtrain.methods.lfm import Heuristic, Learned, heuristic, hypergradient, reversed_js
 
@@ -128,6 +130,29 @@ def test_hypergradient_where_the_hessian_is_the_identity(alpha):
     assert found.item() == pytest.approx(13 * alpha, abs=1e-5)
 
 
+@pytest.mark.parametrize(("alpha", "found"), [(0.2, 2.883), (0.5, 7.111), (0.8, 23.951)])
+def test_hypergradient_where_the_identity_is_an_estimate(alpha, found):
+    # Hessians A = diag(1, 4) and B = diag(2, .5); at the optimum of the mixture, by coordinate
+    # theta = ((1 - alpha) A a + alpha B b) / ((1 - alpha) A + alpha B).
+    a, b = torch.tensor([1.0, 2.0]), torch.tensor([3.0, -1.0])
+    label, align = torch.tensor([1.0, 4.0]), torch.tensor([2.0, 0.5])
+    fit, gap = (1 - alpha) * label, alpha * align
+    theta = (fit * a + gap * b) / (fit + gap)
+
+    fitting, aligning = [label * (theta - a)], [align * (theta - b)]
+
+    assert hypergradient(fitting, aligning, fitting).item() == pytest.approx(found, abs=6e-4)
+
+
+def test_hypergradient_of_one_step_by_hand():
+    # From theta = 0 at a rate of .1 and alpha = .5: grad L_CLS = (-1, -8), grad L_MM = (-6, .5),
+    # so theta' = (.35, .375) with grad L_CLS = (-.65, -6.5): -<(-5, 8.5), (-.65, -6.5)> = 52.
+    fitting, aligning = torch.tensor([-1.0, -8.0]), torch.tensor([-6.0, 0.5])
+    after = torch.tensor([-0.65, -6.5])
+
+    assert hypergradient([fitting], [aligning], [after]).item() == pytest.approx(52)
+
+
 def test_hypergradient_is_that_of_one_step_at_a_small_rate():
     torch.manual_seed(0)
     theta, a, b, c = torch.randn(4, 6, dtype=torch.float64)
@@ -210,26 +235,14 @@ def test_the_learned_weight_stays_within_its_bounds(shards, tmp_path, rate, boun
     assert method.alpha in bounds
 
 
-@pytest.mark.parametrize("stop", [2, STEPS - 1])
-def test_the_learned_weight_is_resumed(shards, tmp_path, stop):
-    class Stop:
-        def step(self, epoch, step, steps, said):
-            self.run.stopping = (epoch, step) in ((0, stop), (1, 1))
+def test_the_learned_weight_is_resumed(shards, tmp_path):
+    config = small(shards, epochs=3)
+    made = partial(Learned, held=2, start=0.5)
+    # 4 steps an epoch: inside the first, behind its last, and behind the one that has just learned.
+    for name, steps in (("straight", ()), ("torn", (2, 4, 5))):
+        learned = stopped_at(steps, config, tmp_path / name, made)
 
-        def epoch(self, line): ...
-
-    config = small(shards, epochs=3, batch_size=4)
-    with running(config, tmp_path / "straight", Learned(held=2)) as run:
-        run.method.fit(run)
-    watch, stops = Stop(), 0
-    for _ in range(3):
-        with running(config, tmp_path / "torn", Learned(held=2), watch) as watch.run:
-            try:
-                watch.run.method.fit(watch.run)
-            except Interrupted:
-                stops += 1
-
-    assert stops == 2
+    assert learned.alpha != 0.5
     assert same(tmp_path / "straight", tmp_path / "torn")
 
 
