@@ -261,3 +261,8 @@ def test_what_lfm_cannot_do_is_said(shards, tmp_path):
         running(config, tmp_path, Heuristic()),
     ):
         pass
+    with running(small(shards), tmp_path / "wide", Heuristic()) as run:
+        run.model.fusion.widths["audio"] = 32
+        with pytest.raises(ConfigError, match=r"one width; got \{'audio': 32, 'visual': 64\}"):
+            run.method.setup(run)
+        Heuristic(align="js").setup(run)

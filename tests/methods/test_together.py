@@ -11,12 +11,14 @@ from mmtrain import checkpoint
 from mmtrain.engine import CHECKPOINT
 from mmtrain.train import train
 
+pytestmark = pytest.mark.slow
+
 # Rows of each rank, as a batch is dealt; a rank may have none.
 COUNTS = ((3, 2), (1, 1), (2, 1, 1), (1, 0, 0))
 # 17 visits at a step and then 1, so that ranks have 9 and 8, and then the second only a filler.
 CHANGES = {
     "lfm-h": {"batch_size": 17, "modalities": ("audio", "visual", "flow")},
-    "lfm-lb": {"batch_size": 5, "settings": {"method": {"held": 7, "start": 0.5}}},
+    "lfm-lb": {"batch_size": 5, "settings": {"method": {"held": 7, "start": 0.5, "rate": 0.1}}},
     "aug": {"batch_size": 17, "settings": {"method": {"sigma": 1e-6, "every": 1}}},
 }
 
