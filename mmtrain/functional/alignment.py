@@ -25,11 +25,12 @@ def infonce(
         features: Modality to its features, two modalities or more. Only their directions matter.
         temperature: ``tau``, above 0.
     """
-    with torch.autocast(next(iter(features.values())).device.type, enabled=False):
-        units = [unit(rows) for rows in features.values()]
-        own = torch.arange(len(units[0]), device=units[0].device)
-        losses = []
-        for one, other in combinations(units, 2):
+    first, *_ = features.values()
+    own = torch.arange(len(first), device=first.device)
+    losses = []
+    with torch.autocast(first.device.type, enabled=False):
+        units = unit(torch.cat([*features.values()]))
+        for one, other in combinations(units.chunk(len(features)), 2):
             alike = one @ other.T / temperature
             losses += [F.cross_entropy(alike, own), F.cross_entropy(alike.T, own)]
-        return torch.stack(losses).mean()
+    return torch.stack(losses).mean()
