@@ -84,12 +84,11 @@ class Ranks:
             return value
         counts = torch.zeros(self.world, dtype=torch.int64, device=value.device)
         counts[self.rank] = len(value)
-        most = int(self.sum(counts).max())
-        padded = value.new_zeros((most, *value.shape[1:]))
+        each = self.sum(counts).tolist()
+        padded = value.new_zeros((max(each), *value.shape[1:]))
         padded[: len(value)] = value
         found = [torch.empty_like(padded) for _ in range(self.world)]
         self._carried_out(lambda: dist.all_gather(found, padded))
-        each = self.sum(counts).tolist()
         return torch.cat([rows[:count] for rows, count in zip(found, each, strict=True)])
 
     def rows(self, numbers: Tensor, count: int) -> Tensor:
@@ -99,6 +98,22 @@ class Ranks:
         """
         at = self.rank + self.world * torch.arange(count)
         return numbers[at % len(numbers)]
+
+    def together(self, rows: Tensor, count: int) -> Tensor:
+        """The rows of all ranks, in the order of the batch before it was dealt, see `rows`.
+
+        Gradients flow to this rank's rows. They are multiplied by the rows of all ranks over those
+        of this one, so that `average` with ``count`` as weight gives the gradient which one rank
+        with all of them would have, of a loss that each rank computes of all rows.
+
+        Args:
+            rows: Of this rank.
+            count: How many of them are real, and come first.
+        """
+        if self.alone:
+            return rows
+        found: Tensor = _Together.apply(rows, self, count)  # type: ignore[no-untyped-call]
+        return found
 
     def wait(self) -> None:
         """Until every rank is here."""
@@ -136,6 +151,24 @@ class Ranks:
             f"rank {self.rank} has lost another rank, which died without a message (killed, or out "
             "of memory). The same command with --resume goes on from the last checkpoint"
         )
+
+
+class _Together(torch.autograd.Function):
+    """`Ranks.together`."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, ranks: Ranks, count: int) -> Tensor:
+        dealt = ranks.rank + ranks.world * torch.arange(count, device=rows.device)
+        places, order = ranks.gather(dealt).sort()
+        ctx.at, ctx.shape = torch.searchsorted(places, dealt), rows.shape
+        return ranks.gather(rows[:count])[order]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        own = gradient[ctx.at]
+        found = gradient.new_zeros(ctx.shape)
+        found[: len(own)] = own * (len(gradient) / max(1, len(own)))
+        return found, None, None
 
 
 ALONE: Final = Ranks()

@@ -179,9 +179,12 @@ class Run:
             torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)
         ]
 
-    def average(self, values: Sequence[Tensor]) -> None:
+    def average(self, values: Sequence[Tensor], batch: Batch | None = None) -> None:
         with torch.no_grad():
-            self._ranks.average(values, self._weight)
+            self._ranks.average(values, self._weight if batch is None else _real(batch))
+
+    def together(self, rows: Tensor) -> Tensor:
+        return self._ranks.together(rows, self._weight)
 
     def score(self, fn: Callable[[Batch], Tensor], split: str = "train") -> Tensor:
         return self._scored(fn, self.feed.dataset.ids(split)).to(self.device)
@@ -418,7 +421,7 @@ class Run:
     @property
     def _weight(self) -> int:
         """Samples of the step for which this rank stands; outside of steps, all ranks are equal."""
-        return 1 if self._batch is None else int((~self._batch.filler).sum())
+        return 1 if self._batch is None else _real(self._batch)
 
     def _scored(self, fn: Callable[[Batch], Tensor], ids: NDArray[np.int64]) -> Tensor:
         """(n, ...) what ``fn`` says of each of ``ids``, which ascend; NaN for skipped samples."""
@@ -493,6 +496,11 @@ class Run:
                 yield
         finally:
             self.model.train(training)
+
+
+def _real(batch: Batch) -> int:
+    """Samples of ``batch`` that are no fillers."""
+    return int((~batch.filler).sum())
 
 
 def device_of(name: str) -> torch.device:

@@ -13,7 +13,7 @@ def cosine(
     first: Float[Tensor, "batch width"], second: Float[Tensor, "batch width"]
 ) -> Float[Tensor, " batch"]:
     """``<a, b> / (|a| |b|)`` of each row, in [-1, 1], float32; 0 where a vector is zero."""
-    return (_unit(first) * _unit(second)).sum(-1).clamp(-1, 1)
+    return (unit(first) * unit(second)).sum(-1).clamp(-1, 1)
 
 
 def agreement(vectors: Mapping[str, Float[Tensor, "batch width"]]) -> Float[Tensor, " batch"]:
@@ -32,8 +32,11 @@ def agreement(vectors: Mapping[str, Float[Tensor, "batch width"]]) -> Float[Tens
     return torch.stack(pairs).mean(0)
 
 
-def _unit(vectors: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
-    """Rows of length 1. Squares of what is first scaled by its peak neither over- nor underflow."""
+def unit(vectors: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
+    """Rows of length 1, float32; a row of zeros stays.
+
+    Squares of what is first scaled by its peak neither over- nor underflow.
+    """
     rows = vectors.float()
     peak = rows.detach().abs().amax(-1, keepdim=True)
     return F.normalize(rows / torch.where(peak > 0, peak, 1), dim=-1)

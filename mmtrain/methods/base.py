@@ -76,8 +76,21 @@ class Run(Protocol):
         ``.grad``; ``loss`` can be used again.
         """
 
-    def average(self, values: Sequence[Tensor]) -> None:
-        """Replaces means over this rank's samples by means over the samples of all, in place."""
+    def average(self, values: Sequence[Tensor], batch: Batch | None = None) -> None:
+        """Replaces means over this rank's samples by means over the samples of all, in place.
+
+        The samples are those of the step, or else of ``batch``: this rank's share of another one.
+        """
+
+    def together(self, rows: Tensor) -> Tensor:
+        """(N, ...) the rows of all ranks, in the order of the undivided batch.
+
+        For a loss that is no mean over single samples. Each rank computes it of all rows, and the
+        gradient of `update` is then the one of a single rank; it flows to the rows of this rank.
+
+        Args:
+            rows: (b, ...) one of each sample of the step's batch.
+        """
 
     def score(self, fn: Callable[[Batch], Tensor], split: str = "train") -> Tensor:
         """(n, ...) what ``fn`` says of each sample of ``split``, in the order of its ids, float32.

@@ -24,7 +24,10 @@ METHOD = pytest.mark.parametrize("method", METHODS.names)
 STOP = 4  # of 3 steps an epoch: inside the second
 
 # Where twelve samples in so few epochs are too few for all to take their turn.
-SETTINGS: dict[str, dict[str, dict[str, object]]] = {"bss-h": {"curriculum": {"start": 0.9}}}
+SETTINGS: dict[str, dict[str, dict[str, object]]] = {
+    "bss-h": {"curriculum": {"start": 0.9}},
+    "lfm-lb": {"method": {"held": 3}},
+}
 
 
 def config_of(shards, method, modalities, **changes):

@@ -1,0 +1,204 @@
+"""LFM: label fitting mixed with alignment of the modalities (Yang et al., NeurIPS 2024).
+
+Early on, unsupervised alignment takes the place of part of the label fitting (Eq. 1). Its weight
+falls by a formula (`lfm-h`) or is learned in the outer level of Eq. 2 (`lfm-lb`). Later papers by
+the same group also call it LFA, with LFA-H and LFA-LB.
+
+The paper has two modalities; with more, the alignment loss is the mean over the unordered pairs.
+
+Differs from the authors' code, which is for CREMA-D:
+- Theirs aligns softmax outputs of unimodal heads by a reversed Jensen-Shannon divergence, which is
+  `align="js"` here. Default is the paper's InfoNCE on features. No source gives ``tau``: ours is
+  0.07.
+- Theirs averages the logits of two heads. The fusion is whichever is chosen; `sum` is nearest.
+- Their heuristic weight is a polynomial of degree 5 in the epoch, fitted to a learned curve. Here
+  it is the paper's ``1 - exp(-1 / t)``, for epoch ``t`` from 1; Algorithm 1 would use it late.
+- Their gradient of ``alpha`` is the mean over the audio stem of a Hessian times the gradient of the
+  label loss, which has neither inverse nor mixed term. Here it is Eq. 3, with the identity in the
+  place of the Hessian. Theirs takes both losses of the same 8 held-out samples; here the inner
+  losses are of a training batch, as Eq. 2 has it, and only the outer loss is held out.
+- Theirs multiplies the loss by 2, and steps ``alpha`` by 1e-4, halved every 20 epochs, which is
+  next to nothing. Here the step is constant; 0.01 is ours, about the pace of their fitted curve.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.functional import infonce
+from mmtrain.methods.base import Method, Run, state
+from mmtrain.types import Batch, Outputs
+
+ALIGNMENTS: Final = ("infonce", "js")
+# Of the learned weight, as in the authors' code: some of either loss is always left.
+_BOUNDS: Final = (0.05, 0.95)
+
+
+def heuristic(t: int) -> float:
+    """``alpha_t = 1 - exp(-1 / t)``, the weight of alignment in epoch ``t`` from 1."""
+    return -math.expm1(-1 / t)
+
+
+def reversed_js(
+    logits: Mapping[str, Float[Tensor, "batch classes"]],
+) -> Float[Tensor, ""]:
+    """Mean over pairs and samples of ``(KL(m || p) + KL(m || q)) / 2``, ``m = (p + q) / 2``.
+
+    ``p`` and ``q`` are the softmax of two modalities' logits. In nats, at least 0, without an upper
+    bound: unlike the Jensen-Shannon divergence, it has the mean first. From the authors' code.
+    """
+    log_probs = [z.float().log_softmax(-1) for z in logits.values()]
+    losses = []
+    for p, q in combinations(log_probs, 2):
+        m = torch.logaddexp(p, q) - math.log(2)
+        losses.append((m.exp() * (m - (p + q) / 2)).sum(-1).mean())
+    return torch.stack(losses).mean()
+
+
+def hypergradient(
+    fitting: Sequence[Tensor], aligning: Sequence[Tensor], outer: Sequence[Tensor]
+) -> Float[Tensor, ""]:
+    """``-<grad L_MM - grad L_CLS, v>``: Eq. 3 with ``v = grad L_CLS`` of held-out samples.
+
+    The inverse Hessian in front of ``v`` is left out; what is left is, up to the rate, the gradient
+    of the held-out loss through one step of SGD.
+
+    Args:
+        fitting: Gradients of ``L_CLS``, of training samples.
+        aligning: Gradients of ``L_MM``, of the same samples and for the same parameters.
+        outer: Gradients of ``L_CLS``, of held-out samples.
+    """
+    mixed = torch._foreach_sub(list(aligning), list(fitting))
+    products = [m.flatten().dot(v.flatten()) for m, v in zip(mixed, outer, strict=True)]
+    return -torch.stack(products).sum()
+
+
+@dataclass(kw_only=True, eq=False)
+class Heuristic(Method):
+    """Mixes label fitting with alignment, whose weight falls from epoch to epoch.
+
+    ``L = (1 - alpha_t) CE(f, y) + alpha_t L_MM`` with ``alpha_t = 1 - exp(-1 / t)`` in epoch ``t``:
+    0.63, 0.39, 0.28, 0.22, ... ``L_MM`` is the symmetric InfoNCE of the features over the batch,
+    averaged over the pairs of modalities.
+
+    Cost: one B x B similarity a pair of modalities.
+
+    Args:
+        align: ``infonce`` on features, or ``js``, the reversed Jensen-Shannon divergence of the
+            modalities' probabilities (authors' code).
+        temperature: ``tau`` of InfoNCE, above 0.
+    """
+
+    align: str = "infonce"
+    temperature: float = 0.07
+
+    def __post_init__(self) -> None:
+        if self.align not in ALIGNMENTS:
+            raise UnknownName("alignment", self.align, ALIGNMENTS)
+        if self.temperature <= 0:
+            raise ConfigError(f"temperature is above 0; got {self.temperature}")
+
+    def setup(self, run: Run) -> None:
+        widths = run.model.fusion.widths
+        if len(widths) < 2:
+            raise ConfigError(
+                f"lfm aligns two modalities or more; got {', '.join(widths)}. Add one to "
+                "--modalities, or choose --method joint"
+            )
+        if self.align == "infonce" and len({*widths.values()}) > 1:
+            raise ConfigError(
+                f"InfoNCE compares features of one width; got {widths}. Give the encoders the "
+                "same, or set align=js"
+            )
+
+    def loss(self, run: Run, out: Outputs, batch: Batch) -> Tensor:
+        fitting = self.losses(out, batch.target).mean()
+        aligning = self.alignment(run, out)
+        alpha = self.weight(run, fitting, aligning)
+        run.log(alpha=alpha, fitting=fitting, alignment=aligning)
+        return (1 - alpha) * fitting + alpha * aligning
+
+    def alignment(self, run: Run, out: Outputs) -> Tensor:
+        """``L_MM`` of the step's batch."""
+        if self.align == "js":
+            return reversed_js(out.logits)
+        return infonce({m: run.together(z) for m, z in out.features.items()}, self.temperature)
+
+    def weight(self, run: Run, fitting: Tensor, aligning: Tensor) -> float:
+        """``alpha`` of this step."""
+        return heuristic(run.epoch + 1)
+
+
+@dataclass(kw_only=True, eq=False)
+class Learned(Heuristic):
+    """Mixes label fitting with alignment, whose weight is learned on held-out samples.
+
+    ``L = (1 - alpha) CE(f, y) + alpha L_MM``. Before each epoch but the first,
+    ``alpha <- clip(alpha - rate * g, 0.05, 0.95)`` with
+    ``g = -<grad L_MM - grad CE, grad CE_held>`` over all parameters: the first two of the epoch's
+    first batch, the last of a batch of held-out samples. Alignment gains weight where it helps the
+    held-out samples more than label fitting does.
+
+    Cost: one B x B similarity a pair of modalities; once an epoch a forward pass of the held-out
+    batch and three backward passes.
+
+    Args:
+        align: ``infonce`` on features, or ``js``, the reversed Jensen-Shannon divergence of the
+            modalities' probabilities (authors' code).
+        temperature: ``tau`` of InfoNCE, above 0.
+        start: ``alpha`` of the first epoch, in [0.05, 0.95].
+        rate: ``eta_alpha``, the step of ``alpha``.
+        held: Samples of the train split that are held out of it; half of them at most.
+    """
+
+    start: float = 0.95
+    rate: float = 0.01
+    held: int = 16
+    alpha: float = state(0.0)
+    due: bool = state(False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        low, high = _BOUNDS
+        if not low <= self.start <= high:
+            raise ConfigError(f"start is in [{low}, {high}]; got {self.start}")
+        if self.held < 1:
+            raise ConfigError(f"held is at least 1, or nothing could be learned; got {self.held}")
+        self.alpha = self.start
+
+    @property
+    def holds_out(self) -> int:
+        return self.held
+
+    def fit(self, run: Run) -> None:
+        for epoch in run.epochs():
+            if not run.position:
+                self.due = epoch > 0
+            run.train_epoch(self)
+
+    def weight(self, run: Run, fitting: Tensor, aligning: Tensor) -> float:
+        if self.due:
+            gradient = self.gradient(run, fitting, aligning)
+            run.log(hypergradient=gradient)
+            low, high = _BOUNDS
+            self.alpha = min(max(self.alpha - self.rate * gradient, low), high)
+            self.due = False
+        return self.alpha
+
+    def gradient(self, run: Run, fitting: Tensor, aligning: Tensor) -> float:
+        """The `hypergradient` of all ranks' samples."""
+        fit, align = (run.gradients(loss, run.model) for loss in (fitting, aligning))
+        held = run.held_out()
+        run.model.eval()
+        outer = run.gradients(self.losses(run.model(held.inputs), held.target).mean(), run.model)
+        run.model.train()
+        run.average([*fit, *align])
+        run.average(outer, held)
+        return hypergradient(fit, align, outer).item()
