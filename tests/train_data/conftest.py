@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import objectstore
 import pytest
 from streammaker import make_data
@@ -18,6 +19,21 @@ def farm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def farm(farm_folder: Path) -> ShardedDataset:
     return open_dataset(farm_folder)
+
+
+@pytest.fixture
+def members(farm: ShardedDataset) -> dict[int, np.ndarray]:
+    """Number of each member to its bytes."""
+    index, found = farm.index, {}
+    for row in range(len(farm)):
+        number = int(index.first[row])
+        for part in index.members(row).values():
+            for member in part:
+                shard = index.shards[index.shard[row]]
+                data = farm.store.read(shard, member.offset, member.offset + member.size)
+                found[number] = np.frombuffer(data, np.uint8)
+                number += 1
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -186,21 +186,6 @@ def test_what_somebody_else_wrote_stays(tmp_path: Path, distant: ShardedDataset)
 # The cache alone, with members of the shards as they lie on disk
 
 
-@pytest.fixture
-def members(farm: ShardedDataset) -> dict[int, np.ndarray]:
-    """Number of each member to its bytes."""
-    index, found = farm.index, {}
-    for row in range(len(farm)):
-        number = int(index.first[row])
-        for part in index.members(row).values():
-            for member in part:
-                shard = index.shards[index.shard[row]]
-                data = farm.store.read(shard, member.offset, member.offset + member.size)
-                found[number] = np.frombuffer(data, np.uint8)
-                number += 1
-    return found
-
-
 def cache(folder: Path, farm: ShardedDataset, limit: int = PLENTY, root: str = "a") -> Cache:
     made = Cache(folder, limit, root * 64, farm.index)
     made.begin()
