@@ -1,0 +1,52 @@
+import pytest
+import torch
+from enginework import small
+from shardmaker import Recipe, make_shards
+
+from mmtrain.train import train
+
+THREE = ("audio", "visual", "flow")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """Tests run side by side; each has one core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def shards_of(folder, recipe=Recipe, **changes):
+    given = {"labels": ("low", "mid", "high"), "frames": 1, "size": (32, 32), "columns": 40}
+    make_shards(folder, recipe(**{"samples": 36, **given, **changes}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory):
+    """18 samples to train on, 9 each in val and test; every class is in every split."""
+    return shards_of(tmp_path_factory.mktemp("shards"))
+
+
+@pytest.fixture(scope="session")
+def other_shards(tmp_path_factory):
+    """Other samples of the same kind."""
+    return shards_of(tmp_path_factory.mktemp("others"), samples=40)
+
+
+@pytest.fixture(scope="session")
+def made(shards, tmp_path_factory):
+    """Trains a run once a session: ``made(modalities, **changes)`` is its folder."""
+    home, folders = tmp_path_factory.mktemp("runs"), {}
+
+    def run(*modalities, **changes):
+        key = (modalities, *changes.items())
+        if key not in folders:
+            folder = home / f"run{len(folders)}"
+            config = small(shards, epochs=1, modalities=modalities, **changes)
+            train(config, folder)
+            folders[key] = folder
+        return folders[key]
+
+    return run
