@@ -67,6 +67,13 @@ class Contest:
             if not given or len(set(given)) < len(given):
                 said = ", ".join(map(str, given)) or "nothing"
                 raise ConfigError(f"{what} are one or more, each once; got {said}")
+        known = (*self.methods, *((_ALONE,) if self.alone else ()))
+        for text in self.settings_for:
+            method, colon, _ = text.partition(":")
+            if not colon:
+                raise ConfigError(f"--set-for takes METHOD:KEY=VALUE; got {text!r}")
+            if method not in known:
+                raise UnknownName("method of --methods", method, known)
 
     def entrants(self, dataset: ShardedDataset) -> list[Entrant]:
         """Everyone, in the order of the table.
@@ -105,17 +112,8 @@ class Contest:
 
     def _own(self, method: str) -> list[str]:
         """Those of `settings_for` that are for ``method``."""
-        known = (*self.methods, *((_ALONE,) if self.alone else ()))
-        own = []
-        for text in self.settings_for:
-            name, colon, setting = text.partition(":")
-            if not colon:
-                raise ConfigError(f"--set-for takes METHOD:KEY=VALUE; got {text!r}")
-            if name not in known:
-                raise UnknownName("method of --methods", name, known)
-            if name == method:
-                own.append(setting)
-        return own
+        parted = (text.partition(":") for text in self.settings_for)
+        return [setting for name, _, setting in parted if name == method]
 
     def _grid(self) -> list[tuple[str, ...]]:
         """Settings of all that is tuned, each as texts ``KEY=VALUE``."""

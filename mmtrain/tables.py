@@ -22,7 +22,8 @@ def show(parts: Iterable[str | Table]) -> None:
     for i, part in enumerate(parts):
         if i:
             console.print()
-        console.print(part)
+        # A path that is broken over two lines cannot be copied.
+        console.print(part, soft_wrap=isinstance(part, str))
 
 
 def evaluation(found: Mapping[str, Any]) -> list[str | Table]:

@@ -1,11 +1,9 @@
 import pytest
 import torch
 from enginework import small
-from shardmaker import Recipe, make_shards
+from evalwork import shards_of
 
 from mmtrain.train import train
-
-THREE = ("audio", "visual", "flow")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -15,12 +13,6 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def shards_of(folder, recipe=Recipe, **changes):
-    given = {"labels": ("low", "mid", "high"), "frames": 1, "size": (32, 32), "columns": 40}
-    make_shards(folder, recipe(**{"samples": 36, **given, **changes}))
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import THREE
+from evalwork import THREE
 
 from mmtrain import checkpoint
 from mmtrain.cli import main
