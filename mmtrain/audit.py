@@ -1,5 +1,6 @@
 """The audit: does the ledger of a run say what the order of its epochs says?"""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -7,12 +8,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mmtrain import checkpoint, ledger
-from mmtrain.catalog import CURRICULA
-from mmtrain.data import ShardedDataset, open_dataset
+from mmtrain import checkpoint, ledger, scorefile
+from mmtrain.config import TrainConfig
+from mmtrain.data import SampleOrder, ShardedDataset, open_dataset
 from mmtrain.engine import CHECKPOINT, LEDGER
 from mmtrain.errors import ConfigError, DataError
-from mmtrain.train import config_of
+from mmtrain.feed import parted
+from mmtrain.train import config_of, curriculum_of, method_of
 
 _SHOWN: Final = 5
 
@@ -75,8 +77,9 @@ class Audit:
 def audit(folder: Path, data: str | None = None) -> Audit:
     """Compares the ledger of the run in ``folder`` with orders computed anew.
 
-    Each epoch's order follows from the config: seed, epoch and curriculum. Of the epoch in
-    progress, the part is looked at that the checkpoint counts.
+    Each epoch's order follows from the config (seed, epoch and curriculum) and, where the
+    curriculum scores, from its row of `scores.h5`. Of the epoch in progress, the part is looked at
+    that the checkpoint counts.
 
     Args:
         folder: RUN.
@@ -91,24 +94,36 @@ def audit(folder: Path, data: str | None = None) -> Audit:
     if not path.exists():
         raise ConfigError(f"{folder} has no {CHECKPOINT} yet; there is nothing to audit")
     saved = checkpoint.load(path)
-    curriculum = CURRICULA.load(config.curriculum)(**config.settings["curriculum"])
     with open_dataset(data or config.data) as dataset:
         if saved["data"] != dataset.description.root:
             raise DataError(f"{folder}: was trained on other data than {data or config.data}")
-        ids = dataset.ids("train")
-        parts: list[int | None] = [None] * saved["epoch"]
-        if saved["stream"] is not None:
-            parts.append(saved["stream"]["position"])
+        ids, _ = parted(dataset, method_of(config).holds_out, config.seed)
+        due = _orders(folder, config, ids)
         verdicts = [
-            _verdict(
-                dataset,
-                epoch,
-                curriculum.order(ids, config.seed, epoch).ids[:done],
-                ledger.visits(folder / LEDGER, epoch)[:done],
-            )
-            for epoch, done in enumerate(parts)
+            _verdict(dataset, epoch, due(epoch).ids, ledger.visits(folder / LEDGER, epoch))
+            for epoch in range(saved["epoch"])
         ]
+        if saved["stream"] is not None:
+            epoch, done = saved["epoch"], saved["stream"]["position"]
+            found = ledger.visits(folder / LEDGER, epoch, saved["visits"])
+            verdicts.append(_verdict(dataset, epoch, due(epoch).ids[:done], found))
     return Audit(samples=len(ids), epochs=tuple(verdicts))
+
+
+def _orders(
+    folder: Path, config: TrainConfig, ids: NDArray[np.int64]
+) -> Callable[[int], SampleOrder]:
+    """What gives the order of an epoch anew: from the config, and the scores if it went by some."""
+    curriculum = curriculum_of(config)
+    path = folder / scorefile.SCORES
+    rows = scorefile.read(path) if path.exists() else {}
+
+    def order(epoch: int) -> SampleOrder:
+        if curriculum.memory is not None:
+            curriculum.memory.recall({n: values[epoch] for n, values in rows.items() if n != "key"})
+        return curriculum.visits(ids, config.seed, epoch)
+
+    return order
 
 
 def _verdict(

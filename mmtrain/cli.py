@@ -92,6 +92,25 @@ def train(
     click.echo(json.dumps(result) if as_json else console.told(result))
 
 
+@main.command(epilog="\b\nExamples:\n  mmtrain recipes\n  mmtrain recipes kinetics-sounds")
+@click.argument("name", required=False)
+@as_json
+def recipes(name: str | None, as_json: bool) -> None:
+    """List the recipes, or show one: what the papers set, and where each value is from."""
+    from mmtrain import recipes
+
+    found = recipes.names() if name is None else (name,)
+    rows = [{"name": each, "summary": recipes.title(each)} for each in found]
+    if as_json:
+        text = {} if name is None else {"text": recipes.text(name)}
+        click.echo(json.dumps({"recipes": [{**row, **text} for row in rows]}))
+    elif name is not None:
+        click.echo(recipes.text(name), nl=False)
+    else:
+        width = max(map(len, found))
+        click.echo("\n".join(f"{row['name']:{width}}  {row['summary']}" for row in rows))
+
+
 @main.command(epilog="\b\nExample:\n  mmtrain audit runs/joint")
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--data", metavar="DIR_OR_URL", help="The shards, if they have moved.")

@@ -12,7 +12,8 @@ from mmtrain.config import TrainConfig, parse
 from mmtrain.contest import Contest
 from mmtrain.errors import ConfigError, Interrupted
 from mmtrain.log import watching
-from mmtrain.settings import changes, names_of
+from mmtrain.recipes import applied
+from mmtrain.settings import changes, names_of, paired
 from mmtrain.train import CONFIG, config_of, train
 
 
@@ -33,7 +34,11 @@ def run_train(
         raise ConfigError("--data is needed: the folder or address of the shards")
     else:
         base = TrainConfig(data=given["data"])
-    asked = base.changed(_split(given))
+    options = _split(given)
+    recipe = options.pop("recipe", None)
+    if recipe is not None:
+        base = applied(recipe, paired(base.changed(options)))
+    asked = paired(base.changed(options))
     config = asked.changed(changes(settings, names_of(asked)))
     try:
         with watching(Console(stderr=True), config.epochs) as watch:
@@ -52,9 +57,11 @@ def run_compare(given: Mapping[str, Any], who: Mapping[str, Any], out: Path) -> 
     """
     if "data" not in given:
         raise ConfigError("--data is needed: the folder or address of the shards")
-    base = TrainConfig(data=given["data"]).changed(_split(given))
+    options = _split(given)
+    recipe = options.pop("recipe", None)
     seeds = [parse("--seeds", text, int) for text in who["seeds"]]
-    contest = Contest(**{**who, "base": base, "seeds": seeds})
+    base = TrainConfig(data=given["data"]).changed(options)
+    contest = Contest(**{**who, "base": base, "seeds": seeds, "recipe": recipe, "given": options})
     return compare(contest, out, partial(watching, Console(stderr=True)))
 
 

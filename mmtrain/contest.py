@@ -1,15 +1,16 @@
 """What is compared: methods and curricula, each with the same seeds and the same chance to tune."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from mmtrain.config import TrainConfig
 from mmtrain.data import ShardedDataset
 from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.settings import changes, names_of
+from mmtrain.recipes import applied
+from mmtrain.settings import changes, names_of, paired
 from mmtrain.train import fitted
 
 # What a comparison varies by itself, to the option that says how.
@@ -50,6 +51,8 @@ class Contest:
         settings: ``KEY=VALUE`` for all.
         settings_for: ``METHOD:KEY=VALUE`` for one method.
         tune: ``KEY=V1,V2,...``; the grid is their product.
+        recipe: Name of a recipe, which may have values for each method.
+        given: What of ``base`` goes before the recipe, as `TrainConfig.changed` takes it.
     """
 
     base: TrainConfig
@@ -60,6 +63,8 @@ class Contest:
     settings: Sequence[str] = ()
     settings_for: Sequence[str] = ()
     tune: Sequence[str] = ()
+    recipe: str | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for what in ("methods", "curricula", "seeds"):
@@ -99,6 +104,7 @@ class Contest:
 
     def _entrant(self, label: str, config: TrainConfig, dataset: ShardedDataset) -> Entrant:
         try:
+            config = self._prescribed(paired(config))
             config = _with(config, (*self.settings, *self._own(config.method)))
             return Entrant(
                 label=label,
@@ -109,6 +115,13 @@ class Contest:
             )
         except ConfigError as error:
             raise ConfigError(f"{label}: {error}") from error
+
+    def _prescribed(self, config: TrainConfig) -> TrainConfig:
+        """With the values of the recipe that nobody has given."""
+        if self.recipe is None:
+            return config
+        found = applied(self.recipe, config).changed(self.given)
+        return replace(found, modalities=config.modalities or found.modalities)
 
     def _own(self, method: str) -> list[str]:
         """Those of `settings_for` that are for ``method``."""

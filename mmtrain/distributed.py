@@ -1,41 +1,185 @@
-"""The processes that train together. For now a run is one process: the only one of its kind."""
+"""The processes that train together: torchrun starts them, and every sum over them is here."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, TypeVar
 
-from torch import Tensor
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous
+
+from mmtrain.errors import ConfigError, Interrupted, RunError
+
+_Model = TypeVar("_Model", bound=nn.Module)
+# A rank that is silent for so long is taken for dead; one that has died is noticed at once.
+_PATIENCE: Final = timedelta(minutes=10)
+_GRACE: Final = timedelta(seconds=5)
+_FAILURE: Final = "mmtrain/failure"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
     """This process among those that train together; alone by default.
 
-    The one seam where several processes will differ from one.
-
     Attributes:
         rank: Of this process.
         world: Number of processes.
+        store: Where a rank that fails leaves its message for the others.
     """
 
     rank: int = 0
     world: int = 1
-
-    def __post_init__(self) -> None:
-        if self.world != 1 or self.rank != 0:
-            raise NotImplementedError("one process only")
+    store: Store | None = None
 
     @property
     def alone(self) -> bool:
         """Whether there is no other."""
         return self.world == 1
 
-    def average(self, gradients: Sequence[Tensor], samples: int) -> None:
-        """Replaces each gradient by the mean over ranks, each weighted by its real samples."""
+    @property
+    def first(self) -> bool:
+        """Whether this one writes."""
+        return self.rank == 0
+
+    def average(self, values: Sequence[Tensor], weight: float, raised: bool = False) -> bool:
+        """Replaces each value by its mean over ranks, in one reduction.
+
+        Args:
+            values: The same shapes on every rank; edited in place.
+            weight: Of this rank's values.
+            raised: A flag.
+
+        Returns:
+            Whether any rank has raised the flag.
+        """
+        if self.alone:
+            return raised
+        like = values[0] if values else self.placed(torch.empty(0))
+        tail = torch.tensor([weight, float(raised)], dtype=torch.float32, device=like.device)
+        flat = torch.cat([*(value.reshape(-1).float() * weight for value in values), tail])
+        self._carried_out(lambda: dist.all_reduce(flat))
+        total, flags = flat[-2:].tolist()
+        flat /= total
+        parts = torch.split(flat[:-2], [value.numel() for value in values])
+        for value, part in zip(values, parts, strict=True):
+            value.copy_(part.view_as(value))
+        return bool(flags)
 
     def sum(self, value: Tensor) -> Tensor:
         """The sum of every rank's value, on all of them."""
-        return value
+        if self.alone:
+            return value
+        total = value.detach().clone()
+        self._carried_out(lambda: dist.all_reduce(total))
+        return total
 
-    def mean(self, value: Tensor) -> Tensor:
-        """The mean of every rank's value, on all of them."""
-        return self.sum(value) / self.world
+    def gather(self, value: Tensor) -> Tensor:
+        """Every rank's rows, one rank after the other, on all of them; the numbers may differ."""
+        if self.alone:
+            return value
+        counts = torch.zeros(self.world, dtype=torch.int64, device=value.device)
+        counts[self.rank] = len(value)
+        most = int(self.sum(counts).max())
+        padded = value.new_zeros((most, *value.shape[1:]))
+        padded[: len(value)] = value
+        found = [torch.empty_like(padded) for _ in range(self.world)]
+        self._carried_out(lambda: dist.all_gather(found, padded))
+        each = self.sum(counts).tolist()
+        return torch.cat([rows[:count] for rows, count in zip(found, each, strict=True)])
+
+    def rows(self, numbers: Tensor, count: int) -> Tensor:
+        """Of one row a sample of the whole batch, those of the ``count`` samples of this rank.
+
+        The samples of a step are dealt to the ranks in turn, see `mmtrain.data.order.slots`.
+        """
+        at = self.rank + self.world * torch.arange(count)
+        return numbers[at % len(numbers)]
+
+    def wait(self) -> None:
+        """Until every rank is here."""
+        if not self.alone:
+            self.sum(self.placed(torch.zeros(1)))
+
+    def placed(self, value: Tensor) -> Tensor:
+        """``value`` where the ranks can add it up."""
+        return value.cuda() if not self.alone and dist.get_backend() == "nccl" else value
+
+    def synchronised(self, model: _Model) -> _Model:
+        """The model with batch normalisation over the samples of all ranks, on CUDA."""
+        if self.alone or next(model.parameters()).device.type != "cuda":
+            return model
+        convert: Any = nn.SyncBatchNorm.convert_sync_batchnorm  # torch leaves it untyped.
+        converted: _Model = convert(model)
+        return converted
+
+    def _carried_out(self, collective: Callable[[], object]) -> None:
+        try:
+            collective()
+        except RuntimeError as error:
+            raise RunError(self._reason()) from error
+
+    def _reason(self) -> str:
+        """Why there is no answer: what the rank that failed has left, or else that one is gone."""
+        try:
+            if self.store is not None:
+                self.store.wait([_FAILURE], _GRACE)
+                message: bytes = self.store.get(_FAILURE)
+                return message.decode()
+        except RuntimeError:
+            pass
+        return (
+            f"rank {self.rank} has lost another rank, which died without a message (killed, or out "
+            "of memory). The same command with --resume goes on from the last checkpoint"
+        )
+
+
+ALONE: Final = Ranks()
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Ranks]:
+    """The ranks that torchrun has started, or this process alone.
+
+    An error in one rank ends the others with its message.
+
+    Args:
+        device: On CUDA the ranks talk through NCCL, on the CPU through gloo.
+
+    Raises:
+        RunError: On every rank but the one that failed.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Ranks()
+        return
+    if missing := [
+        name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ
+    ]:
+        raise ConfigError(
+            f"WORLD_SIZE is {world}, but {', '.join(missing)} is not set; start with torchrun"
+        )
+    store, rank, world = next(rendezvous("env://", timeout=_PATIENCE))
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=_PATIENCE)
+    try:
+        yield Ranks(rank=rank, world=world, store=store)
+    except Interrupted:
+        raise
+    except BaseException as error:
+        if not (isinstance(error, RunError) and isinstance(error.__cause__, RuntimeError)):
+            store.set(_FAILURE, f"rank {rank} has failed: {error or type(error).__name__}")
+        raise
+    finally:
+        dist.destroy_process_group()
+
+
+def local_device(device: torch.device) -> torch.device:
+    """The GPU of this rank, of as many as there are here."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

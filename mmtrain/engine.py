@@ -3,36 +3,39 @@
 It carries out `mmtrain.methods.base.Run`, where what a method may call is documented.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmtrain import checkpoint
+from mmtrain import checkpoint, scorefile
 from mmtrain.config import TrainConfig
-from mmtrain.distributed import Ranks
+from mmtrain.curricula.base import Curriculum
+from mmtrain.curricula.memory import Judged, Memory
+from mmtrain.distributed import ALONE, Ranks, local_device
 from mmtrain.errors import DataError, Interrupted, RunError
 from mmtrain.feed import Feed
-from mmtrain.ledger import Ledger
+from mmtrain.functional import agreement
+from mmtrain.ledger import Ledger, rewind
 from mmtrain.log import Meter, MetricsFile, Quiet, Watch
+from mmtrain.losses import Losses
 from mmtrain.methods import Method
 from mmtrain.metrics import judged
 from mmtrain.models import MultimodalModel
 from mmtrain.optim import Optimizer, Schedule
-from mmtrain.types import Batch
+from mmtrain.types import Batch, Outputs
 
 CHECKPOINT: Final = "checkpoint.pt"
 BEST: Final = "best.pt"
 METRICS: Final = "metrics.jsonl"
 LEDGER: Final = "ledger"
-# Losses are looked at together so that a GPU need not wait for each.
-_UNSETTLED: Final = {"cpu": 1, "cuda": 16}
 _KEYS_SHOWN: Final = 8
 
 
@@ -45,20 +48,20 @@ class Run:
         config: What to do.
         model: On the CPU.
         method: Carries out the steps.
-        feed: What is read.
+        feed: What is read, and by which curriculum.
         folder: RUN; exists.
         watch: Is told how far it is.
         file: ``CHECKPOINT`` to train, ``BEST`` to look at the weights that were best on val.
+        ranks: The processes that train together.
 
     Attributes:
         method: The method.
+        curriculum: The order of the samples.
         folder: RUN.
         steps: Steps since the first epoch.
         stopping: Set it to save and raise `Interrupted` after the step in progress.
         best: Epoch and measures on val of the best epoch so far; empty before the first.
     """
-
-    _ranks = Ranks()
 
     def __init__(
         self,
@@ -69,26 +72,28 @@ class Run:
         folder: Path,
         watch: Watch | None = None,
         file: str = CHECKPOINT,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.config, self.method, self.feed, self.folder = config, method, feed, folder
-        self._watch = watch or Quiet()
-        self.device, self.seed = device_of(config.device), config.seed
+        self.curriculum: Curriculum = feed.curriculum
+        self._watch, self._ranks = watch or Quiet(), ranks
+        self.device, self.seed = local_device(device_of(config.device)), config.seed
         self.classes = feed.dataset.classes
         self.generator = torch.Generator().manual_seed(config.seed)
         self.epoch = self.steps = 0
-        self.stopping = False
+        self.stopping = self._all_stop = False
         self.best: dict[str, Any] = {}
         self._saved: dict[str, Any] | None = None
-        self._meter, self._passed = Meter(), False
+        self._meter, self._losses = Meter(), Losses(self.device)
+        self._passed = self._agreed = False
         self._batch: Batch | None = None
-        self._unsettled: list[tuple[Tensor, Batch | None, int]] = []
-        self._told: list[tuple[str, float | Tensor]] = []
-        self._ledger = Ledger(folder / LEDGER, self._ranks.rank)
+        self._observed: list[tuple[Tensor, Tensor]] = []
+        self._ledger = Ledger(folder / LEDGER, ranks.rank)
         self._metrics = MetricsFile(folder / METRICS)
-        self.model = model.to(self.device)
+        self.model = ranks.synchronised(model.to(self.device))
         self._optimizer: Optimizer | None = None
         self._schedule = Schedule(config.schedule, config.epochs)
-        checkpoint.seed_all(config.seed)
+        checkpoint.seed_all(config.seed + ranks.rank)
         path = folder / file
         saved = checkpoint.load(path) if path.exists() else None
         if saved is not None and saved["data"] != feed.dataset.description.root:
@@ -127,8 +132,9 @@ class Run:
             self._batch = batch
             with self._autocast():
                 method.step(self, batch.to(self.device))
-            self._ledger.record(batch.ids.numpy())
-            self._meter.visits += len(batch)
+            real = batch.ids[~batch.filler]
+            self._ledger.record(real.numpy())
+            self._meter.visits += len(real)
             self.steps += 1
             now = time.monotonic()
             self._meter.seconds += now - before
@@ -141,19 +147,24 @@ class Run:
     @contextmanager
     def update(self, loss: Tensor) -> Iterator[None]:
         optimizer = self._made()
-        self._unsettled.append((loss.detach(), self._batch, self.steps))
-        if len(self._unsettled) >= _UNSETTLED[self.device.type]:
+        self._losses.add(loss, self._batch, self.steps)
+        if self._losses.many:
             self._settle()
         optimizer.clear()
         # Backward takes the precision that forward had; autocast itself is not for it.
         with torch.autocast(self.device.type, enabled=False):
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         with torch.no_grad():
+            self._agreed = False
             yield
-            if not self._ranks.alone:
-                samples = 0 if self._batch is None else len(self._batch)
-                self._ranks.average(optimizer.gradients(), samples)
+            self.agree()
             optimizer.step()
+
+    def agree(self) -> None:
+        if not self._agreed:
+            gradients = self._made().gradients()
+            self._all_stop |= self._ranks.average(gradients, self._weight, self.stopping)
+            self._agreed = True
 
     def minimise(self, loss: Tensor) -> None:
         with self.update(loss):
@@ -167,13 +178,30 @@ class Run:
             torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)
         ]
 
+    def average(self, values: Sequence[Tensor]) -> None:
+        with torch.no_grad():
+            self._ranks.average(values, self._weight)
+
     def score(self, fn: Callable[[Batch], Tensor], split: str = "train") -> Tensor:
-        with self._judging():
-            return torch.cat([fn(batch).float() for batch in self.batches(split)])
+        return self._scored(fn, self.feed.dataset.ids(split)).to(self.device)
 
     def batches(self, split: str) -> Iterator[Batch]:
-        for batch in self.feed.batches(split):
-            yield batch.to(self.device)
+        for batch in self.feed.over(self.feed.dataset.ids(split)):
+            if not bool(batch.filler.all()):
+                yield batch.to(self.device)
+
+    def held_out(self) -> Batch:
+        return self.feed.held_out(self.generator).to(self.device)
+
+    def draws(self, *shape: int) -> Tensor:
+        numbers = torch.rand((self.config.batch_size, *shape), generator=self.generator)
+        rows = len(numbers) if self._batch is None else len(self._batch)
+        return self._ranks.rows(numbers, rows).to(self.device)
+
+    def observe(self, out: Outputs, batch: Batch) -> None:
+        if self._memory is not None and self._memory.observes:
+            real = ~batch.filler
+            self._observed.append((batch.ids[real], self._judged(out, batch)[real]))
 
     def adopt(self, module: nn.Module) -> None:
         module.to(self.device)
@@ -191,14 +219,32 @@ class Run:
             self._made().renew(module.parameters())
 
     def mean(self, value: Tensor) -> Tensor:
-        return self._ranks.mean(value)
+        found = value.detach().clone()
+        self.average([found])
+        return found
 
     def sum(self, value: Tensor) -> Tensor:
-        return self._ranks.sum(value)
+        # A batch of fillers only repeats what another rank has.
+        return self._ranks.sum(value.detach() * float(self._weight > 0))
 
     def log(self, **scalars: float | Tensor) -> None:
         for name, value in scalars.items():
-            self._told.append((name, value.detach() if isinstance(value, Tensor) else value))
+            self._losses.tell(name, value)
+
+    # What a curriculum calls.
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        return self.feed.ids
+
+    def judge(self) -> Judged:
+        def fn(batch: Batch) -> Tensor:
+            return self._judged(self.method.predict(self.model, batch.inputs), batch)
+
+        before = time.monotonic()
+        found = Judged(*self._scored(fn, self.ids).T.contiguous().numpy())
+        self._meter.scoring += time.monotonic() - before
+        return found
 
     # What the engine does by itself.
 
@@ -208,38 +254,43 @@ class Run:
         Raises:
             RunError: A prediction is not finite.
         """
-        fused, own, target = [], {m: list[Tensor]() for m in self.model.modalities}, []
-        with self._judging():
-            for batch in self.batches(split):
-                out = self.method.predict(self.model, batch.inputs)
-                if not bool(out.fused.isfinite().all()):
-                    raise RunError(
-                        f"{self._keys(batch)}: the model gives no number. {self._back()}"
-                    )
-                fused.append(out.fused.float().cpu())
-                target.append(batch.target.cpu())
-                for m, logits in out.logits.items():
-                    own[m].append(logits.float().cpu())
-        return judged(
-            torch.cat(fused), {m: torch.cat(logits) for m, logits in own.items()}, torch.cat(target)
-        )
+
+        def logits(batch: Batch) -> Tensor:
+            out = self.method.predict(self.model, batch.inputs)
+            if not bool(out.fused.isfinite().all()):
+                raise RunError(f"{self._keys(batch)}: the model gives no number. {self._back()}")
+            return torch.stack([out.fused, *(out.logits[m] for m in self.model.modalities)], 1)
+
+        ids = self.feed.dataset.ids(split)
+        found = self._scored(logits, ids)
+        whole = ~found[:, 0, 0].isnan()  # The others were skipped as damaged.
+        fused, *own = found[whole].unbind(1)
+        target = torch.from_numpy(self.feed.dataset.targets[ids].astype(np.int64))[whole]
+        return judged(fused, dict(zip(self.model.modalities, own, strict=True)), target)
 
     def save(self) -> None:
         """Writes the checkpoint: the run goes on from here, to the same weights."""
         self._settle()
+        self._share_buffers()
+        self._show_observed()
         self._ledger.flush()
+        counts = self._ranks.gather(torch.tensor([self._ledger.count], device=self.device))
+        meter = self._meter.shared(self._ranks)
+        if not self._ranks.first:
+            return
         state = {
             "data": self.feed.dataset.description.root,
             "epoch": self.epoch,
             "steps": self.steps,
             "stream": dict(self.feed.state()) if self._passed else None,
-            "visits": self._ledger.count if self._passed else 0,
+            "visits": counts.tolist() if self._passed else [],
             "model": self.model.state_dict(),
             "method": self.method.state_dict(),
+            "scores": self._memory.state_dict() if self._memory else {},
             "optimizer": self._made().state_dict(),
             "schedule": dict(self._schedule.state_dict()),
             "generators": checkpoint.generators(self.generator),
-            "meter": asdict(self._meter),
+            "meter": asdict(meter),
             "best": self.best,
         }
         checkpoint.save(self.folder / CHECKPOINT, state)
@@ -258,12 +309,17 @@ class Run:
     def _go_on(self, saved: dict[str, Any] | None) -> None:
         """Makes the optimizer, and puts back where training stood."""
         self._optimizer = Optimizer(self.model, self.config.optimizer)
-        self._metrics.keep(saved["epoch"] if saved else 0)
+        if self._ranks.first:
+            self._metrics.keep(saved["epoch"] if saved else 0)
         if saved is None:
             return
         self._optimizer.load_state_dict(saved["optimizer"])
         self._schedule.load_state_dict(saved["schedule"])
+        if self._memory is not None:
+            self._memory.load_state_dict(saved["scores"])
         checkpoint.restore_generators(saved["generators"], self.generator)
+        if not self._ranks.first:
+            checkpoint.seed_all(self.seed + self._ranks.rank + saved["steps"])
         self.epoch, self.steps, self._saved = saved["epoch"], saved["steps"], saved
         if saved["stream"] is None and self.best["epoch"] == self.epoch - 1:
             # The kill may have come between the checkpoint and the best weights, which are its own.
@@ -273,20 +329,37 @@ class Run:
         saved, self._saved = self._saved, None
         inside = saved is not None and saved["stream"] is not None
         self._meter, self._passed = Meter(), False
-        self.feed.begin(self.epoch, saved["stream"] if saved and inside else None)
-        self._ledger.begin(self.epoch, saved["visits"] if saved and inside else 0)
+        counts: list[int] = []
         if saved and inside:
-            self._meter = Meter(**saved["meter"])
+            counts = saved["visits"]
+            if self._ranks.first:
+                self._meter = Meter(**saved["meter"])
+            order = self.curriculum.visits(self.ids, self.seed, self.epoch)
+        else:
+            order = self.curriculum.order(self)
+            if self._memory is not None and self._ranks.first:
+                row, dataset = self._memory.row(), self.feed.dataset
+                scorefile.write(self.folder, self.epoch, dataset, self.ids, row, order)
+        self.feed.begin(order, self.epoch, saved["stream"] if saved and inside else None)
+        if self._ranks.first:
+            rewind(self.folder / LEDGER, self.epoch, counts)
+        self._ranks.wait()
+        own = counts[self._ranks.rank] if self._ranks.rank < len(counts) else 0
+        self._ledger.begin(self.epoch, own)
         rate = self.config.optimizer.lr * self._schedule.factor(self.epoch)
         self._made().set_rate(rate)
 
     def _end_epoch(self) -> None:
         self._settle()
+        self._share_buffers()
+        self._show_observed()
         self._ledger.close()
+        meter = self._meter.shared(self._ranks)
         val = self.evaluate("val") if self.feed.dataset.splits.get("val") else None
-        line = {"epoch": self.epoch, "lr": self._made().rate, **self._meter.line(), "val": val}
+        line = {"epoch": self.epoch, "lr": self._made().rate, **meter.line(), "val": val}
         self._schedule.observe(val["loss"] if val else line["train_loss"])
-        self._metrics.append(line)
+        if self._ranks.first:
+            self._metrics.append(line)
         better = val is None or not self.best or self._rank(val) > self._rank(self.best["val"])
         if better:
             self.best = {"epoch": self.epoch, "val": val}
@@ -301,6 +374,8 @@ class Run:
         return val[self.config.select], -val["loss"]
 
     def _save_best(self) -> None:
+        if not self._ranks.first:
+            return
         state = {
             "data": self.feed.dataset.description.root,
             "best": self.best,
@@ -310,7 +385,8 @@ class Run:
         checkpoint.save(self.folder / BEST, state)
 
     def _after_step(self) -> None:
-        stopping = self.stopping  # It may be set at any moment.
+        # It may be set at any moment, and ranks must stop after the same step.
+        stopping = self.stopping if self._ranks.alone else self._all_stop
         if stopping or self.steps % self.config.save_every_steps == 0:
             self.save()
         done = -(-self.feed.position // self.config.batch_size)
@@ -327,19 +403,62 @@ class Run:
         Raises:
             RunError: A loss is not finite.
         """
-        self._meter.log((name, float(value)) for name, value in self._told)
-        self._told.clear()
-        waiting, self._unsettled = self._unsettled, []
-        values = torch.stack([loss for loss, _, _ in waiting]).tolist() if waiting else []
-        for value, (_, batch, step) in zip(values, waiting, strict=True):
-            if not math.isfinite(value):
-                samples = "" if batch is None else f", samples {self._keys(batch)}"
-                raise RunError(
-                    f"the loss is {value} at step {step + 1} (epoch {self.epoch + 1}){samples}. "
-                    f"{self._back()}"
-                )
-            if batch is not None:
-                self._meter.add_loss(value, len(batch))
+        for value, step, batch in self._losses.settle(self._meter):
+            samples = "" if batch is None else f", samples {self._keys(batch)}"
+            raise RunError(
+                f"the loss is {value} at step {step + 1} (epoch {self.epoch + 1}){samples}. "
+                f"{self._back()}"
+            )
+
+    @property
+    def _memory(self) -> Memory | None:
+        return self.curriculum.memory
+
+    @property
+    def _weight(self) -> int:
+        """Samples of the step for which this rank stands; outside of steps, all ranks are equal."""
+        return 1 if self._batch is None else int((~self._batch.filler).sum())
+
+    def _scored(self, fn: Callable[[Batch], Tensor], ids: NDArray[np.int64]) -> Tensor:
+        """(n, ...) what ``fn`` says of each of ``ids``, which ascend; NaN for skipped samples."""
+        seen, said = [], []
+        with self._judging():
+            for batch in self.feed.over(ids):
+                here = batch.to(self.device)
+                real = ~here.filler
+                seen.append(here.ids[real])
+                said.append(fn(here)[real].float())
+        places = np.searchsorted(ids, self._ranks.gather(torch.cat(seen)).cpu().numpy())
+        values = self._ranks.gather(torch.cat(said)).cpu()
+        rows = values.new_full((len(ids), *values.shape[1:]), torch.nan)
+        rows[torch.from_numpy(places)] = values
+        return rows
+
+    def _judged(self, out: Outputs, batch: Batch) -> Tensor:
+        """(b, 2) similarity of the modalities and loss."""
+        with torch.no_grad():
+            alike = agreement({m: z.float().softmax(-1) for m, z in out.logits.items()})
+            return torch.stack([alike, self.method.losses(out, batch.target).float()], -1)
+
+    def _show_observed(self) -> None:
+        """Hands the curriculum what training has said since the last time, on all ranks."""
+        if self._memory is None or not self._memory.observes:
+            return
+        seen, self._observed = self._observed, []
+        ids = torch.cat(
+            [torch.empty(0, dtype=torch.int64, device=self.device), *(i for i, _ in seen)]
+        )
+        said = torch.cat([torch.empty(0, 2, device=self.device), *(j for _, j in seen)])
+        found, order = self._ranks.gather(ids).sort(stable=True)
+        values = self._ranks.gather(said)[order].T.cpu().numpy()
+        places = np.searchsorted(self.ids, found.cpu().numpy())
+        self._memory.observe(places, Judged(*values), self.epoch)
+
+    def _share_buffers(self) -> None:
+        """Statistics of batch normalisation that each rank has made for itself become the mean."""
+        with torch.no_grad():
+            floating = [b for b in self.model.buffers() if b.is_floating_point()]
+            self._ranks.average(floating, 1)
 
     def _keys(self, batch: Batch) -> str:
         keys = [self.feed.dataset.key(i) for i in batch.ids.tolist()]

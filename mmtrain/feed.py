@@ -1,24 +1,35 @@
 """What a run reads: the batches of an epoch in the curriculum's order, and passes over a split."""
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mmtrain.curricula.base import Curriculum
 from mmtrain.data import OrderedStream, SampleOrder, ShardedDataset
 from mmtrain.data.stream import StreamState
+from mmtrain.errors import ConfigError
 from mmtrain.types import Batch
 
 
 class Feed:
-    """The batches of a run, in memory of the CPU, without fillers.
+    """This rank's batches of a run, in memory of the CPU, without fillers where there is a choice.
 
     Args:
         training: Stream of the training view.
         evaluation: Stream of the same modalities without chance.
-        curriculum: Order of the training split.
-        seed: Of the order and of the view.
+        curriculum: Decides the order of the training split.
+        seed: Of the view, and of what is held out.
+        held: Samples of the training split that epochs leave out.
+
+    Attributes:
+        curriculum: As given.
+        ids: (n,) samples that epochs are made of, ascending.
+        position: Visits of the epoch that are done, by all ranks.
+        visits: Visits of the epoch.
     """
 
     def __init__(
@@ -27,10 +38,11 @@ class Feed:
         evaluation: OrderedStream,
         curriculum: Curriculum,
         seed: int,
+        held: int = 0,
     ) -> None:
         self._training, self._evaluation = training, evaluation
-        self._curriculum, self._seed = curriculum, seed
-        self._ids = self.dataset.ids("train")
+        self.curriculum, self._seed = curriculum, seed
+        self.ids, self._held = parted(self.dataset, held, seed)
         self.position = self.visits = 0
 
     @property
@@ -43,13 +55,12 @@ class Feed:
         """Steps of the epoch that was begun."""
         return self._training.steps
 
-    def begin(self, epoch: int, saved: StreamState | None = None) -> None:
+    def begin(self, order: SampleOrder, epoch: int, saved: StreamState | None = None) -> None:
         """Starts an epoch, or goes on where ``saved`` stood in it.
 
         Raises:
             ConfigError: ``saved`` is of another order.
         """
-        order = self._curriculum.order(self._ids, self._seed, epoch)
         self._training.begin(order, seed=self._seed, epoch=epoch)
         if saved is not None:
             self._training.load_state_dict(saved)
@@ -69,13 +80,39 @@ class Feed:
 
     def first(self) -> Batch:
         """A batch of the first sample, to see what samples look like."""
-        self._evaluation.begin(SampleOrder(self._ids[:1]), seed=0, epoch=0)
-        return next(iter(self._evaluation))
+        return next(self.over(self.ids[:1]))
 
-    def batches(self, split: str) -> Iterator[Batch]:
-        """Each sample of ``split`` once, in the order of its ids."""
-        self._evaluation.begin(SampleOrder(self.dataset.ids(split)), seed=0, epoch=0)
-        yield from map(live, self._evaluation)
+    def over(self, ids: NDArray[np.int64]) -> Iterator[Batch]:
+        """One pass over ``ids`` in the view of evaluation; passes may be nested."""
+        stream = copy(self._evaluation)
+        stream.begin(SampleOrder(ids), seed=0, epoch=0)
+        yield from map(live, stream)
+
+    def held_out(self, generator: torch.Generator) -> Batch:
+        """A batch of the held-out samples, drawn without replacement."""
+        drawn = torch.randperm(len(self._held), generator=generator).numpy()
+        return next(self.over(self._held[drawn[: self._evaluation.batch_size]]))
+
+
+def parted(
+    dataset: ShardedDataset, held: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids of the train split that epochs are made of, and ``held`` others; both ascend.
+
+    Those are drawn evenly over the split sorted by class, so that each class gives its share.
+
+    Raises:
+        ConfigError: More than half of the split would be held out.
+    """
+    ids = dataset.ids("train")
+    if 2 * held > len(ids):
+        raise ConfigError(
+            f"{held} samples to hold out of {len(ids)} to train on; half of them is the most"
+        )
+    shuffled = np.random.default_rng([seed, 1]).permutation(ids)
+    by_class = shuffled[np.argsort(dataset.targets[shuffled], kind="stable")]
+    out = by_class[(np.arange(held) * 2 + 1) * len(ids) // max(1, 2 * held)]
+    return np.setdiff1d(ids, out), np.sort(out)
 
 
 def live(batch: Batch) -> Batch:

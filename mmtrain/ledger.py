@@ -1,7 +1,7 @@
 """The ledger: which samples each epoch has visited, in order, as `.npy` files of sample ids."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -28,15 +28,9 @@ class Ledger:
         self._count = 0
 
     def begin(self, epoch: int, kept: int = 0) -> None:
-        """Starts the file of ``epoch``, or goes on behind its first ``kept`` visits.
-
-        What the folder says of later epochs is removed: a resumed run visits them anew.
-        """
+        """Starts the file of ``epoch``, or goes on behind its first ``kept`` visits."""
         self.close()
         self._folder.mkdir(parents=True, exist_ok=True)
-        for path in self._folder.glob(f"epoch-*.rank{self._rank}.npy"):
-            if epoch_of(path) > epoch:
-                path.unlink()
         path = self._folder / name(epoch, self._rank)
         self._count = min(kept, len(read(path)))
         # What is kept is not written anew: a kill at this moment must not lose it.
@@ -44,6 +38,11 @@ class Ledger:
         self._write_header()
         self._file.truncate(self._file.tell() + self._count * _ITEM)
         self.flush()
+
+    def cut(self, epoch: int, kept: int) -> None:
+        """Leaves of ``epoch`` its first ``kept`` visits."""
+        self.begin(epoch, kept)
+        self.close()
 
     @property
     def count(self) -> int:
@@ -102,7 +101,30 @@ def read(path: Path) -> NDArray[np.int64]:
     return found
 
 
-def visits(folder: Path, epoch: int) -> NDArray[np.int64]:
-    """(n,) visits of ``epoch`` by all ranks, one rank after the other."""
-    found: Iterable[Path] = sorted(folder.glob(f"epoch-{epoch:05d}.rank*.npy"))
-    return np.concatenate([np.empty(0, np.int64), *map(read, found)])
+def rank_of(path: Path) -> int:
+    """The rank that a file is of."""
+    return int(path.name[len("epoch-00000.rank") : -len(".npy")])
+
+
+def rewind(folder: Path, epoch: int, counts: Sequence[int]) -> None:
+    """Leaves of ``epoch`` what each rank had visited, and of later epochs nothing.
+
+    A resumed run visits the rest anew, perhaps with another number of ranks.
+    """
+    for path in folder.glob("epoch-*.rank*.npy"):
+        rank = rank_of(path)
+        kept = counts[rank] if rank < len(counts) and epoch_of(path) == epoch else 0
+        if epoch_of(path) >= epoch and not kept:
+            path.unlink()
+        elif epoch_of(path) == epoch:
+            Ledger(folder, rank).cut(epoch, kept)
+
+
+def visits(folder: Path, epoch: int, counts: Sequence[int] | None = None) -> NDArray[np.int64]:
+    """(n,) visits of ``epoch``, one rank after the other; of each the first ``counts``, or all."""
+    found = sorted(folder.glob(f"epoch-{epoch:05d}.rank*.npy"), key=rank_of)
+    parts = [
+        read(path)[: None if counts is None else (*counts, *[0] * rank_of(path))[rank_of(path)]]
+        for path in found
+    ]
+    return np.concatenate([np.empty(0, np.int64), *parts])

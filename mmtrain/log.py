@@ -6,14 +6,16 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mmtrain.checkpoint import replace
+from mmtrain import checkpoint
+from mmtrain.distributed import Ranks
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class MetricsFile:
             return
         whole = self._path.read_bytes().split(b"\n")[:-1][:epochs]
         kept = b"".join(line + b"\n" for line in whole)
-        replace(self._path, lambda file: file.write(kept))
+        checkpoint.replace(self._path, lambda file: file.write(kept))
 
     def read(self) -> list[dict[str, Any]]:
         """The lines."""
@@ -56,6 +58,7 @@ class Meter:
         visits: Samples that went through a step.
         seconds: Of training, evaluation apart.
         waited: Of these, spent waiting for data.
+        scoring: Seconds of a curriculum's pass over the samples; not of `seconds`.
         logged: Name to the sum and count of what the method logged.
     """
 
@@ -64,6 +67,7 @@ class Meter:
     visits: int = 0
     seconds: float = 0.0
     waited: float = 0.0
+    scoring: float = 0.0
     logged: dict[str, list[float]] = field(default_factory=dict)
 
     def add_loss(self, value: float, samples: int) -> None:
@@ -77,11 +81,29 @@ class Meter:
             total, count = self.logged.get(name, (0.0, 0))
             self.logged[name] = [total + value, count + 1]
 
+    def shared(self, ranks: Ranks) -> "Meter":
+        """The same of all ranks together: seconds and waiting are their means."""
+        if ranks.alone:
+            return self
+        own = torch.tensor(
+            [self.loss, self.weight, self.visits, self.seconds, self.waited], dtype=torch.float64
+        )
+        loss, weight, visits, seconds, waited = ranks.sum(ranks.placed(own)).tolist()
+        return replace(
+            self,
+            loss=loss,
+            weight=int(weight),
+            visits=int(visits),
+            seconds=seconds / ranks.world,
+            waited=waited / ranks.world,
+        )
+
     def line(self) -> dict[str, Any]:
         """Its part of the epoch's line."""
         return {
             "seconds": round(self.seconds, 3),
             "samples_per_s": round(self.visits / max(self.seconds, 1e-9), 1),
+            "scoring_seconds": round(self.scoring, 3),
             "data_wait": round(self.waited / max(self.seconds, 1e-9), 4),
             "train_loss": self.loss / max(self.weight, 1),
             "logged": {name: total / count for name, (total, count) in self.logged.items()},

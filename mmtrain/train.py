@@ -16,14 +16,17 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from mmtrain import checkpoint
+from mmtrain import checkpoint, scorefile
 from mmtrain.catalog import CURRICULA, ENCODERS, FUSIONS, METHODS
 from mmtrain.config import TrainConfig
-from mmtrain.data import Loading, OrderedStream, ShardedDataset, View, open_dataset
+from mmtrain.curricula.base import Curriculum
+from mmtrain.data import Loading, OrderedStream, ShardedDataset, Share, View, open_dataset
+from mmtrain.distributed import ALONE, Ranks, joined
 from mmtrain.engine import BEST, CHECKPOINT, METRICS, Run, device_of
 from mmtrain.errors import ConfigError, RunError
 from mmtrain.feed import Feed
 from mmtrain.log import MetricsFile, Watch
+from mmtrain.methods import Method
 from mmtrain.models import MultimodalModel, channels_of
 from mmtrain.settings import resolved
 
@@ -49,17 +52,27 @@ def train(
         RunError: The loss is not finite, memory is short, or a signal asked to stop.
         DataError: A sample is damaged.
     """
-    with open_dataset(config.data) as dataset:
+    with joined(device_of(config.device)) as ranks, open_dataset(config.data) as dataset:
         config = fitted(config, dataset)
-        with _held(folder, config, resume), _deterministic(config), _memory_named(config):
+        if not ranks.first:
+            watch = None
+        with (
+            _held(folder, config, resume, ranks),
+            _deterministic(config),
+            _memory_named(config),
+        ):
             done = folder / RESULT
             if not done.exists():
-                with assemble(config, dataset, folder, watch=watch) as run, _stoppable(run):
+                made = assemble(config, dataset, folder, watch=watch, ranks=ranks)
+                with made as run, _stoppable(run):
                     run.method.fit(run)
-                text = json.dumps(_result(config, dataset, folder), indent=1)
-                checkpoint.replace(done, lambda file: file.write(f"{text}\n".encode()))
-            result: dict[str, Any] = json.loads(done.read_text("utf-8"))
-            return result
+                result = _result(config, dataset, folder, ranks)
+                if ranks.first:
+                    text = json.dumps(result, indent=1)
+                    checkpoint.replace(done, lambda file: file.write(f"{text}\n".encode()))
+                ranks.wait()
+            found: dict[str, Any] = json.loads(done.read_text("utf-8"))
+            return found
 
 
 def fitted(config: TrainConfig, dataset: ShardedDataset) -> TrainConfig:
@@ -89,6 +102,7 @@ def assemble(
     *,
     file: str = CHECKPOINT,
     watch: Watch | None = None,
+    ranks: Ranks = ALONE,
 ) -> Run:
     """The run of a `fitted` config, with what ``file`` of ``folder`` holds if it is there.
 
@@ -98,24 +112,54 @@ def assemble(
         folder: RUN.
         file: ``CHECKPOINT`` to train, ``BEST`` to look at the weights that were best on val.
         watch: Is told how far it is.
+        ranks: The processes that train together.
     """
-    _warn_of_unseen_classes(dataset)
-    feed = feed_of(config, dataset)
-    method = METHODS.load(config.method)(**config.settings["method"])
-    return Run(config, model_of(config, feed), method, feed, folder, watch, file)
+    if ranks.first:
+        _warn_of_unseen_classes(dataset)
+    method = method_of(config)
+    feed = feed_of(config, dataset, method, ranks)
+    if config.scores is not None:
+        _start_from(Path(config.scores), feed)
+    return Run(config, model_of(config, feed), method, feed, folder, watch, file, ranks)
 
 
-def feed_of(config: TrainConfig, dataset: ShardedDataset) -> Feed:
-    """What the run of a `fitted` config reads."""
+def _start_from(scores: Path, feed: Feed) -> None:
+    """Gives the curriculum another run's last scores.
+
+    Raises:
+        ConfigError: It has no use for them, or there is no such file.
+        DataError: They are of other samples.
+    """
+    memory = feed.curriculum.memory
+    if memory is None:
+        raise ConfigError("--scores is for a curriculum that scores, such as bss-l")
+    row = scorefile.last(scores, feed.dataset, feed.ids)
+    memory.recall({**row, "measured": np.full(len(feed.ids), -1, np.int32)})
+
+
+def method_of(config: TrainConfig) -> Method:
+    """The method of a `fitted` config, as it starts."""
+    return METHODS.load(config.method)(**config.settings["method"])
+
+
+def curriculum_of(config: TrainConfig) -> Curriculum:
+    """The curriculum of a `fitted` config, as it starts."""
+    return CURRICULA.load(config.curriculum)(**config.settings["curriculum"])
+
+
+def feed_of(
+    config: TrainConfig, dataset: ShardedDataset, method: Method, ranks: Ranks = ALONE
+) -> Feed:
+    """What the run of a `fitted` config reads, on one of the ranks."""
     shown = config.view
     view = View(frames=shown.frames, size=shown.size, crop=shown.crop, flip=shown.flip)
     loading = Loading(workers=config.workers, pin=device_of(config.device).type == "cuda")
+    share = Share(rank=ranks.rank, ranks=ranks.world)
     training, evaluation = (
-        OrderedStream(dataset, config.modalities, config.batch_size, each, loading=loading)
+        OrderedStream(dataset, config.modalities, config.batch_size, each, share, loading)
         for each in (view, view.evaluation())
     )
-    curriculum = CURRICULA.load(config.curriculum)(**config.settings["curriculum"])
-    return Feed(training, evaluation, curriculum, config.seed)
+    return Feed(training, evaluation, curriculum_of(config), config.seed, method.holds_out)
 
 
 def model_of(config: TrainConfig, feed: Feed) -> MultimodalModel:
@@ -141,12 +185,16 @@ def config_of(folder: Path) -> TrainConfig:
     return TrainConfig.from_json(path.read_text("utf-8"), str(path))
 
 
-def _result(config: TrainConfig, dataset: ShardedDataset, folder: Path) -> dict[str, Any]:
-    run = assemble(config, dataset, folder, file=BEST)
+def _result(
+    config: TrainConfig, dataset: ShardedDataset, folder: Path, ranks: Ranks
+) -> dict[str, Any]:
+    ranks.wait()  # For the first to have written the best weights.
+    run = assemble(config, dataset, folder, file=BEST, ranks=ranks)
     lines = MetricsFile(folder / METRICS).read()
     return {
         "run": str(folder),
         "method": config.method,
+        "curriculum": config.curriculum,
         "modalities": list(config.modalities),
         "epochs": len(lines),
         "best_epoch": run.best["epoch"],
@@ -157,8 +205,12 @@ def _result(config: TrainConfig, dataset: ShardedDataset, folder: Path) -> dict[
 
 
 @contextmanager
-def _held(folder: Path, config: TrainConfig, resume: bool) -> Iterator[None]:
-    """RUN with its config in it, for this process alone."""
+def _held(folder: Path, config: TrainConfig, resume: bool, ranks: Ranks) -> Iterator[None]:
+    """RUN with its config in it, for the ranks of this command alone."""
+    if not ranks.first:
+        ranks.wait()
+        yield
+        return
     # What is written aside and was never renamed is nobody's.
     there = folder.exists() and any(not p.name.endswith(".partial") for p in folder.iterdir())
     if there and not resume:
@@ -169,12 +221,19 @@ def _held(folder: Path, config: TrainConfig, resume: bool) -> Iterator[None]:
             "another --out"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with _locked(folder):
         if not there:
             text = config.to_json().encode()
             checkpoint.replace(folder / CONFIG, lambda file: file.write(text))
+        ranks.wait()
+        yield
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
         raise ConfigError(f"{folder}: another process is training this run") from error

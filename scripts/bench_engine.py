@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from mmtrain.config import TrainConfig, ViewConfig
-from mmtrain.data import ShardedDataset, open_dataset
+from mmtrain.data import SampleOrder, ShardedDataset, open_dataset
 from mmtrain.data.stream import StreamState
 from mmtrain.engine import Run, device_of
 from mmtrain.feed import Feed
@@ -38,9 +40,10 @@ class Canned:
     """
 
     def __init__(self, feed: Feed, steps: int, loop: Callable[[Batch], None]) -> None:
-        feed.begin(0)
+        feed.begin(feed.curriculum.visits(feed.ids, 0, 0), 0)
         self._feed, self._loop, self._batches = feed, loop, list(islice(feed, steps))
         self.steps, self.position = steps, 0
+        self.ids, self.curriculum = feed.ids, feed.curriculum
         self.visits = sum(map(len, self._batches))
         self.times: list[tuple[float, float]] = []
 
@@ -49,7 +52,7 @@ class Canned:
         """Where the batches came from."""
         return self._feed.dataset
 
-    def begin(self, epoch: int, saved: StreamState | None = None) -> None:
+    def begin(self, order: SampleOrder, epoch: int, saved: StreamState | None = None) -> None:
         """Starts over."""
         self.position = 0
 
@@ -66,9 +69,9 @@ class Canned:
             self._loop(batch)
             self.times.append((between - begin, now() - between))
 
-    def batches(self, split: str) -> Iterator[Batch]:
-        """The first batch, for any split."""
-        yield self._batches[0]
+    def over(self, ids: NDArray[np.int64]) -> Iterator[Batch]:
+        """One pass over ``ids``."""
+        return self._feed.over(ids)
 
 
 class Bare:
@@ -103,7 +106,7 @@ def measure(config: TrainConfig, steps: int) -> dict[str, object]:
     """Alternates step by step, and compares the pairs; the first epoch warms up."""
     with open_dataset(config.data) as dataset, tempfile.TemporaryDirectory() as folder:
         config = fitted(config, dataset)
-        feed = feed_of(config, dataset)
+        feed = feed_of(config, dataset, Method())
         canned = Canned(feed, steps, Bare(model_of(config, feed), config))
         model = model_of(config, feed)
         with Run(config, model, Method(), canned, Path(folder)) as run:  # type: ignore[arg-type]

@@ -48,6 +48,11 @@ def run_options(*without: str) -> Callable[[Command], Command]:
     """
     options = {
         "data": click.option("--data", metavar="DIR_OR_URL", help="Shards that mmprep has built."),
+        "recipe": click.option(
+            "--recipe",
+            metavar="NAME",
+            help="One of `mmtrain recipes`; other options and --set go before its values.",
+        ),
         **{
             name: click.option(f"--{name}", metavar="NAME", help=f"{what} {_default(name)}")
             for name, what in _NAMES.items()
@@ -69,6 +74,11 @@ def run_options(*without: str) -> Callable[[Command], Command]:
             )
             for name, (known, what) in _KINDS.items()
         },
+        "scores": click.option(
+            "--scores",
+            metavar="FILE",
+            help="Start the curriculum from another run's scores.h5.",
+        ),
         "workers": click.option(
             "--workers",
             type=click.IntRange(1),

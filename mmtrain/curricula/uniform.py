@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mmtrain.curricula.base import Curriculum
 from mmtrain.data.order import SampleOrder
 
 
 @dataclass(kw_only=True)
-class Uniform:
+class Uniform(Curriculum):
     """Every sample once, with all its modalities."""
 
-    def order(self, ids: NDArray[np.int64], seed: int, epoch: int) -> SampleOrder:
+    def visits(self, ids: NDArray[np.int64], seed: int, epoch: int) -> SampleOrder:
         """A permutation of ``ids`` that depends on (``seed``, ``epoch``) alone."""
         return SampleOrder(np.random.default_rng([seed, epoch]).permutation(ids))

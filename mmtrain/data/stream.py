@@ -56,7 +56,7 @@ class OrderedStream(IterableDataset[Batch]):
 
     Example:
         >>> stream = OrderedStream(dataset, ("audio", "visual"), 64, View())
-        >>> stream.begin(Uniform().order(dataset.ids("train"), seed=0, epoch=3), seed=0, epoch=3)
+        >>> stream.begin(Uniform().visits(dataset.ids("train"), seed=0, epoch=3), seed=0, epoch=3)
         >>> for batch in stream: ...
 
     In a DataLoader (``batch_size=None``) its processes take turns at the batches. The position is

@@ -1,11 +1,12 @@
 """What a method is, and what it sees of the run that carries it out."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,7 +24,8 @@ class Run(Protocol):
         seed: Of the run.
         classes: Class names in the order of their ids.
         epoch: The epoch that is trained, from 0.
-        generator: For whatever a method draws, on the CPU; saved.
+        generator: For whatever a method draws, on the CPU; saved. It is the same on all ranks, so
+            each must draw equally often from it; for what is drawn by sample there is `draws`.
     """
 
     model: MultimodalModel
@@ -51,7 +53,15 @@ class Run(Protocol):
         """One update by ``loss``: zero, backward | the body | average over ranks, clip, step.
 
         The body may edit the gradients of this rank in place; autograd is off there. Parameters
-        that ``loss`` does not reach have no gradient and stay as they are.
+        that ``loss`` does not reach have no gradient and stay as they are. An edit that is no
+        product with a number known to all ranks (noise, a mask made from gradients) belongs behind
+        `agree`.
+        """
+
+    def agree(self) -> None:
+        """In the body of `update`: averages the gradients over ranks now, not at its end.
+
+        What is edited afterwards must be edited alike on all ranks.
         """
 
     def minimise(self, loss: Tensor) -> None:
@@ -60,8 +70,12 @@ class Run(Protocol):
     def gradients(self, loss: Tensor, *modules: nn.Module) -> list[Tensor]:
         """Gradient of ``loss`` for each trainable parameter of ``modules``, in their order.
 
-        Zeros where it does not reach. Changes no ``.grad``; ``loss`` can be used again.
+        Those of this rank, see `average`; zeros where ``loss`` does not reach. Changes no
+        ``.grad``; ``loss`` can be used again.
         """
+
+    def average(self, values: Sequence[Tensor]) -> None:
+        """Replaces means over this rank's samples by means over the samples of all, in place."""
 
     def score(self, fn: Callable[[Batch], Tensor], split: str = "train") -> Tensor:
         """(n, ...) what ``fn`` says of each sample of ``split``, in the order of its ids, float32.
@@ -70,7 +84,28 @@ class Run(Protocol):
         """
 
     def batches(self, split: str) -> Iterator[Batch]:
-        """One pass over ``split`` in the order of its ids, in the view of evaluation."""
+        """This rank's share of one pass over ``split``, in the view of evaluation.
+
+        In the order of ids; each sample is seen by one rank.
+        """
+
+    def held_out(self) -> Batch:
+        """This rank's share of a batch, drawn anew, of the samples that `Method.holds_out`.
+
+        In the view of evaluation.
+        """
+
+    def draws(self, *shape: int) -> Tensor:
+        """(b, *shape) uniform numbers in [0, 1), a row for each sample of the step's batch.
+
+        On `device`. From `generator`, and a sample has the same however many ranks there are.
+        """
+
+    def observe(self, out: Outputs, batch: Batch) -> None:
+        """Shows a curriculum that scores on the way what the model said of the step's batch.
+
+        Once a step, before the update, by every method that has such outputs.
+        """
 
     def adopt(self, module: nn.Module) -> None:
         """Moves a new part of `model` to its device and lets the optimizer update it.
@@ -83,10 +118,10 @@ class Run(Protocol):
         """Forgets momentum and moments of ``modules``; of all, without any."""
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean over ranks."""
+        """The mean over the samples of all ranks of what is a mean over those of this one."""
 
     def sum(self, value: Tensor) -> Tensor:
-        """The sum over ranks."""
+        """The sum over the samples of all ranks of what is a sum over those of this one."""
 
     def log(self, **scalars: float | Tensor) -> None:
         """Adds to the epoch's line of the metrics; each name's mean over the epoch is written."""
@@ -115,6 +150,11 @@ class Method:
     ``L = CE(f, y)``. Subclasses override the smallest scope that their paper changes.
     """
 
+    @property
+    def holds_out(self) -> int:
+        """Samples of the train split that epochs leave out, for `Run.held_out`."""
+        return 0
+
     def setup(self, run: Run) -> None:
         """Changes the architecture, before the optimizer exists; `Run.adopt` what is new.
 
@@ -130,12 +170,17 @@ class Method:
     def step(self, run: Run, batch: Batch) -> None:
         """The inner loop: what one batch does."""
         out = run.model(batch.inputs, batch.shown)
+        run.observe(out, batch)
         with run.update(self.loss(run, out, batch)):
             self.modulate(run, out, batch)
 
     def loss(self, run: Run, out: Outputs, batch: Batch) -> Tensor:
         """What is minimised: a mean over the samples of ``batch``, all of which are real."""
-        return F.cross_entropy(out.fused, batch.target)
+        return self.losses(out, batch.target).mean()
+
+    def losses(self, out: Outputs, target: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """Loss of each sample, by which curricula judge it."""
+        return F.cross_entropy(out.fused, target, reduction="none")
 
     def modulate(self, run: Run, out: Outputs, batch: Batch) -> None:
         """Edits gradients between backward and update."""

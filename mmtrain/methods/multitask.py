@@ -6,11 +6,12 @@ The fused logits do not go through the heads, so `unimodal=0` is joint training.
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mmtrain.methods.base import Method, Run
-from mmtrain.types import Batch, Outputs
+from mmtrain.types import Outputs
 
 
 @dataclass(kw_only=True, eq=False)
@@ -31,6 +32,9 @@ class Multitask(Method):
     def setup(self, run: Run) -> None:
         run.adopt(run.model.add_heads())
 
-    def loss(self, run: Run, out: Outputs, batch: Batch) -> Tensor:
-        own = sum(F.cross_entropy(logits, batch.target) for logits in out.logits.values())
-        return self.fused * F.cross_entropy(out.fused, batch.target) + self.unimodal * own
+    def losses(self, out: Outputs, target: Tensor) -> Tensor:
+        own = torch.stack(
+            [F.cross_entropy(logits, target, reduction="none") for logits in out.logits.values()]
+        )
+        fused = F.cross_entropy(out.fused, target, reduction="none")
+        return self.fused * fused + self.unimodal * own.sum(0)

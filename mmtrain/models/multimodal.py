@@ -106,18 +106,20 @@ class MultimodalModel(nn.Module):
             shown: Modality to which samples show it. Where it is hidden its encoder sees 0 after
                 normalisation (OPM, TPAMI 2024, Sec. 4.4.3); absent means shown in all.
         """
-        features = {}
-        for modality, encoder in self.encoders.items():
-            if modality not in inputs:
-                raise ConfigError(
-                    f"the batch has no {modality}; this model was made for "
-                    f"{', '.join(self.modalities)}, the batch holds {', '.join(inputs)}"
-                )
-            prepared = self.preparations[modality](inputs[modality])
-            if shown is not None and modality in shown:
-                prepared = torch.where(shown[modality].view(-1, 1, 1, 1, 1), prepared, 0)
-            features[modality] = encoder(prepared).float()
-        return features
+        return {m: self.feature(m, inputs, shown) for m in self.encoders}
+
+    def feature(self, modality: str, inputs: Inputs, shown: Shown | None = None) -> Tensor:
+        """What one encoder gives of its modality, (B, width), float32; see `encode`."""
+        if modality not in inputs:
+            raise ConfigError(
+                f"the batch has no {modality}; this model was made for "
+                f"{', '.join(self.modalities)}, the batch holds {', '.join(inputs)}"
+            )
+        prepared = self.preparations[modality](inputs[modality])
+        if shown is not None and modality in shown:
+            prepared = torch.where(shown[modality].view(-1, 1, 1, 1, 1), prepared, 0)
+        feature: Tensor = self.encoders[modality](prepared)
+        return feature.float()
 
     def classify(self, features: Features) -> Outputs:
         """Logits of ``features``: fused, and for each modality its own head's, or else its share.

@@ -43,7 +43,7 @@ def bucket(farm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def begun(data: ShardedDataset, modalities: tuple[str, ...] = ALL) -> OrderedStream:
     stream = OrderedStream(data, modalities, 6, View(size=24))
-    stream.begin(Uniform().order(data.ids("train"), 0, 0), seed=0, epoch=0)
+    stream.begin(Uniform().visits(data.ids("train"), 0, 0), seed=0, epoch=0)
     return stream
 
 

@@ -44,12 +44,12 @@ def test_slots_where_ranks_do_not_divide_the_batch_by_hand():
 
 def test_uniform_visits_each_sample_once_in_an_order_of_the_epoch():
     ids = np.arange(100, 150)
-    orders = [Uniform().order(ids, seed=3, epoch=epoch).ids for epoch in (0, 0, 1)]
+    orders = [Uniform().visits(ids, seed=3, epoch=epoch).ids for epoch in (0, 0, 1)]
 
     assert sorted(orders[0]) == ids.tolist()
     assert orders[0].tolist() == orders[1].tolist()
     assert orders[0].tolist() != orders[2].tolist()
-    assert Uniform().order(ids, seed=4, epoch=0).ids.tolist() != orders[0].tolist()
+    assert Uniform().visits(ids, seed=4, epoch=0).ids.tolist() != orders[0].tolist()
 
 
 def test_digest_tells_orders_apart():

@@ -48,7 +48,7 @@ def test_only_the_parts_asked_for_are_read(
     farm_folder: Path, farm: ShardedDataset, shuffled: bool
 ) -> None:
     ids = farm.ids("train")
-    order = Uniform().order(ids, 0, 0) if shuffled else SampleOrder(ids)
+    order = Uniform().visits(ids, 0, 0) if shuffled else SampleOrder(ids)
     sounds = part_bytes(farm.index, "spectrogram")
     train = {byte for byte in sounds if byte[0].startswith("train")}
 

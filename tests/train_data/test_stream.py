@@ -36,7 +36,7 @@ def begun(
 ) -> OrderedStream:
     loading = Loading(workers=workers)
     stream = OrderedStream(farm, modalities, 6, VIEW, share or Share(), loading)
-    stream.begin(Uniform().order(farm.ids("train"), 0, epoch), seed=0, epoch=epoch)
+    stream.begin(Uniform().visits(farm.ids("train"), 0, epoch), seed=0, epoch=epoch)
     return stream
 
 
@@ -59,7 +59,7 @@ def test_an_epoch_visits_each_sample_once_in_the_order_asked(farm: ShardedDatase
     batches = list(stream)
     real = torch.cat([b.ids[~b.filler] for b in batches])
 
-    assert real.tolist() == Uniform().order(farm.ids("train"), 0, 1).ids.tolist()
+    assert real.tolist() == Uniform().visits(farm.ids("train"), 0, 1).ids.tolist()
     assert [int(b.filler.sum()) for b in batches] == [0, 0, 0, 1]
     assert len(batches) == stream.steps == 4
     assert list(stream) == []

@@ -14,7 +14,7 @@ from mmtrain.methods import Method
 from mmtrain.train import RESULT, feed_of, fitted, model_of
 
 STEPS = 5  # of an epoch: 18 samples, 4 a batch
-TIMES = ("seconds", "samples_per_s", "data_wait")
+TIMES = ("seconds", "samples_per_s", "scoring_seconds", "data_wait")
 
 
 def small(shards, **changes):
@@ -39,8 +39,9 @@ def running(config, folder, method=None, watch=None):
     with open_dataset(config.data) as dataset:
         config = fitted(config, dataset)
         (folder / "config.json").write_text(config.to_json())
-        feed = feed_of(config, dataset)
-        with Run(config, model_of(config, feed), method or Method(), feed, folder, watch) as run:
+        method = method or Method()
+        feed = feed_of(config, dataset, method)
+        with Run(config, model_of(config, feed), method, feed, folder, watch) as run:
             yield run
 
 

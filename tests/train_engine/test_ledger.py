@@ -36,12 +36,20 @@ def test_going_on_keeps_what_the_checkpoint_counts(tmp_path):
     assert ledger.visits(tmp_path, 0).tolist() == [5, 1, 9]
 
 
-def test_later_epochs_of_a_killed_run_are_dropped(tmp_path):
-    for epoch in (0, 1, 0):
-        book = Ledger(tmp_path)
-        book.begin(epoch)
+def test_what_a_killed_run_visited_behind_its_checkpoint_is_dropped(tmp_path):
+    for rank in range(3):
+        book = Ledger(tmp_path, rank)
+        for epoch in range(3):
+            book.begin(epoch)
+            book.record(ids(10 * epoch + rank, 7, 8))
         book.close()
-    assert [p.name for p in tmp_path.iterdir()] == ["epoch-00000.rank0.npy"]
+
+    ledger.rewind(tmp_path, 1, [2, 1])
+
+    assert ledger.visits(tmp_path, 0).tolist() == [0, 7, 8, 1, 7, 8, 2, 7, 8]
+    assert ledger.visits(tmp_path, 1).tolist() == [10, 7, 11]
+    assert ledger.visits(tmp_path, 2).tolist() == []
+    assert ledger.visits(tmp_path, 1, [1]).tolist() == [10]
 
 
 @pytest.fixture(scope="module")

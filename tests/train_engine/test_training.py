@@ -88,7 +88,7 @@ def test_a_loss_that_is_no_number_stops_and_names_its_samples(shards, tmp_path):
     said = str(caught.value)
     assert said.startswith("the loss is nan at step 8 (epoch 2), samples clip_")
     with running(small(shards), tmp_path / "again") as run:
-        order = run.feed._curriculum.order(run.feed._ids, 0, 1).ids[8:12]
+        order = run.curriculum.visits(run.ids, 0, 1).ids[8:12]
         assert ", ".join(run.feed.dataset.key(i) for i in order.tolist()) in said
     assert str(tmp_path / CHECKPOINT) in said
     saved = checkpoint.load(tmp_path / CHECKPOINT)

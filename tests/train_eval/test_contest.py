@@ -1,9 +1,11 @@
 import pytest
 from evalwork import NoVal, contest, shards_of
 
+from mmtrain.config import TrainConfig
 from mmtrain.contest import folder_name
 from mmtrain.data import open_dataset
 from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.recipes import applied
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +57,19 @@ def test_without_val_nothing_can_be_tuned(tmp_path):
 def test_a_setting_is_for_a_method_that_takes_part(dataset):
     with pytest.raises(UnknownName, match="did you mean multitask"):
         contest(dataset.store.url, "multitask", settings_for=("multitsk:lr=1",))
+
+
+def test_a_recipe_is_for_every_entrant_and_what_is_given_goes_before_it(dataset):
+    given = contest(
+        dataset.store.url,
+        "joint",
+        alone=True,
+        recipe="keypad",
+        given={"epochs": 1, "batch_size": 4},
+    )
+    plain = applied("keypad", TrainConfig(data="", epochs=1, batch_size=4))
+    found = given.entrants(dataset)
+    assert [e.config.modalities for e in found] == [("audio",), ("visual",), ("audio", "visual")]
+    for entrant in found:
+        assert (entrant.config.epochs, entrant.config.batch_size) == (1, 4)
+        assert entrant.config.optimizer == plain.optimizer != TrainConfig(data="").optimizer

@@ -4,17 +4,20 @@ from itertools import pairwise
 from typing import Final
 
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from mmtrain.errors import ConfigError
 from mmtrain.models.encoders.base import Encoder
 
 _GROUPS: Final = 8
+_AREA: Final = 1 << 15
 
 
 class SmallCNN(Encoder):
     """Four 3 x 3 convolutions of stride 2, each with group normalisation and ReLU, then the mean.
 
-    ``width / 8, width / 4, width / 2, width`` channels in 8 groups. It normalises by group and not
+    ``width / 8, width / 4, width / 2, width`` channels in 8 groups. Pictures of more than 32,768
+    pixels, such as spectrograms, are first averaged over 2 x 2 until they have fewer. It normalises by group and not
     by batch, so a sample's feature does not depend on what else is in the batch: ranks that share a
     batch agree with one that has all of it. 98 thousand parameters at the default width.
 
@@ -46,5 +49,7 @@ class SmallCNN(Encoder):
 
     def picture(self, pictures: Tensor) -> Tensor:
         """The feature vector of each picture."""
+        while pictures.shape[-2] * pictures.shape[-1] > _AREA:
+            pictures = avg_pool2d(pictures, 2)
         pooled: Tensor = self.body(pictures).mean((-2, -1))
         return pooled
