@@ -214,7 +214,7 @@ def test_a_folder_that_holds_another_run_stops_before_anything(held, shards):
         (("--methods", "joint", "--set-for", "lr=2"), "METHOD:KEY=VALUE"),
         (("--methods", "joint", "--set-for", "multitask:lr=2"), "no method of --methods"),
         (("--methods", "joint", "--tune", "lr"), "KEY=V1,V2"),
-        (("--methods", "joint", "--curriculum", "none"), "did you mean uniform"),
+        (("--methods", "joint", "--curriculum", "unifrom"), "did you mean uniform"),
     ],
 )
 def test_wrong_requests(shards, tmp_path, more, said):
