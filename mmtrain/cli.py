@@ -2,24 +2,20 @@
 
 import json
 import logging
-import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from mmprep.errors import MmprepError
 from mmtrain.catalog import CATALOGS, Catalog, Entry, Explanation
-from mmtrain.config import DEVICES, PRECISIONS, TrainConfig
+from mmtrain.commands.compare import compare
+from mmtrain.commands.evaluate import evaluate
+from mmtrain.commands.options import as_json, run_options
+from mmtrain.commands.probe import probe
 from mmtrain.errors import MmtrainError
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-as_json = click.option(
-    "--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout."
-)
 
 
 class _Group(click.Group):
@@ -69,118 +65,13 @@ def _listing(catalog: Catalog[object]) -> click.Command:
     return command
 
 
-_DEFAULTS = TrainConfig(data="")
-
-
-def _default(name: str) -> str:
-    return f"[default: {getattr(_DEFAULTS, name)}]"
-
-
-def _bytes_of(ctx: click.Context, param: click.Parameter, text: str | None) -> int | None:
-    """Bytes that ``20GB`` stands for."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)B?", text)
-    if not found:
-        raise click.BadParameter(f"{text!r} is not a size such as 500MB or 20GB", ctx, param)
-    return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
-
-
-def _run_options(command: _Command) -> _Command:
-    """What a run is. Nothing has a value of its own here: a resumed run keeps what it had."""
-    options = (
-        click.option("--data", metavar="DIR_OR_URL", help="Shards that mmprep has built."),
-        click.option(
-            "--recipe",
-            metavar="NAME",
-            help="One of `mmtrain recipes`; other options and --set go before its values.",
-        ),
-        click.option(
-            "--endpoint",
-            metavar="URL",
-            help="Address of an S3-compatible server. [default: AWS_ENDPOINT_URL]",
-        ),
-        click.option(
-            "--anonymous",
-            is_flag=True,
-            default=None,
-            help="Read a public bucket without credentials.",
-        ),
-        click.option(
-            "--cache",
-            metavar="DIR",
-            type=click.Path(file_okay=False),
-            help="Folder on a local disk that keeps what a bucket gave, for later epochs and runs. "
-            "Several runs may share it. [default: none]",
-        ),
-        click.option(
-            "--cache-size",
-            metavar="SIZE",
-            callback=_bytes_of,
-            help="Of that folder, such as 500MB or 2TB. [default: 20GB]",
-        ),
-        *(
-            click.option(f"--{name}", metavar="NAME", help=f"{what} {_default(name)}")
-            for name, what in (
-                ("method", "One of `mmtrain methods`."),
-                ("curriculum", "One of `mmtrain curricula`."),
-                ("fusion", "One of `mmtrain fusions`."),
-                ("encoder", "One of `mmtrain encoders`, for each modality."),
-            )
-        ),
-        click.option(
-            "--modalities", metavar="NAMES", help="Such as audio,visual. [default: the data set's]"
-        ),
-        *(
-            click.option(
-                f"--{name.replace('_', '-')}",
-                type=click.IntRange(low),
-                help=f"{what} {_default(name)}",
-            )
-            for name, low, what in (
-                ("epochs", 1, "Passes over the train split."),
-                ("batch_size", 1, "Samples a step, of all ranks together."),
-                ("seed", 0, "Of everything that is drawn."),
-            )
-        ),
-        *(
-            click.option(f"--{name}", type=click.Choice(known), help=f"{what} {_default(name)}")
-            for name, known, what in (
-                ("device", DEVICES, "Where to compute."),
-                ("precision", PRECISIONS, "Of the encoders; weights stay fp32."),
-            )
-        ),
-        click.option(
-            "--scores",
-            metavar="FILE",
-            help="Start the curriculum from another run's scores.h5.",
-        ),
-        click.option(
-            "--workers",
-            type=click.IntRange(1),
-            help="How many decode at once. [default: one a core]",
-        ),
-        click.option(
-            "--set",
-            "settings",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="A parameter of the run or of what is chosen, such as lr=0.1, schedule=cosine, "
-            "view.size=64 or method.alpha=0.3; repeatable.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
 @main.command(
     epilog="\b\nExamples:\n"
     "  mmtrain train --data shards/keypad --encoder small-cnn --epochs 12 \\\n"
     "      --set view.size=64 --set view.frames=1 --out runs/joint\n"
     "  mmtrain train --out runs/joint --resume"
 )
-@_run_options
+@run_options()
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder: RUN."
 )
@@ -264,5 +155,7 @@ def _told(found: Explanation) -> str:
     return "\n".join(lines)
 
 
+for _command in (evaluate, probe, compare):
+    main.add_command(_command)
 for _catalog in CATALOGS:
     main.add_command(_listing(_catalog))

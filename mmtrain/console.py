@@ -1,12 +1,15 @@
 """What each command of mmtrain does; progress and logs go to stderr."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from mmtrain.compare import compare
 from mmtrain.config import TrainConfig, parse
+from mmtrain.contest import Contest
 from mmtrain.errors import ConfigError, Interrupted
 from mmtrain.log import watching
 from mmtrain.recipes import applied
@@ -42,6 +45,24 @@ def run_train(
             return train(config, out, resume=resume, watch=watch)
     except KeyboardInterrupt as error:
         raise Interrupted("stopped. The same command with --resume goes on from here") from error
+
+
+def run_compare(given: Mapping[str, Any], who: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Compares as asked.
+
+    Args:
+        given: The options of a run that were given.
+        who: The other fields of a `mmtrain.contest.Contest`; ``seeds`` as texts.
+        out: DIR.
+    """
+    if "data" not in given:
+        raise ConfigError("--data is needed: the folder or address of the shards")
+    options = _split(given)
+    recipe = options.pop("recipe", None)
+    seeds = [parse("--seeds", text, int) for text in who["seeds"]]
+    base = TrainConfig(data=given["data"]).changed(options)
+    contest = Contest(**{**who, "base": base, "seeds": seeds, "recipe": recipe, "given": options})
+    return compare(contest, out, partial(watching, Console(stderr=True)))
 
 
 def _split(given: Mapping[str, Any]) -> dict[str, Any]:

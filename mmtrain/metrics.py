@@ -1,11 +1,13 @@
 """How good predictions are: accuracy, mean average precision, macro-F1, by scikit-learn."""
 
+import statistics
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score
 from torch import Tensor
 from torch.nn import functional as F
@@ -45,3 +47,49 @@ def judged(
         **measures(fused, target),
         "modalities": {m: measures(logits, target) for m, logits in by_modality.items()},
     }
+
+
+def by_class(
+    logits: Float[Tensor, "samples classes"],
+    target: Int[Tensor, " samples"],
+    names: Sequence[str],
+) -> list[dict[str, str | int | float | None]]:
+    """``name``, ``count``, ``accuracy``, ``ap`` and ``f1`` of each class, in the order of its id.
+
+    ``accuracy`` is the share of the class's samples that were predicted as it, ``ap`` its average
+    precision against the rest (both None without a sample), ``f1`` None where it is neither in
+    ``target`` nor predicted. Means over what is not None are the ``map`` and ``macro_f1`` of
+    `measures`.
+    """
+    scores = logits.double().softmax(-1).cpu().numpy()
+    table, truth = confusion(logits, target), target.cpu().numpy()
+    found: list[dict[str, str | int | float | None]] = []
+    for c, name in enumerate(names):
+        count, guessed, hits = (int(n) for n in (table[c].sum(), table[:, c].sum(), table[c, c]))
+        found.append(
+            {
+                "name": name,
+                "count": count,
+                "accuracy": hits / count if count else None,
+                "ap": float(average_precision_score(truth == c, scores[:, c])) if count else None,
+                "f1": 2 * hits / (count + guessed) if count + guessed else None,
+            }
+        )
+    return found
+
+
+def confusion(
+    logits: Float[Tensor, "samples classes"], target: Int[Tensor, " samples"]
+) -> NDArray[np.int64]:
+    """(C, C) samples of each true class (row) by predicted class (column)."""
+    # Decided on probabilities, as `measures` does: logits that differ may tie there.
+    guess = logits.double().softmax(-1).cpu().numpy().argmax(-1)
+    classes = logits.shape[-1]
+    pairs = target.cpu().numpy() * classes + guess
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """``mean`` and ``std``: the sample standard deviation, 0 of a single value."""
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {"mean": statistics.fmean(values), "std": deviation}

@@ -1,0 +1,51 @@
+"""Small data sets and contests, in this process or in one that kills itself."""
+
+import json
+import os
+import signal
+import sys
+from itertools import count
+from pathlib import Path
+
+import torch
+from enginework import small
+from shardmaker import Recipe, make_shards
+
+from mmtrain.compare import compare
+from mmtrain.contest import Contest
+
+THREE = ("audio", "visual", "flow")
+
+
+class NoVal(Recipe):
+    def split(self, i):
+        return ("train", "train", "train", "test")[i % 4]
+
+
+def shards_of(folder, recipe=Recipe, **changes):
+    given = {"labels": ("low", "mid", "high"), "frames": 1, "size": (32, 32), "columns": 40}
+    make_shards(folder, recipe(**{"samples": 36, **given, **changes}))
+    return folder
+
+
+def contest(shards, *methods, **changes):
+    base = small(shards, epochs=1, modalities=("audio", "visual"))
+    return Contest(**{"base": base, "methods": methods, **changes})
+
+
+def die_before(moment):
+    sync, calls = os.fsync, count(1)
+
+    def fsync(descriptor):
+        if next(calls) == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        sync(descriptor)
+
+    os.fsync = fsync
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    shards, out, methods, moment = json.loads(sys.argv[1])
+    die_before(moment)
+    compare(contest(shards, *methods), Path(out))
