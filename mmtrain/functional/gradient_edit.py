@@ -1,4 +1,4 @@
-"""Gradients of encoders, scaled and with noise."""
+"""Gradients of encoders, scaled and with noise (OGM, Wei et al., TPAMI 2024, Sec. 3.2.2)."""
 
 from collections.abc import Callable, Mapping
 
@@ -33,6 +33,12 @@ def edit(
     return before, _norms(gradients, k)
 
 
+def on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """A generator on ``device`` that starts from a number drawn by one on the CPU."""
+    seed = int(torch.randint(2**63 - 1, (), generator=generator))
+    return torch.Generator(device).manual_seed(seed)
+
+
 def normal(draws: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
     """Standard normal numbers from uniform ones in [0, 1); finite at 0."""
     numbers: Tensor = torch.special.ndtri(draws.clamp(min=2.0**-25))
@@ -58,9 +64,3 @@ def _like(gradient: Tensor, generator: torch.Generator) -> Tensor:
     drawn = torch.empty_like(gradient).normal_(generator=generator)
     # One entry has no spread.
     return drawn.mul_(gradient.std()) if gradient.numel() > 1 else drawn.zero_()
-
-
-def on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
-    """A generator on ``device`` that starts from a number drawn by one on the CPU."""
-    seed = int(torch.randint(2**63 - 1, (), generator=generator))
-    return torch.Generator(device).manual_seed(seed)
