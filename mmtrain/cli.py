@@ -11,6 +11,7 @@ import click
 
 from mmprep.errors import MmprepError
 from mmtrain.catalog import CATALOGS, Catalog, Entry, Explanation
+from mmtrain.commands.report import report
 from mmtrain.config import DEVICES, PRECISIONS, TrainConfig
 from mmtrain.errors import MmtrainError
 
@@ -200,5 +201,6 @@ def _told(found: Explanation) -> str:
     return "\n".join(lines)
 
 
+main.add_command(report)
 for _catalog in CATALOGS:
     main.add_command(_listing(_catalog))

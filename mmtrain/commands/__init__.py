@@ -1,0 +1,1 @@
+"""Commands of mmtrain, one module each: they parse, call the library and print."""
