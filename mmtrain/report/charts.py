@@ -106,7 +106,7 @@ def lines(
     xs = np.unique(np.concatenate([line.x for line in drawn]))
     low, high = float(xs[0]), float(xs[-1])
     x_span = (low, high) if low < high else (low - 0.5, high + 0.5)
-    frame = Frame(x_span, _span([edge for line in drawn for edge in _edges(line)], y_span))
+    frame = Frame(x_span, _span([edge for line in drawn for edge in edges(line)], y_span))
     body = [
         *_axes(frame, x_name, whole=x_name == "epoch"),
         *(mark for line in drawn for mark in _marks(line, frame)),
@@ -197,7 +197,8 @@ def _ticks(span: tuple[float, float], count: int, *, whole: bool) -> list[tuple[
     return [(tick, f"{tick:,.{decimals}f}") for tick in ticks]
 
 
-def _edges(line: Line) -> Iterator[Values]:
+def edges(line: Line) -> Iterator[Values]:
+    """All that an axis must hold."""
     yield line.y
     for low, high in line.bands:
         yield low

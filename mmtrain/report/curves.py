@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mmtrain.report.charts import Line, grid, legend, lines
+from mmtrain.report.charts import Line, edges, grid, legend, lines
 from mmtrain.report.groups import Group, Spread, modalities_of
 from mmtrain.report.markup import Markup, el, join, note, section
 from mmtrain.report.records import FUSED, MEASURES, Epoch
@@ -53,7 +53,7 @@ def measures(groups: Sequence[Group]) -> Markup:
             charts += _by_head(title, groups, measure, heads)
     charts.append(_each("learning rate", groups, lambda epoch: epoch.lr))
     colours = [(head, i) for i, head in enumerate(heads)] if alone else _names(groups)
-    said = "Own: the predictions of each modality's own logits. "
+    said = "A modality alone: by its own logits. " if len(heads) > 2 else ""
     if any(len(group.runs) > 1 for group in groups):
         said += "Lines are means over seeds; bands are one standard deviation."
     if not any(epoch.val for group in groups for run in group.runs for epoch in run.epochs):
@@ -120,7 +120,7 @@ def _by_head(
         head: [over_epochs(g, _measured(measure, head), g.label, g.style) for g in groups]
         for head in heads
     }
-    every = np.concatenate([line.y for series in drawn.values() for line in series])
+    every = np.concatenate([e for series in drawn.values() for line in series for e in edges(line)])
     every = every[np.isfinite(every)]
     if not len(every):
         return []

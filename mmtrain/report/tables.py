@@ -128,25 +128,28 @@ def _wide(columns: Sequence[_Column], rows: Sequence[_Row]) -> Markup:
     ]
     found = [[row.group.spread(column.pick) for column in columns] for row in rows]
     best = [
-        _highest([spreads[i].mean for spreads in found]) if column.ranked else None
+        _highest([spreads[i].mean for spreads in found]) if column.ranked else ()
         for i, column in enumerate(columns)
     ]
     body = []
     for number, (row, spreads) in enumerate(zip(rows, found, strict=True)):
         cells: list[Cell] = []
         for i, (column, spread) in enumerate(zip(columns, spreads, strict=True)):
-            text: Cell = spread.told(column.decimals, column.scale)
-            text = el("b", text, class_="top") if best[i] == number else text
-            cells.append(el("td", text, class_="n from" if i in begins else "n"))
+            mean, plus, std = spread.told(column.decimals, column.scale).partition(" ± ")
+            text = el("b", mean) if number in best[i] else mean
+            more = el("span", f"± {std}", class_="small") if plus else None
+            cells.append(el("td", text, more, class_="n from" if i in begins else "n"))
         body.append(el("tr", el("td", row.head), *cells))
     head = (el("tr", el("th"), *above, class_="over"), el("tr", el("th"), *titles))
     return el("div", el("table", *head, *body, class_="wide"), class_="scroll")
 
 
-def _highest(values: Sequence[float]) -> int | None:
-    """Where the largest is; nowhere where there is nothing to compare."""
-    there = [i for i, value in enumerate(values) if not np.isnan(value)]
-    return max(there, key=lambda i: values[i]) if len(there) > 1 else None
+def _highest(values: Sequence[float]) -> tuple[int, ...]:
+    """Where the largest is; nowhere where there is nothing to compare, or all are the same."""
+    there = {value for value in values if not np.isnan(value)}
+    if len(there) < 2:
+        return ()
+    return tuple(i for i, value in enumerate(values) if value == max(there))
 
 
 def _of_group(group: Group) -> Markup:
