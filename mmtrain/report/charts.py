@@ -88,6 +88,7 @@ def lines(
     series: Sequence[Line],
     *,
     x_name: str = "epoch",
+    keyed: bool = False,
     y_span: tuple[float, float] | None = None,
     told: Callable[[float], str] = "{:.4g}".format,
 ) -> Markup | None:
@@ -97,6 +98,7 @@ def lines(
         title: Above it.
         series: The lines.
         x_name: What the axis counts.
+        keyed: Whether it says which line is which; else a legend stands elsewhere.
         y_span: What the axis spans at least.
         told: A value as text, in tooltips.
     """
@@ -112,7 +114,8 @@ def lines(
         *(mark for line in drawn for mark in _marks(line, frame)),
         *_hovers(drawn, xs, frame, x_name, told),
     ]
-    return chart(title, svg(body, title, TOP + _PLOT + FOOT))
+    keys = legend([(line.name, line.style) for line in drawn]) if keyed else None
+    return chart(title, join(svg(body, title, TOP + _PLOT + FOOT), keys))
 
 
 def bars(title: str, names: Sequence[str], counts: Sequence[int], x_name: str) -> Markup:

@@ -5,13 +5,14 @@ from typing import Final
 
 import numpy as np
 
-from mmtrain.report.charts import Line, grid, legend, lines, style
+from mmtrain.report.charts import grid, legend, style
 from mmtrain.report.dots import dots
 from mmtrain.report.gather import RunRecord
 from mmtrain.report.groups import Group, Spread
 from mmtrain.report.heat import heat
 from mmtrain.report.markup import Markup, el, folded, join, note, section, table
-from mmtrain.report.records import Evaluation, Missing
+from mmtrain.report.missing import missing
+from mmtrain.report.records import Evaluation
 
 _WRITTEN: Final = 12
 _PAIRS: Final = 8
@@ -108,9 +109,10 @@ def _split(split: str, found: Found) -> Markup:
         _by_class(found)
         if _same_classes(found)
         else note("The runs have different classes, so their bars are not drawn side by side."),
-        grid(*(_confusion(group, each[0], len(found) > 1) for group, each in found)),
+        note("Confusion: shares of each true class, of the first seed."),
+        grid(*(_confusion(group, each[0]) for group, each in found)),
         _pairs(found),
-        grid(*(_missing(group, each) for group, each in found)),
+        missing(found),
         _discrepancy(found),
     ]
     return join(*parts)
@@ -153,12 +155,11 @@ def _by_class(found: Found) -> Markup:
     )
 
 
-def _confusion(group: Group, found: Evaluation, named: bool) -> Markup:
-    """Of the first run: counts of several seeds would not be counts of one split."""
+def _confusion(group: Group, found: Evaluation) -> Markup:
+    """Of one run: counts of several seeds would not be counts of one split."""
     counts = found.confusion
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     names = [line.name for line in found.by_class]
-    title = "confusion, share of each true class" + (f": {group.label}" if named else "")
 
     def written(i: int, j: int) -> str:
         return f"{100 * shares[i, j]:.0f}" if counts[i, j] else ""
@@ -167,7 +168,7 @@ def _confusion(group: Group, found: Evaluation, named: bool) -> Markup:
     below = [name if len(name) <= 5 else str(i + 1) for i, name in enumerate(names)]
     # The eye tells small shares apart better than large ones.
     return heat(
-        title, shares**0.7, (names, below), ("true", "predicted"), written if small else None
+        group.label, shares**0.7, (names, below), ("true", "predicted"), written if small else None
     )
 
 
@@ -189,32 +190,6 @@ def _pairs(found: Found) -> Markup | None:
     return folded(
         "What is taken for what most often, all seeds together", table(head, rows, words=3)
     )
-
-
-def _missing(group: Group, each: Sequence[Evaluation]) -> Markup | None:
-    """Accuracy by the share that is missing: one line for each set of modalities taken away."""
-    whole = Spread.of(one.judged.fused.accuracy for one in each).mean
-    by_set: dict[str, dict[float, list[Missing]]] = {}
-    for setting in (setting for one in each for setting in one.missing):
-        gone = {m: p for m, p in setting.rates.items() if p > 0}
-        # At different shares at once there is no one place on the axis.
-        if len(set(gone.values())) == 1:
-            name = " and ".join(gone)
-            by_set.setdefault(name, {}).setdefault(next(iter(gone.values())), []).append(setting)
-    series = []
-    for i, (name, by_rate) in enumerate(by_set.items()):
-        rates = sorted(by_rate)
-        mean = np.array([whole, *(np.mean([s.mean for s in by_rate[rate]]) for rate in rates)])
-        std = np.array([0.0, *(np.mean([s.std for s in by_rate[rate]]) for rate in rates)])
-        band = (100 * (mean - std), 100 * (mean + std))
-        x = 100 * np.array([0.0, *rates])
-        series.append(Line(name=name, style=i, x=x, y=100 * mean, bands=(band,)))
-    if not series:
-        return None
-    drawn = lines(
-        f"accuracy with modalities missing (%): {group.label}", series, x_name="% missing"
-    )
-    return el("div", drawn, legend([(line.name, line.style) for line in series]))
 
 
 def _discrepancy(found: Found) -> Markup | None:

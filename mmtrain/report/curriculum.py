@@ -50,9 +50,10 @@ def _part(group: Group, data: str | None) -> Markup | None:
             break
     else:
         return None
-    title = el("h3", f"{group.label}, {run.config.curriculum}: seed {run.config.seed}")
+    title = el("h3", f"{group.label}, seed {run.config.seed}")
     n = len(columns["key"])
-    said = f"{n:,} samples, {len(columns['visits'])} epochs. Scores are those each epoch went by."
+    said = f"{n:,} samples, {len(columns['visits'])} epochs. Scores are those each epoch went by; "
+    said += "areas hold half, nine tenths and all of the samples."
     if len(group.runs) > 1:
         said += f" One run of {len(group.runs)} is shown, {run.name}."
     with ExitStack() as stack:
@@ -100,10 +101,7 @@ def _scores(columns: Columns) -> list[Markup | None]:
     names = [n for n in columns if n not in _ABOUT and columns[n].dtype.kind in "fiu"]
     names.sort(key=lambda name: name != main)
     charts: list[Markup | None] = [
-        _fan(
-            f"{name}: median, quartiles, 5 to 95 %, all", scoring.quantiles(columns[name], _SHARES)
-        )
-        for name in names
+        _fan(f"{name} by epoch", scoring.quantiles(columns[name], _SHARES)) for name in names
     ]
     if main in columns:
         values = columns[main]
@@ -114,11 +112,11 @@ def _scores(columns: Columns) -> list[Markup | None]:
             Line(name="the epoch before", style=0, x=epochs, y=scoring.consecutive(values)),
             Line(name="the first scores", style=1, x=epochs, y=since),
         ]
-        said = "rank correlation with the epoch before (blue), the first (orange)"
-        charts += [lines(said, series), _moves(first, values[-1], main)]
+        drawn = lines(f"rank correlation of the {main} with", series, keyed=True, y_span=(0.9, 1))
+        charts += [drawn, _moves(first, values[-1], main)]
     if "measured" in columns:
         ages = scoring.quantiles(scoring.age(columns["measured"]), _SHARES)
-        charts.append(_fan("age of the scores in epochs", ages))
+        charts.append(_fan("age of the scores, in epochs", ages))
     return charts
 
 
@@ -147,7 +145,7 @@ def _moves(first: NDArray[Any], last: NDArray[Any], name: str) -> Markup:
     counts, edges = scoring.moved(first, last, _BINS)
     dense = np.log1p(counts) / max(float(np.log1p(counts).max()), 1e-9)
     middles = [f"{value:.2f}" for value in (edges[:-1] + edges[1:]) / 2]
-    title = f"{name}: first against last (log of the number of samples)"
+    title = f"{name}, first against last (samples, log)"
     return heat(title, dense, (middles[::-1], middles), ("first", "last"))
 
 
@@ -161,10 +159,11 @@ def _shown(columns: Columns) -> list[Markup | None]:
     total = visits.sum(0, dtype=np.int64)
     width = -(-(int(total.max()) + 1) // _MOST_BARS)
     counts = np.bincount(total // width)
-    names = [f"{i * width}" if width == 1 else f"{i * width}+" for i in range(len(counts))]
+    names = [str(i * width) for i in range(len(counts))]
+    x_name = "visits" if width == 1 else f"visits, {width} a bar"
     return [
-        lines("samples in use (%): each epoch (blue), so far (orange)", share, y_span=(0, 100)),
-        bars("samples by their visits in all epochs", names, counts.tolist(), "visits"),
+        lines("samples that were shown (%)", share, keyed=True, y_span=(0, 100)),
+        bars("samples by their visits in all epochs", names, counts.tolist(), x_name),
     ]
 
 
@@ -176,7 +175,7 @@ def _classes(dataset: ShardedDataset, ids: NDArray[np.int64], columns: Columns) 
         # Twice as often is full blue, half as often or less full orange.
         shade = np.clip(np.log2(ratio), -1, 1)
     epochs = [str(i + 1) for i in range(ratio.shape[1])]
-    title = "classes shown more (blue) or less (orange) than their share"
+    title = "share of visits over share of samples (blue ×2, orange ×½)"
     return heat(title, shade, (dataset.classes, epochs), ("class", "epoch"))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from mmtrain.report.charts import Line, edges, grid, legend, lines
 from mmtrain.report.groups import Group, Spread, modalities_of
-from mmtrain.report.markup import Markup, el, join, note, section
+from mmtrain.report.markup import Markup, note, section
 from mmtrain.report.records import FUSED, MEASURES, Epoch
 
 Pick = Callable[[Epoch], float | None]
@@ -63,7 +63,7 @@ def measures(groups: Sequence[Group]) -> Markup:
 
 def logged(groups: Sequence[Group]) -> Markup:
     """What each method told of itself: names with the same first part share a chart."""
-    parts: list[Markup] = []
+    charts: list[Markup | None] = []
     silent = []
     for group in groups:
         told = [epoch.logged for run in group.runs for epoch in run.epochs]
@@ -73,12 +73,19 @@ def logged(groups: Sequence[Group]) -> Markup:
         if not by_quantity:
             silent.append(group.label)
             continue
-        charts = [_quantity(group, what, names) for what, names in by_quantity.items()]
-        parts.append(join(el("h3", group.label), grid(*charts)))
-    if silent:
-        parts.append(note(f"Nothing is logged by {', '.join(silent)}."))
-    said = "Means over the steps of an epoch of what the method computes as it trains."
-    return section("method", "What the method did", note(said) if len(parts) else None, *parts)
+        whose = f": {group.label}" if len(groups) > 1 else ""
+        for what, names in by_quantity.items():
+            charts.append(_quantity(group, f"{what}{whose}", names))
+    said = "Means over the steps of an epoch of what the method computes as it trains. "
+    return section(
+        "method",
+        "What the method did",
+        note(
+            said if charts else None,
+            f"Nothing is logged by {', '.join(silent)}." if silent else None,
+        ),
+        grid(*charts),
+    )
 
 
 def speed(groups: Sequence[Group]) -> Markup:
@@ -131,19 +138,15 @@ def _by_head(
     ]
 
 
-def _quantity(group: Group, what: str, names: Sequence[str]) -> Markup | None:
+def _quantity(group: Group, title: str, names: Sequence[str]) -> Markup | None:
     def pick(name: str) -> Pick:
         return lambda epoch: epoch.logged.get(name)
 
-    ends = [name.removeprefix(f"{what}.") for name in names]
     series = [
-        over_epochs(group, pick(name), end, i)
-        for i, (name, end) in enumerate(zip(names, ends, strict=True))
+        over_epochs(group, pick(name), name.partition(".")[2] or name, i)
+        for i, name in enumerate(names)
     ]
-    drawn = lines(what, series)
-    if drawn is None or len(names) == 1:
-        return drawn
-    return el("div", drawn, legend([(end, i) for i, end in enumerate(ends)]))
+    return lines(title, series, keyed=len(names) > 1 or "." in names[0])
 
 
 def _measured(measure: str, head: str) -> Pick:

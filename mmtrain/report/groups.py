@@ -107,7 +107,9 @@ def differences(groups: Sequence[Group]) -> dict[str, list[str]]:
 
 def _name(run: RunRecord) -> str:
     config = run.config
-    return config.method + (f" + {config.curriculum}" if config.curriculum not in (config.method, "uniform") else "")
+    return config.method + (
+        f" + {config.curriculum}" if config.curriculum not in (config.method, "uniform") else ""
+    )
 
 
 def _told_apart(groups: Sequence[Group]) -> list[Group]:

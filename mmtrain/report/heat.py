@@ -12,6 +12,7 @@ from mmtrain.report.markup import Markup, el
 _LETTERS: Final = 18
 _LETTER: Final = 6.4
 _LINE: Final = 13.0
+_DOWN: Final = 230.0
 # As OpenCV has them: blue, green, red. The first two colours of the style sheet.
 _BLUE: Final = np.array([196, 111, 47])
 _ORANGE: Final = np.array([43, 130, 217])
@@ -48,8 +49,11 @@ def heat(
     rows, columns = values.shape
     longest = max((len(_short(name)) for name in names[0]), default=0)
     left = 26 + _LETTER * longest
-    wide = (WIDTH - left - RIGHT) / columns
-    tall = wide if rows == columns else min(max(wide, 4.0), 22.0, 420 / rows)
+    room = WIDTH - left - RIGHT
+    wide, tall = room / columns, min(22.0, max(_DOWN / rows, min(4.0, 2 * _DOWN / rows)))
+    if rows == columns:
+        wide = tall = min(wide, _DOWN / rows)
+        left += (room - wide * columns) / 2
     cells = _Cells(left, wide, tall)
     across, down = wide * columns, tall * rows
     place = {"x": left, "y": TOP, "width": across, "height": down}
@@ -63,10 +67,10 @@ def heat(
         el(
             "text",
             axes[0],
-            x=11,
+            x=left - _LETTER * longest - 15,
             y=middle,
             text_anchor="middle",
-            transform=f"rotate(-90 11 {middle:.1f})",
+            transform=f"rotate(-90 {left - _LETTER * longest - 15:.1f} {middle:.1f})",
         ),
     ]
     return chart(title, svg(body, title, TOP + down + FOOT))

@@ -49,7 +49,7 @@ def results(groups: Sequence[Group]) -> Markup:
     ]
     said = (
         "Percent, at the epoch that was best on val; test was looked at once. "
-        "Each modality by its own logits."
+        "A modality alone: accuracy by its own logits."
     )
     if len(each) > len(groups):
         said += " Mean ± standard deviation over the seeds that are finished."
@@ -83,7 +83,7 @@ def _columns(groups: Sequence[Group]) -> list[_Column]:
     def of_split(name: str, split: Callable[[RunRecord], Judged | None]) -> list[_Column]:
         fused = [_Column(name, said, judged(split, FUSED, m)) for m, said in MEASURES.items()]
         own = [
-            _Column(f"{name} accuracy of", m, judged(split, m, "accuracy"))
+            _Column(f"{name}, alone", m, judged(split, m, "accuracy"))
             for m in modalities_of(groups)
         ]
         return fused + own
@@ -94,8 +94,8 @@ def _columns(groups: Sequence[Group]) -> list[_Column]:
     return [
         *columns,
         _Column("best", "epoch", lambda run: _counted(run.best), 1, 1, ranked=False),
-        _Column("an epoch", "seconds", _seconds, 1, 1, ranked=False),
-        _Column("samples", "a second", _speed, 1, 0, ranked=False),
+        _Column("speed", "s/epoch", _seconds, 1, 1, ranked=False),
+        _Column("speed", "samples/s", _speed, 1, 0, ranked=False),
     ]
 
 
