@@ -175,7 +175,7 @@ def _classes(dataset: ShardedDataset, ids: NDArray[np.int64], columns: Columns) 
         # Twice as often is full blue, half as often or less full orange.
         shade = np.clip(np.log2(ratio), -1, 1)
     epochs = [str(i + 1) for i in range(ratio.shape[1])]
-    title = "share of visits over share of samples (blue ×2, orange ×½)"
+    title = "share of visits over share of samples (blue: twice, orange: half)"
     return heat(title, shade, (dataset.classes, epochs), ("class", "epoch"))
 
 

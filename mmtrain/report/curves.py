@@ -77,13 +77,11 @@ def logged(groups: Sequence[Group]) -> Markup:
         for what, names in by_quantity.items():
             charts.append(_quantity(group, f"{what}{whose}", names))
     said = "Means over the steps of an epoch of what the method computes as it trains. "
+    none = f"Nothing is logged by {', '.join(silent)}." if silent else None
     return section(
         "method",
         "What the method did",
-        note(
-            said if charts else None,
-            f"Nothing is logged by {', '.join(silent)}." if silent else None,
-        ),
+        note(said if charts else None, none),
         grid(*charts),
     )
 

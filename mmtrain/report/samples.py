@@ -13,9 +13,9 @@ from mmtrain.report.charts import data_url
 from mmtrain.report.markup import Markup, el
 
 _FRAMES: Final = 3
-_SIDE: Final = 88
-_SOUND: Final = (264, 60)
-_QUALITY: Final = 80
+_SIDE: Final = 80
+_SOUND: Final = (200, 48)
+_QUALITY: Final = 72
 
 
 def gallery(

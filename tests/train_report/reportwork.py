@@ -68,7 +68,7 @@ def evaluation(modalities=("audio", "visual"), names=CLASSES):
         "discrepancy": {m: 0.5 + i for i, m in enumerate(modalities)},
         "missing": [
             {"rates": {modalities[0]: 0.5}, "draws": 3, "accuracy": spread},
-            {"rates": {m: 0.2 for m in modalities}, "draws": 3, "accuracy": spread},
+            {"rates": dict.fromkeys(modalities, 0.2), "draws": 3, "accuracy": spread},
             {"rates": {modalities[0]: 0.1, modalities[1]: 0.3}, "draws": 3, "accuracy": spread},
         ],
     }

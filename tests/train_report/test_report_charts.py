@@ -48,7 +48,7 @@ def test_a_gap_is_left_out_and_a_band_closed():
     assert len(points(picture, "band")[0]) == 4
 
 
-@pytest.mark.parametrize("y", [[3.0], [0.0, 0.0], [1e-9, 1e-9], [-2.0, -2.0], [1e9, 2e9], [1e-7, 2e-7]])  # fmt: skip
+@pytest.mark.parametrize("y", [[3], [0, 0], [1e-9, 1e-9], [-2, -2], [1e9, 2e9], [1e-7, 2e-7]])
 def test_axes_take_any_span(y):
     picture = lines("t", [line(y)])
     page = Page(picture)
