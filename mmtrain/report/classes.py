@@ -1,5 +1,6 @@
 """What `mmtrain eval` and `mmtrain probe` have found: classes, confusions, missing modalities."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -35,7 +36,7 @@ def evaluations(groups: Sequence[Group]) -> Markup:
         "classes",
         "Classes, confusions, missing modalities",
         *parts,
-        _command("eval", lacking, len(runs), "what is wrong with which class, and, with "),
+        _command("eval", runs, lacking),
     )
 
 
@@ -72,7 +73,7 @@ def probes(groups: Sequence[Group]) -> Markup:
         "How good the encoders are",
         note(said) if parts else None,
         *parts,
-        _command("probe", lacking, len(runs), "a fresh head on each encoder; with "),
+        _command("probe", runs, lacking),
     )
 
 
@@ -82,23 +83,28 @@ def _splits(runs: Sequence[RunRecord], what: str) -> list[str]:
     return sorted(found, key=lambda split: (split != "test", split))
 
 
-def _command(name: str, lacking: Sequence[RunRecord], runs: int, shows: str) -> Markup | None:
+def _command(name: str, runs: Sequence[RunRecord], lacking: Sequence[RunRecord]) -> Markup | None:
     """What one may run to see more; None where every run has it."""
     if not lacking:
         return None
-    option = {"eval": "--missing audio=0.3", "probe": "--alone RUN"}[name]
-    more = {"eval": "with modalities missing", "probe": "what training alone gives"}[name]
-    commands = "\n".join(f"mmtrain {name} {run.folder}" for run in lacking)
-    whom = "no run" if len(lacking) == runs else f"{runs - len(lacking)} of {runs} runs"
-    return join(
-        note(
-            "There is a file of ",
-            el("code", f"mmtrain {name}"),
-            f" in {whom}. It shows {shows}",
-            el("code", option),
-            f", {more}.",
+    finds, option, more = {
+        "eval": (
+            "accuracy by class and what is taken for what",
+            f"--missing {runs[0].config.modalities[0]}=0.3",
+            "what is left where that share of the samples lacks the modality",
         ),
-        folded("Commands that make what is not there", el("pre", el("code", commands))),
+        "probe": (
+            "how well a fresh linear head reads each frozen encoder",
+            "--alone RUN",
+            "the same of an encoder that was trained without the others",
+        ),
+    }[name]
+    whom = "any run" if len(lacking) == len(runs) else f"{len(lacking)} of the {len(runs)} runs"
+    commands = "\n".join(f"mmtrain {name} {shlex.quote(str(run.folder))}" for run in lacking)
+    said = (f" was not run on {whom}. It finds {finds}; with ", el("code", option), f", {more}.")
+    return join(
+        note(el("code", f"mmtrain {name}"), *said),
+        folded("The commands", el("pre", el("code", commands))),
     )
 
 

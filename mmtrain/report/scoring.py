@@ -1,6 +1,6 @@
 """How a curriculum's scores moved, and what it showed: equations over (epochs, n) columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,14 +12,13 @@ Table = NDArray[Any]
 Floats = NDArray[np.float64]
 
 
-def quantiles(values: Table, shares: Sequence[float]) -> Floats:
+def quantiles(rows: Iterable[Table], shares: Sequence[float]) -> Floats:
     """(epochs, k) quantiles of each row, without what is not finite; NaN where nothing is."""
-    found = np.full((len(values), len(shares)), np.nan)
-    for i, row in enumerate(values):
-        known = row[np.isfinite(row)]
-        if len(known):
-            found[i] = np.quantile(known.astype(np.float64), shares)
-    return found
+    found = []
+    for row in rows:
+        known = row[np.isfinite(row)].astype(np.float64)
+        found.append(np.quantile(known, shares) if len(known) else np.full(len(shares), np.nan))
+    return np.array(found)
 
 
 def rank_correlation(one: Table, other: Table) -> float:
@@ -50,8 +49,12 @@ def in_use(visits: Table) -> Floats:
 
 def seen(visits: Table) -> Floats:
     """(epochs,) share of the samples that were visited up to and with each epoch."""
-    found: Floats = (np.cumsum(visits, axis=0, dtype=np.int64) > 0).mean(1)
-    return found
+    so_far = np.zeros(visits.shape[1], bool)
+    shares = []
+    for row in visits:
+        so_far |= row > 0
+        shares.append(so_far.mean())
+    return np.array(shares)
 
 
 def balance(visits: Table, labels: NDArray[np.int64], classes: int) -> Floats:
@@ -67,10 +70,10 @@ def balance(visits: Table, labels: NDArray[np.int64], classes: int) -> Floats:
     return ratio
 
 
-def age(measured: Table) -> Floats:
-    """(epochs, n) epochs since each sample was last judged; NaN where it never was."""
-    epochs = np.arange(len(measured))[:, None]
-    return np.where(measured >= 0, epochs - measured.astype(np.int64), np.nan)
+def age(measured: Table) -> Iterator[Floats]:
+    """For each epoch (n,) epochs since each sample was last judged; NaN where it never was."""
+    for epoch, row in enumerate(measured):
+        yield np.where(row >= 0, epoch - row.astype(np.float64), np.nan)
 
 
 def moved(first: Table, last: Table, bins: int) -> tuple[Floats, Floats]:

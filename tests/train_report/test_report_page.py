@@ -117,7 +117,7 @@ def test_what_eval_and_probe_found(tmp_path):
     assert "val split (%)" in page.text
     assert "joint audio 50.00 60.00 40.00 30.00 90.00 -40.00" in page.text
     assert "joint visual 50.00 60.00 40.00 30.00 - -" in page.text
-    assert "in 1 of 2 runs" in page.text
+    assert "mmtrain eval was not run on 1 of the 2 runs" in page.text
     assert f"mmtrain eval {runs[1]}" in page.text
     assert f"mmtrain eval {runs[0]}" not in page.text
 

@@ -56,7 +56,7 @@ def test_balance_by_hand():
 
 def test_age_counts_epochs_since_a_sample_was_judged():
     measured = np.array([[-1, 0], [0, 0], [0, 2]], np.int16)
-    np.testing.assert_allclose(scoring.age(measured), [[NAN, 0], [1, 1], [2, 0]])
+    np.testing.assert_allclose([*scoring.age(measured)], [[NAN, 0], [1, 1], [2, 0]])
 
 
 def test_moved_counts_each_sample_once():
