@@ -119,8 +119,8 @@ def _orders(
     rows = scorefile.read(path) if path.exists() else {}
 
     def order(epoch: int) -> SampleOrder:
-        if rows:
-            curriculum.recall({n: values[epoch] for n, values in rows.items() if n != "key"})
+        if curriculum.memory is not None:
+            curriculum.memory.recall({n: values[epoch] for n, values in rows.items() if n != "key"})
         return curriculum.visits(ids, config.seed, epoch)
 
     return order

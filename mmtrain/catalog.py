@@ -30,12 +30,14 @@ class Entry(NamedTuple):
         target: ``module:class``, below the package of its catalog.
         paper: Authors, venue and year; ``-`` where there is none.
         summary: One sentence.
+        curriculum: Of a method, the curriculum that is part of it.
     """
 
     name: str
     target: str
     paper: str
     summary: str
+    curriculum: str | None = None
 
 
 class Parameter(NamedTuple):
@@ -195,6 +197,20 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Wei & Hu, ICML 2024",
             "A cross-entropy on the fused logits and one on each modality's own head.",
         ),
+        Entry(
+            "bss-h",
+            "multitask:Multitask",
+            "Guan et al., IJCAI 2025",
+            "`multitask` on the most balanced share of the data, which grows.",
+            curriculum="bss-h",
+        ),
+        Entry(
+            "bss-l",
+            "multitask:Multitask",
+            "Guan et al., IJCAI 2025",
+            "`multitask` on an order in which balanced samples come early.",
+            curriculum="bss-l",
+        ),
     ),
 )
 
@@ -208,6 +224,18 @@ CURRICULA: Final["Catalog[Curriculum]"] = Catalog(
             "uniform:Uniform",
             "-",
             "Every sample once an epoch, in an order drawn anew each time.",
+        ),
+        Entry(
+            "bss-h",
+            "bss:BSSH",
+            "Guan et al., IJCAI 2025",
+            "The most balanced share of the samples, which grows to all of them.",
+        ),
+        Entry(
+            "bss-l",
+            "bss:BSSL",
+            "Guan et al., IJCAI 2025",
+            "Every sample, in an order drawn so that the most balanced come early.",
         ),
     ),
 )

@@ -80,6 +80,11 @@ def _run_options(command: _Command) -> _Command:
     """What a run is. Nothing has a value of its own here: a resumed run keeps what it had."""
     options = (
         click.option("--data", metavar="DIR_OR_URL", help="Shards that mmprep has built."),
+        click.option(
+            "--recipe",
+            metavar="NAME",
+            help="One of `mmtrain recipes`; other options and --set go before its values.",
+        ),
         *(
             click.option(f"--{name}", metavar="NAME", help=f"{what} {_default(name)}")
             for name, what in (
@@ -110,6 +115,11 @@ def _run_options(command: _Command) -> _Command:
                 ("device", DEVICES, "Where to compute."),
                 ("precision", PRECISIONS, "Of the encoders; weights stay fp32."),
             )
+        ),
+        click.option(
+            "--scores",
+            metavar="FILE",
+            help="Start the curriculum from another run's scores.h5.",
         ),
         click.option(
             "--workers",
@@ -155,6 +165,25 @@ def train(
     given = {name: value for name, value in options.items() if value is not None}
     result = console.run_train(given, settings, out, resume)
     click.echo(json.dumps(result) if as_json else console.told(result))
+
+
+@main.command(epilog="\b\nExamples:\n  mmtrain recipes\n  mmtrain recipes kinetics-sounds")
+@click.argument("name", required=False)
+@as_json
+def recipes(name: str | None, as_json: bool) -> None:
+    """List the recipes, or show one: what the papers set, and where each value is from."""
+    from mmtrain import recipes
+
+    found = recipes.names() if name is None else (name,)
+    rows = [{"name": each, "summary": recipes.title(each)} for each in found]
+    if as_json:
+        text = {} if name is None else {"text": recipes.text(name)}
+        click.echo(json.dumps({"recipes": [{**row, **text} for row in rows]}))
+    elif name is not None:
+        click.echo(recipes.text(name), nl=False)
+    else:
+        width = max(map(len, found))
+        click.echo("\n".join(f"{row['name']:{width}}  {row['summary']}" for row in rows))
 
 
 @main.command(epilog="\b\nExample:\n  mmtrain audit runs/joint")

@@ -22,7 +22,7 @@ SELECTS: Final = ("accuracy", "map", "macro_f1")
 CHOICES: Final = ("method", "curriculum", "fusion", "encoder")
 # How a run runs. A resumed run may have others, for they do not change what it computes.
 FREE: Final = ("data", "device", "workers", "save_every_steps")
-_NULLABLE: Final = ("clip", "workers")
+_NULLABLE: Final = ("clip", "workers", "scores")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +115,7 @@ class TrainConfig:
         epochs: Passes over the order of the curriculum.
         batch_size: Samples a step, of all ranks together.
         seed: Of everything that is drawn.
+        scores: The `scores.h5` of another run, from which a curriculum that scores starts.
         device: ``cuda`` where there is one, for ``auto``.
         precision: ``bf16`` computes the encoders so; weights stay float32.
         workers: Threads that decode; one a core for None.
@@ -135,6 +136,7 @@ class TrainConfig:
     epochs: int = 100
     batch_size: int = 64
     seed: int = 0
+    scores: str | None = None
     device: str = "auto"
     precision: str = "fp32"
     workers: int | None = None
@@ -177,7 +179,7 @@ class TrainConfig:
         try:
             plain = json.loads(text)
             made: Self = _made(cls, plain)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, ConfigError) as error:
             raise ConfigError(f"{place}: not the config of a run: {error}") from error
         return made
 

@@ -9,7 +9,8 @@ from rich.console import Console
 from mmtrain.config import TrainConfig, parse
 from mmtrain.errors import ConfigError, Interrupted
 from mmtrain.log import watching
-from mmtrain.settings import changes, names_of
+from mmtrain.recipes import applied
+from mmtrain.settings import changes, names_of, paired
 from mmtrain.train import CONFIG, config_of, train
 
 
@@ -30,7 +31,11 @@ def run_train(
         raise ConfigError("--data is needed: the folder or address of the shards")
     else:
         base = TrainConfig(data=given["data"])
-    asked = base.changed(_split(given))
+    options = _split(given)
+    recipe = options.pop("recipe", None)
+    if recipe is not None:
+        base = applied(recipe, paired(base.changed(options)))
+    asked = paired(base.changed(options))
     config = asked.changed(changes(settings, names_of(asked)))
     try:
         with watching(Console(stderr=True), config.epochs) as watch:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from mmtrain import checkpoint, scorefile
 from mmtrain.config import TrainConfig
-from mmtrain.curricula.base import Curriculum, Judged
+from mmtrain.curricula.base import Curriculum
+from mmtrain.curricula.memory import Judged, Memory
 from mmtrain.distributed import ALONE, Ranks, local_device
 from mmtrain.errors import DataError, Interrupted, RunError
 from mmtrain.feed import Feed
@@ -198,7 +199,7 @@ class Run:
         return self._ranks.rows(numbers, rows).to(self.device)
 
     def observe(self, out: Outputs, batch: Batch) -> None:
-        if self.curriculum.observes:
+        if self._memory is not None and self._memory.observes:
             real = ~batch.filler
             self._observed.append((batch.ids[real], self._judged(out, batch)[real]))
 
@@ -240,7 +241,10 @@ class Run:
         def fn(batch: Batch) -> Tensor:
             return self._judged(self.method.predict(self.model, batch.inputs), batch)
 
-        return Judged(*self._scored(fn, self.ids).T.numpy())
+        before = time.monotonic()
+        found = Judged(*self._scored(fn, self.ids).T.contiguous().numpy())
+        self._meter.scoring += time.monotonic() - before
+        return found
 
     # What the engine does by itself.
 
@@ -282,7 +286,7 @@ class Run:
             "visits": counts.tolist() if self._passed else [],
             "model": self.model.state_dict(),
             "method": self.method.state_dict(),
-            "curriculum": self.curriculum.state_dict(),
+            "scores": self._memory.state_dict() if self._memory else {},
             "optimizer": self._made().state_dict(),
             "schedule": dict(self._schedule.state_dict()),
             "generators": checkpoint.generators(self.generator),
@@ -311,7 +315,8 @@ class Run:
             return
         self._optimizer.load_state_dict(saved["optimizer"])
         self._schedule.load_state_dict(saved["schedule"])
-        self.curriculum.load_state_dict(saved["curriculum"])
+        if self._memory is not None:
+            self._memory.load_state_dict(saved["scores"])
         checkpoint.restore_generators(saved["generators"], self.generator)
         if not self._ranks.first:
             checkpoint.seed_all(self.seed + self._ranks.rank + saved["steps"])
@@ -332,9 +337,9 @@ class Run:
             order = self.curriculum.visits(self.ids, self.seed, self.epoch)
         else:
             order = self.curriculum.order(self)
-            row = self.curriculum.row()
-            if row is not None and self._ranks.first:
-                scorefile.write(self.folder, self.epoch, self.feed.dataset, self.ids, row, order)
+            if self._memory is not None and self._ranks.first:
+                row, dataset = self._memory.row(), self.feed.dataset
+                scorefile.write(self.folder, self.epoch, dataset, self.ids, row, order)
         self.feed.begin(order, self.epoch, saved["stream"] if saved and inside else None)
         if self._ranks.first:
             rewind(self.folder / LEDGER, self.epoch, counts)
@@ -406,6 +411,10 @@ class Run:
             )
 
     @property
+    def _memory(self) -> Memory | None:
+        return self.curriculum.memory
+
+    @property
     def _weight(self) -> int:
         """Samples of the step for which this rank stands; outside of steps, all ranks are equal."""
         return 1 if self._batch is None else int((~self._batch.filler).sum())
@@ -433,7 +442,7 @@ class Run:
 
     def _show_observed(self) -> None:
         """Hands the curriculum what training has said since the last time, on all ranks."""
-        if not self.curriculum.observes:
+        if self._memory is None or not self._memory.observes:
             return
         seen, self._observed = self._observed, []
         ids = torch.cat(
@@ -442,7 +451,8 @@ class Run:
         said = torch.cat([torch.empty(0, 2, device=self.device), *(j for _, j in seen)])
         found, order = self._ranks.gather(ids).sort(stable=True)
         values = self._ranks.gather(said)[order].T.cpu().numpy()
-        self.curriculum.observe(found.cpu().numpy(), Judged(*values), self.epoch)
+        places = np.searchsorted(self.ids, found.cpu().numpy())
+        self._memory.observe(places, Judged(*values), self.epoch)
 
     def _share_buffers(self) -> None:
         """Statistics of batch normalisation that each rank has made for itself become the mean."""

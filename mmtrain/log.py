@@ -58,6 +58,7 @@ class Meter:
         visits: Samples that went through a step.
         seconds: Of training, evaluation apart.
         waited: Of these, spent waiting for data.
+        scoring: Seconds of a curriculum's pass over the samples; not of `seconds`.
         logged: Name to the sum and count of what the method logged.
     """
 
@@ -66,6 +67,7 @@ class Meter:
     visits: int = 0
     seconds: float = 0.0
     waited: float = 0.0
+    scoring: float = 0.0
     logged: dict[str, list[float]] = field(default_factory=dict)
 
     def add_loss(self, value: float, samples: int) -> None:
@@ -101,6 +103,7 @@ class Meter:
         return {
             "seconds": round(self.seconds, 3),
             "samples_per_s": round(self.visits / max(self.seconds, 1e-9), 1),
+            "scoring_seconds": round(self.scoring, 3),
             "data_wait": round(self.waited / max(self.seconds, 1e-9), 4),
             "train_loss": self.loss / max(self.weight, 1),
             "logged": {name: total / count for name, (total, count) in self.logged.items()},

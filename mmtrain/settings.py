@@ -48,12 +48,32 @@ def changes(texts: Iterable[str], names: Mapping[str, str]) -> dict[str, Value]:
     return found
 
 
+def paired(config: TrainConfig) -> TrainConfig:
+    """The config with the curriculum that is part of its method.
+
+    Raises:
+        ConfigError: Another one was chosen.
+        UnknownName: No such method.
+    """
+    entry = METHODS.entry(config.method)
+    if entry.curriculum is None or config.curriculum == entry.curriculum:
+        return config
+    if config.curriculum != TrainConfig.curriculum:
+        method = entry.target.rpartition(":")[0]
+        raise ConfigError(
+            f"{entry.name} is {method} with the curriculum {entry.curriculum}; for "
+            f"{config.curriculum} say --method {method} --curriculum {config.curriculum}"
+        )
+    return replace(config, curriculum=entry.curriculum)
+
+
 def resolved(config: TrainConfig) -> TrainConfig:
     """The config with every parameter of what it chooses, defaults included.
 
     Raises:
         UnknownName: A choice that is in no catalog, or a parameter that it does not have.
     """
+    config = paired(config)
     settings: dict[str, dict[str, Any]] = {}
     for choice, catalog in _CATALOGS.items():
         name = getattr(config, choice)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from mmtrain import checkpoint
+from mmtrain import checkpoint, scorefile
 from mmtrain.catalog import CURRICULA, ENCODERS, FUSIONS, METHODS
 from mmtrain.config import TrainConfig
 from mmtrain.curricula.base import Curriculum
@@ -118,7 +118,23 @@ def assemble(
         _warn_of_unseen_classes(dataset)
     method = method_of(config)
     feed = feed_of(config, dataset, method, ranks)
+    if config.scores is not None:
+        _start_from(Path(config.scores), feed)
     return Run(config, model_of(config, feed), method, feed, folder, watch, file, ranks)
+
+
+def _start_from(scores: Path, feed: Feed) -> None:
+    """Gives the curriculum another run's last scores.
+
+    Raises:
+        ConfigError: It has no use for them, or there is no such file.
+        DataError: They are of other samples.
+    """
+    memory = feed.curriculum.memory
+    if memory is None:
+        raise ConfigError("--scores is for a curriculum that scores, such as bss-l")
+    row = scorefile.last(scores, feed.dataset, feed.ids)
+    memory.recall({**row, "measured": np.full(len(feed.ids), -1, np.int32)})
 
 
 def method_of(config: TrainConfig) -> Method:

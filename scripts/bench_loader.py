@@ -102,7 +102,7 @@ def all_ways(root: Path, batch_size: int, workers: int) -> dict[str, Way]:
     loading = Loading(workers=workers)
     # Four epochs in one, so that starting and stopping of threads weighs little.
     ids = np.tile(data.ids("train"), 4)
-    shuffled = Uniform().order(ids, seed=0, epoch=0)
+    shuffled = Uniform().visits(ids, seed=0, epoch=0)
     in_order = SampleOrder(ids)
     both = ("audio", "visual")
 
@@ -305,7 +305,7 @@ def bytes_read(root: Path, batch_size: int) -> None:
     index = data.index
     for modalities in (("audio",), ("visual",), ("audio", "visual")):
         made = OrderedStream(data, modalities, batch_size, VIEW)
-        made.begin(Uniform().order(data.ids("train"), 0, 0), seed=0, epoch=0)
+        made.begin(Uniform().visits(data.ids("train"), 0, 0), seed=0, epoch=0)
         for _ in made:
             pass
         whole = sum(path.stat().st_size for path in root.rglob("*.tar"))
@@ -355,7 +355,7 @@ def measure_index(count: int) -> None:
             f"open and ids {time.perf_counter() - begin:.3f} s, {resident() - before:.0f} MB more"
         )
         begin = time.perf_counter()
-        order = Uniform().order(ids, seed=0, epoch=0)
+        order = Uniform().visits(ids, seed=0, epoch=0)
         print(f"uniform order {time.perf_counter() - begin:.3f} s")
         begin = time.perf_counter()
         order.digest()

@@ -14,7 +14,7 @@ from mmtrain.methods import Method
 from mmtrain.train import RESULT, feed_of, fitted, model_of
 
 STEPS = 5  # of an epoch: 18 samples, 4 a batch
-TIMES = ("seconds", "samples_per_s", "data_wait")
+TIMES = ("seconds", "samples_per_s", "scoring_seconds", "data_wait")
 
 
 def small(shards, **changes):

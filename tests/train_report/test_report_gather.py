@@ -83,6 +83,7 @@ def without(name):
         ("eval-val.json", "\x00", r"eval-val\.json: damaged"),
         ("probe-test.json", '{"modalities": {"audio": {}}}', r"probe-test\.json: lacks 'alone'"),
         ("config.json", "{", r"config\.json: not the config of a run"),
+        ("config.json", '{"colour": 1}', r"config\.json: .*unknown fields colour"),
     ],
 )
 def test_what_is_damaged_is_named(tmp_path, file, text, said):
