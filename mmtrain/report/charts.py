@@ -192,6 +192,7 @@ def _ticks(span: tuple[float, float], count: int, *, whole: bool) -> list[tuple[
     found = MaxNLocator(count, integer=whole, steps=_STEPS if not whole else (1, 2, 5, 10))
     slack = 1e-9 * (high - low)
     ticks = [float(t) for t in found.tick_values(low, high) if low - slack <= t <= high + slack]
+    ticks = [tick for tick in ticks if tick.is_integer() or not whole]
     step = min(np.diff(ticks), default=1.0)
     decimals = max(0, int(np.ceil(-np.log10(step) - 1e-9)))
     decimals += round(step, decimals) != round(step, decimals + 1)

@@ -174,7 +174,12 @@ def _confusion(group: Group, found: Evaluation) -> Markup:
     below = [name if len(name) <= 5 else str(i + 1) for i, name in enumerate(names)]
     # The eye tells small shares apart better than large ones.
     return heat(
-        group.label, shares**0.7, (names, below), ("true", "predicted"), written if small else None
+        group.label,
+        shares**0.7,
+        (names, below),
+        ("true", "predicted"),
+        written if small else None,
+        square=True,
     )
 
 

@@ -146,7 +146,7 @@ def _moves(first: NDArray[Any], last: NDArray[Any], name: str) -> Markup:
     dense = np.log1p(counts) / max(float(np.log1p(counts).max()), 1e-9)
     middles = [f"{value:.2f}" for value in (edges[:-1] + edges[1:]) / 2]
     title = f"{name}, first against last (samples, log)"
-    return heat(title, dense, (middles[::-1], middles), ("first", "last"))
+    return heat(title, dense, (middles[::-1], middles), ("first", "last"), square=True)
 
 
 def _shown(columns: Columns) -> list[Markup | None]:

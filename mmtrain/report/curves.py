@@ -1,6 +1,7 @@
 """What is drawn over epochs: measures, what the method logged, speed."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -10,10 +11,23 @@ from mmtrain.report.markup import Markup, note, section
 from mmtrain.report.records import FUSED, MEASURES, Epoch
 
 Pick = Callable[[Epoch], float | None]
+_ANY: Final = (-np.inf, np.inf)
+_PERCENT: Final = (0.0, 100.0)
+_POSITIVE: Final = (0.0, np.inf)
 
 
-def over_epochs(group: Group, pick: Pick, name: str, number: int) -> Line:
-    """Mean of the group's runs at each epoch, with a band of one standard deviation."""
+def over_epochs(
+    group: Group, pick: Pick, name: str, number: int, limits: tuple[float, float] = _ANY
+) -> Line:
+    """Mean of the group's runs at each epoch, with a band of one standard deviation.
+
+    Args:
+        group: The runs.
+        pick: The value of an epoch.
+        name: Of the line.
+        number: Of its colour.
+        limits: What values cannot pass, and so the band does not.
+    """
     found: dict[int, list[float]] = {}
     for run in group.runs:
         for epoch in run.epochs:
@@ -23,13 +37,13 @@ def over_epochs(group: Group, pick: Pick, name: str, number: int) -> Line:
     spreads = [Spread.of(found[epoch]) for epoch in sorted(found)]
     mean = np.array([spread.mean for spread in spreads])
     std = np.array([spread.std for spread in spreads])
-    banded = bool(np.isfinite(std).any())
+    band = (np.clip(mean - std, *limits), np.clip(mean + std, *limits))
     return Line(
         name=name,
         style=number,
         x=np.array(sorted(found), float) + 1,
         y=mean,
-        bands=((mean - std, mean + std),) if banded else (),
+        bands=(band,) if np.isfinite(std).any() else (),
     )
 
 
@@ -45,7 +59,7 @@ def measures(groups: Sequence[Group]) -> Markup:
         title = f"{MEASURES[measure]}, val (%)"
         if alone:
             own = [
-                over_epochs(alone, _measured(measure, head), head, i)
+                over_epochs(alone, _measured(measure, head), head, i, _PERCENT)
                 for i, head in enumerate(heads)
             ]
             charts.append(lines(title, own))
@@ -94,9 +108,9 @@ def speed(groups: Sequence[Group]) -> Markup:
         note("Of training alone; evaluation and scoring passes are not counted."),
         legend(_names(groups)),
         grid(
-            _each("samples a second", groups, lambda epoch: epoch.samples_per_s, (0, 0)),
-            _each("seconds an epoch", groups, lambda epoch: epoch.seconds, (0, 0)),
-            _each("waiting for data (% of the time)", groups, _waiting, (0, 1)),
+            _each("samples a second", groups, lambda epoch: epoch.samples_per_s, _POSITIVE),
+            _each("seconds an epoch", groups, lambda epoch: epoch.seconds, _POSITIVE),
+            _each("waiting for data (% of the time)", groups, _waiting, _PERCENT),
         ),
     )
 
@@ -110,11 +124,11 @@ def _waiting(epoch: Epoch) -> float:
 
 
 def _each(
-    title: str, groups: Sequence[Group], pick: Pick, y_span: tuple[float, float] | None = None
+    title: str, groups: Sequence[Group], pick: Pick, limits: tuple[float, float] = _ANY
 ) -> Markup | None:
-    """One line a group."""
-    series = [over_epochs(group, pick, group.label, group.style) for group in groups]
-    return lines(title, series, y_span=y_span)
+    """One line a group; the axis begins where values cannot be lower."""
+    series = [over_epochs(group, pick, group.label, group.style, limits) for group in groups]
+    return lines(title, series, y_span=(limits[0], limits[0]) if limits != _ANY else None)
 
 
 def _by_head(
@@ -122,7 +136,7 @@ def _by_head(
 ) -> list[Markup | None]:
     """One chart a head, on axes alike, so that heads can be compared."""
     drawn = {
-        head: [over_epochs(g, _measured(measure, head), g.label, g.style) for g in groups]
+        head: [over_epochs(g, _measured(measure, head), g.label, g.style, _PERCENT) for g in groups]
         for head in heads
     }
     every = np.concatenate([e for series in drawn.values() for line in series for e in edges(line)])

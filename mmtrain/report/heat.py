@@ -36,6 +36,7 @@ def heat(
     names: tuple[Sequence[str], Sequence[str]],
     axes: tuple[str, str],
     written: Callable[[int, int], str] | None = None,
+    square: bool = False,
 ) -> Markup:
     """A matrix as colours: 0 is the ground, 1 full blue, -1 full orange.
 
@@ -45,13 +46,14 @@ def heat(
         names: Of rows and of columns; thinned out where there is no room.
         axes: What rows and columns are.
         written: Text of a cell, for small matrices.
+        square: Rows and columns mean the same, and their cells are as high as they are wide.
     """
     rows, columns = values.shape
     longest = max((len(_short(name)) for name in names[0]), default=0)
     left = 26 + _LETTER * longest
     room = WIDTH - left - RIGHT
     wide, tall = room / columns, min(22.0, max(_DOWN / rows, min(4.0, 2 * _DOWN / rows)))
-    if rows == columns:
+    if square:
         wide = tall = min(wide, _DOWN / rows)
         left += (room - wide * columns) / 2
     cells = _Cells(left, wide, tall)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmtrain.config import CHOICES
 from mmtrain.report.charts import style
 from mmtrain.report.gather import RunRecord
 from mmtrain.report.groups import Group, Spread, differences, modalities_of
@@ -181,7 +182,25 @@ def _differing(groups: Sequence[Group]) -> Markup | None:
     found = differences(groups)
     if not found:
         return None
-    rows = [(el("code", key), *values) for key, values in found.items()]
+    rows: list[Sequence[Cell]] = []
+    for choice in CHOICES:
+        # What only some have is theirs by what was chosen; a line of each would hide the rest.
+        prefix = f"settings.{choice}."
+        own = {
+            key: values for key, values in found.items() if key.startswith(prefix) and "-" in values
+        }
+        found = {key: values for key, values in found.items() if key not in own}
+        told = [
+            ", ".join(
+                f"{key.removeprefix(prefix)} {values[i]}"
+                for key, values in own.items()
+                if values[i] != "-"
+            )
+            for i in range(len(groups))
+        ]
+        if own:
+            rows.append((el("code", f"settings.{choice}"), *(text or "-" for text in told)))
+    rows = [*((el("code", key), *values) for key, values in found.items()), *rows]
     head = ("", *(group.label for group in groups))
     return el(
         "div",

@@ -60,6 +60,11 @@ def test_axes_take_any_span(y):
         assert 0 < top < 220
 
 
+def test_one_epoch_has_its_number_and_no_others():
+    page = Page(lines("t", [line([3])]))
+    assert [word for word in page.words if word in ("0.6", "1", "1.4")] == ["1"]
+
+
 def test_nothing_to_draw_is_nothing():
     assert lines("t", []) is None
     assert lines("t", [line([np.nan, np.nan])]) is None

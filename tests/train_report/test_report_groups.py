@@ -1,9 +1,11 @@
 import math
 
+import numpy as np
 import pytest
 from reportwork import make_run
 
 from mmtrain.config import OptimizerConfig
+from mmtrain.report.curves import over_epochs
 from mmtrain.report.gather import gather
 from mmtrain.report.groups import Spread, differences, grouped, modalities_of
 
@@ -67,3 +69,16 @@ def test_runs_on_other_data_are_no_seeds_of_each_other(tmp_path):
         make_run(tmp_path / "a", data="x"), make_run(tmp_path / "b", data="y", seed=1)
     )
     assert [group.label for group in groups] == ["joint, data x", "joint, data y"]
+
+
+def test_a_line_of_seeds_is_their_mean_with_a_band_that_keeps_to_what_can_be(tmp_path):
+    (group,) = groups_of(
+        make_run(tmp_path / "a", (0.0, 0.5)), make_run(tmp_path / "b", (1.0, 0.7, 0.9), seed=1)
+    )
+    line = over_epochs(group, lambda epoch: epoch.val.fused.accuracy, "x", 0, (0, 1))
+    # Standard deviations of (0, 1) and (.5, .7): .7071 and .1414; of one value there is none.
+    np.testing.assert_allclose(line.x, [1, 2, 3])
+    np.testing.assert_allclose(line.y, [0.5, 0.6, 0.9])
+    ((low, high),) = line.bands
+    np.testing.assert_allclose(low, [0, 0.6 - 0.1 * math.sqrt(2), math.nan])
+    np.testing.assert_allclose(high, [1, 0.6 + 0.1 * math.sqrt(2), math.nan])

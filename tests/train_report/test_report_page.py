@@ -56,7 +56,7 @@ def test_several_runs_side_by_side(tmp_path):
     assert "50.00 ± 14.14" in text
     assert "2 seeds (0, 1)" in text
     assert "late: in progress, epoch 2 of 9 done" in text
-    assert "settings.method.alpha - 0.3 -" in text
+    assert "settings.method - alpha 0.3 -" in text
     assert "accuracy, val (%), audio alone" in text
     assert "k: ogm" in text
     assert "best accuracy, test 90.00 % ogm" in text
