@@ -109,15 +109,15 @@ def _command(name: str, runs: Sequence[RunRecord], lacking: Sequence[RunRecord])
 
 
 def _split(split: str, found: Found) -> Markup:
-    samples = found[0][1][0].samples
+    samples, alike = found[0][1][0].samples, _same_classes(found)
     parts = [
         el("h3", f"{split} split, {samples:,} samples"),
         _by_class(found)
-        if _same_classes(found)
+        if alike
         else note("The runs have different classes, so their bars are not drawn side by side."),
         note("Confusion: shares of each true class, of the first seed."),
         grid(*(_confusion(group, each[0]) for group, each in found)),
-        _pairs(found),
+        _pairs(found) if alike else None,
         missing(found),
         _discrepancy(found),
     ]

@@ -72,7 +72,8 @@ class RunRecord:
             return {}
         found = scorefile.read(path)
         shape = found["visits"].shape
-        if len(shape) != 2 or any(v.shape != shape for n, v in found.items() if n != "key"):
+        alike = all(values.shape == shape for name, values in found.items() if name != "key")
+        if not (alike and len(shape) == 2 and shape[0] and shape[1:] == found["key"].shape):
             raise DataError(f"{path}: its columns are not of one shape; it was damaged")
         return found
 

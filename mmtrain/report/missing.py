@@ -15,7 +15,7 @@ def missing(found: Sequence[tuple[Group, Sequence[Evaluation]]]) -> Markup:
     if not any(one.missing for _, each in found for one in each):
         modality = found[0][0].modalities[0]
         command = el("code", f"mmtrain eval RUN --missing {modality}=0.3")
-        return note("Nobody has asked what is left where modalities are missing: ", command, ".")
+        return note("What is left where modalities are missing was not measured: ", command, ".")
     by_set: dict[str, list[Line]] = {}
     for group, each in found:
         for name, line in _lines(group, each).items():
