@@ -14,7 +14,7 @@ from mmtrain.data import SampleOrder, ShardedDataset
 from mmtrain.engine import CHECKPOINT, LEDGER
 from mmtrain.errors import ConfigError, DataError
 from mmtrain.feed import parted
-from mmtrain.train import config_of, curriculum_of, method_of, opened
+from mmtrain.train import config_of, curriculum_of, method_of, shards_of
 
 _SHOWN: Final = 5
 
@@ -94,7 +94,7 @@ def audit(folder: Path, data: str | None = None) -> Audit:
     if not path.exists():
         raise ConfigError(f"{folder} has no {CHECKPOINT} yet; there is nothing to audit")
     saved = checkpoint.load(path)
-    with opened(replace(config, data=data or config.data)) as dataset:
+    with shards_of(replace(config, data=data or config.data)) as dataset:
         if saved["data"] != dataset.description.root:
             raise DataError(f"{folder}: was trained on other data than {data or config.data}")
         ids, _ = parted(dataset, method_of(config).holds_out, config.seed)

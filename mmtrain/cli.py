@@ -15,6 +15,7 @@ from mmtrain.commands.compare import compare
 from mmtrain.commands.evaluate import evaluate
 from mmtrain.commands.options import as_json, run_options
 from mmtrain.commands.probe import probe
+from mmtrain.commands.report import report
 from mmtrain.errors import MmtrainError
 
 
@@ -155,7 +156,7 @@ def _told(found: Explanation) -> str:
     return "\n".join(lines)
 
 
-for _command in (evaluate, probe, compare):
+for _command in (evaluate, probe, compare, report):
     main.add_command(_command)
 for _catalog in CATALOGS:
     main.add_command(_listing(_catalog))

@@ -190,7 +190,7 @@ class TrainConfig:
         try:
             plain = json.loads(text)
             made: Self = _made(cls, plain)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, ConfigError) as error:
             raise ConfigError(f"{place}: not the config of a run: {error}") from error
         return made
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mmtrain import checkpoint
-from mmtrain.data import open_dataset
 from mmtrain.engine import BEST, Run
 from mmtrain.errors import ConfigError
-from mmtrain.train import assemble, config_of, fitted
+from mmtrain.train import assemble, config_of, fitted, shards_of
 
 
 @contextmanager
@@ -34,7 +33,7 @@ def opened(folder: Path, data: str | None = None, device: str | None = None) -> 
             f"`mmtrain train --out {folder} --resume`"
         )
     config = replace(config, data=data or config.data, device=device or config.device)
-    with open_dataset(config.data) as dataset:
+    with shards_of(config) as dataset:
         config = fitted(config, dataset)
         with assemble(config, dataset, folder, file=BEST) as run:
             yield run

@@ -52,7 +52,7 @@ def train(
         RunError: The loss is not finite, memory is short, or a signal asked to stop.
         DataError: A sample is damaged.
     """
-    with joined(device_of(config.device)) as ranks, opened(config) as dataset:
+    with joined(device_of(config.device)) as ranks, shards_of(config) as dataset:
         config = fitted(config, dataset)
         if not ranks.first:
             watch = None
@@ -75,7 +75,7 @@ def train(
             return found
 
 
-def opened(config: TrainConfig) -> ShardedDataset:
+def shards_of(config: TrainConfig) -> ShardedDataset:
     """The shards of a run, to be closed.
 
     Raises:
