@@ -60,8 +60,9 @@ class Ranks:
         if self.alone:
             return raised
         like = values[0] if values else self.placed(torch.empty(0))
-        tail = torch.tensor([weight, float(raised)], dtype=torch.float32, device=like.device)
-        flat = torch.cat([*(value.reshape(-1).float() * weight for value in values), tail])
+        wide = torch.float64 if any(v.dtype == torch.float64 for v in values) else torch.float32
+        tail = torch.tensor([weight, float(raised)], dtype=wide, device=like.device)
+        flat = torch.cat([*(value.reshape(-1).to(wide) * weight for value in values), tail])
         self._carried_out(lambda: dist.all_reduce(flat))
         total, flags = flat[-2:].tolist()
         flat /= total

@@ -22,12 +22,11 @@ from mmtrain.curricula.memory import Judged, Memory
 from mmtrain.distributed import ALONE, Ranks, local_device
 from mmtrain.errors import DataError, Interrupted, RunError
 from mmtrain.feed import Feed
-from mmtrain.functional import agreement
+from mmtrain.judging import Judging, autocast
 from mmtrain.ledger import Ledger, rewind
 from mmtrain.log import Meter, MetricsFile, Quiet, Watch
 from mmtrain.losses import Losses
 from mmtrain.methods import Method
-from mmtrain.metrics import judged
 from mmtrain.models import MultimodalModel
 from mmtrain.optim import Optimizer, Schedule
 from mmtrain.types import Batch, Outputs
@@ -91,6 +90,7 @@ class Run:
         self._ledger = Ledger(folder / LEDGER, ranks.rank)
         self._metrics = MetricsFile(folder / METRICS)
         self.model = ranks.synchronised(model.to(self.device))
+        self._judging = Judging(method, self.model, feed, ranks, self.device, config.precision)
         self._optimizer: Optimizer | None = None
         self._schedule = Schedule(config.schedule, config.epochs)
         checkpoint.seed_all(config.seed + ranks.rank)
@@ -130,7 +130,7 @@ class Run:
             arrived = time.monotonic()
             self._meter.waited += arrived - before
             self._batch = batch
-            with self._autocast():
+            with autocast(self.device, self.config.precision):
                 method.step(self, batch.to(self.device))
             real = batch.ids[~batch.filler]
             self._ledger.record(real.numpy())
@@ -148,7 +148,8 @@ class Run:
     @contextmanager
     def update(self, loss: Tensor) -> Iterator[None]:
         optimizer = self._made()
-        self._losses.add(loss, self._batch, self.steps)
+        ids = None if self._batch is None else self._batch.ids[~self._batch.filler]
+        self._losses.add(loss, ids, self.steps)
         if self._losses.many:
             self._settle()
         optimizer.clear()
@@ -173,6 +174,8 @@ class Run:
 
     def gradients(self, loss: Tensor, *modules: nn.Module) -> list[Tensor]:
         parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+        if not parameters:
+            return []
         with torch.autocast(self.device.type, enabled=False):
             found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
         return [
@@ -187,7 +190,7 @@ class Run:
         return self._ranks.together(rows, self._weight)
 
     def score(self, fn: Callable[[Batch], Tensor], split: str = "train") -> Tensor:
-        return self._scored(fn, self.feed.dataset.ids(split)).to(self.device)
+        return self._judging.scored(fn, self.feed.dataset.ids(split)).to(self.device)
 
     def batches(self, split: str) -> Iterator[Batch]:
         for batch in self.feed.over(self.feed.dataset.ids(split)):
@@ -203,9 +206,8 @@ class Run:
         return self._ranks.rows(numbers, rows).to(self.device)
 
     def observe(self, out: Outputs, batch: Batch) -> None:
-        if self._memory is not None and self._memory.observes:
-            real = ~batch.filler
-            self._observed.append((batch.ids[real], self._judged(out, batch)[real]))
+        if self._memory is not None and self._memory.observes and self._weight:
+            self._observed.append((batch.ids, self._judging.said(out, batch)))
 
     def adopt(self, module: nn.Module) -> None:
         module.to(self.device)
@@ -242,11 +244,8 @@ class Run:
         return self.feed.ids
 
     def judge(self) -> Judged:
-        def fn(batch: Batch) -> Tensor:
-            return self._judged(self.method.predict(self.model, batch.inputs), batch)
-
         before = time.monotonic()
-        found = Judged(*self._scored(fn, self.ids).T.contiguous().numpy())
+        found = self._judging.judged(self.ids)
         self._meter.scoring += time.monotonic() - before
         return found
 
@@ -259,25 +258,17 @@ class Run:
             RunError: A prediction is not finite.
         """
 
-        def logits(batch: Batch) -> Tensor:
-            out = self.method.predict(self.model, batch.inputs)
-            if not bool(out.fused.isfinite().all()):
-                raise RunError(f"{self._keys(batch)}: the model gives no number. {self._back()}")
-            return torch.stack([out.fused, *(out.logits[m] for m in self.model.modalities)], 1)
+        def refused(batch: Batch) -> RunError:
+            keys = self._keys(batch.ids)
+            return RunError(f"{keys}: the model gives no number. {self._back()}")
 
-        ids = self.feed.dataset.ids(split)
-        found = self._scored(logits, ids)
-        whole = ~found[:, 0, 0].isnan()  # The others were skipped as damaged.
-        fused, *own = found[whole].unbind(1)
-        target = torch.from_numpy(self.feed.dataset.targets[ids].astype(np.int64))[whole]
-        return judged(fused, dict(zip(self.model.modalities, own, strict=True)), target)
+        return self._judging.measured(split, refused)
 
     def save(self) -> None:
         """Writes the checkpoint: the run goes on from here, to the same weights."""
         self._settle()
-        self._share_buffers()
-        self._show_observed()
         self._ledger.flush()
+        observed = self._all_observed()
         counts = self._ranks.gather(torch.tensor([self._ledger.count], device=self.device))
         meter = self._meter.shared(self._ranks)
         if not self._ranks.first:
@@ -291,6 +282,7 @@ class Run:
             "model": self.model.state_dict(),
             "method": self.method.state_dict(),
             "scores": self._memory.state_dict() if self._memory else {},
+            "observed": [tensor.cpu() for tensor in observed],
             "optimizer": self._made().state_dict(),
             "schedule": dict(self._schedule.state_dict()),
             "generators": checkpoint.generators(self.generator),
@@ -322,7 +314,9 @@ class Run:
         if self._memory is not None:
             self._memory.load_state_dict(saved["scores"])
         checkpoint.restore_generators(saved["generators"], self.generator)
-        if not self._ranks.first:
+        if self._ranks.first:
+            self._observed = [tuple(t.to(self.device) for t in saved["observed"])]
+        else:
             checkpoint.seed_all(self.seed + self._ranks.rank + saved["steps"])
         self.epoch, self.steps, self._saved = saved["epoch"], saved["steps"], saved
         if saved["stream"] is None and self.best["epoch"] == self.epoch - 1:
@@ -336,8 +330,7 @@ class Run:
         counts: list[int] = []
         if saved and inside:
             counts = saved["visits"]
-            if self._ranks.first:
-                self._meter = Meter(**saved["meter"])
+            self._meter = Meter(**saved["meter"]).part(self._ranks)
             order = self.curriculum.visits(self.ids, self.seed, self.epoch)
         else:
             order = self.curriculum.order(self)
@@ -355,8 +348,8 @@ class Run:
 
     def _end_epoch(self) -> None:
         self._settle()
-        self._share_buffers()
-        self._show_observed()
+        self._share_statistics()
+        self._take_observed()
         self._ledger.close()
         meter = self._meter.shared(self._ranks)
         val = self.evaluate("val") if self.feed.dataset.splits.get("val") else None
@@ -407,8 +400,8 @@ class Run:
         Raises:
             RunError: A loss is not finite.
         """
-        for value, step, batch in self._losses.settle(self._meter):
-            samples = "" if batch is None else f", samples {self._keys(batch)}"
+        for value, step, ids in self._losses.settle(self._meter):
+            samples = "" if ids is None else f", samples {self._keys(ids)}"
             raise RunError(
                 f"the loss is {value} at step {step + 1} (epoch {self.epoch + 1}){samples}. "
                 f"{self._back()}"
@@ -423,49 +416,31 @@ class Run:
         """Samples of the step for which this rank stands; outside of steps, all ranks are equal."""
         return 1 if self._batch is None else _real(self._batch)
 
-    def _scored(self, fn: Callable[[Batch], Tensor], ids: NDArray[np.int64]) -> Tensor:
-        """(n, ...) what ``fn`` says of each of ``ids``, which ascend; NaN for skipped samples."""
-        seen, said = [], []
-        with self._judging():
-            for batch in self.feed.over(ids):
-                here = batch.to(self.device)
-                real = ~here.filler
-                seen.append(here.ids[real])
-                said.append(fn(here)[real].float())
-        places = np.searchsorted(ids, self._ranks.gather(torch.cat(seen)).cpu().numpy())
-        values = self._ranks.gather(torch.cat(said)).cpu()
-        rows = values.new_full((len(ids), *values.shape[1:]), torch.nan)
-        rows[torch.from_numpy(places)] = values
-        return rows
-
-    def _judged(self, out: Outputs, batch: Batch) -> Tensor:
-        """(b, 2) similarity of the modalities and loss."""
-        with torch.no_grad():
-            alike = agreement({m: z.float().softmax(-1) for m, z in out.logits.items()})
-            return torch.stack([alike, self.method.losses(out, batch.target).float()], -1)
-
-    def _show_observed(self) -> None:
-        """Hands the curriculum what training has said since the last time, on all ranks."""
-        if self._memory is None or not self._memory.observes:
-            return
-        seen, self._observed = self._observed, []
-        ids = torch.cat(
-            [torch.empty(0, dtype=torch.int64, device=self.device), *(i for i, _ in seen)]
-        )
-        said = torch.cat([torch.empty(0, 2, device=self.device), *(j for _, j in seen)])
+    def _all_observed(self) -> tuple[Tensor, Tensor]:
+        """What training has said in this epoch, on all ranks: (k,) ids ascending, and (k, 2)."""
+        none = torch.empty(0, dtype=torch.int64, device=self.device)
+        ids = torch.cat([none, *(i for i, _ in self._observed)])
+        said = torch.cat([none.new_empty(0, 2).float(), *(j for _, j in self._observed)])
         found, order = self._ranks.gather(ids).sort(stable=True)
-        values = self._ranks.gather(said)[order].T.cpu().numpy()
-        places = np.searchsorted(self.ids, found.cpu().numpy())
-        self._memory.observe(places, Judged(*values), self.epoch)
+        return found, self._ranks.gather(said)[order]
 
-    def _share_buffers(self) -> None:
-        """Statistics of batch normalisation that each rank has made for itself become the mean."""
-        with torch.no_grad():
-            floating = [b for b in self.model.buffers() if b.is_floating_point()]
-            self._ranks.average(floating, 1)
+    def _take_observed(self) -> None:
+        if self._memory is not None and self._memory.observes:
+            ids, said = self._all_observed()
+            places = np.searchsorted(self.ids, ids.cpu().numpy())
+            self._memory.observe(places, Judged(*said.T.cpu().numpy()), self.epoch)
+            self._observed = []
 
-    def _keys(self, batch: Batch) -> str:
-        keys = [self.feed.dataset.key(i) for i in batch.ids.tolist()]
+    def _share_statistics(self) -> None:
+        """Where each rank has made its own statistics of batch normalisation, all take the mean."""
+        layers = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        own = [m for m in layers if not isinstance(m, nn.SyncBatchNorm)]
+        found = [b for m in own for b in (m.running_mean, m.running_var) if b is not None]
+        if found:
+            self._ranks.average(found, 1)
+
+    def _keys(self, ids: Tensor) -> str:
+        keys = [self.feed.dataset.key(i) for i in ids.tolist()]
         more = f" and {len(keys) - _KEYS_SHOWN} more" if len(keys) > _KEYS_SHOWN else ""
         return ", ".join(keys[:_KEYS_SHOWN]) + more
 
@@ -479,28 +454,6 @@ class Run:
         if self._optimizer is None:
             raise RuntimeError("the optimizer does not exist before setup() is done")
         return self._optimizer
-
-    def _autocast(self) -> torch.autocast:
-        # Without the cache, which would serve stale weights after an update inside a step.
-        enabled = self.config.precision == "bf16"
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False
-        )
-
-    @contextmanager
-    def _judging(self) -> Iterator[None]:
-        training = self.model.training
-        self.model.eval()
-        try:
-            with torch.no_grad(), self._autocast():
-                yield
-        finally:
-            self.model.train(training)
-
-
-def _real(batch: Batch) -> int:
-    """Samples of ``batch`` that are no fillers."""
-    return int((~batch.filler).sum())
 
 
 def device_of(name: str) -> torch.device:
@@ -519,3 +472,8 @@ def _on(device: torch.device, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_on(device, each) for each in value)
     return value
+
+
+def _real(batch: Batch) -> int:
+    """Samples of the batch that are no fillers."""
+    return int((~batch.filler).sum())

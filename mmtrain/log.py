@@ -82,21 +82,29 @@ class Meter:
             self.logged[name] = [total + value, count + 1]
 
     def shared(self, ranks: Ranks) -> "Meter":
-        """The same of all ranks together: seconds and waiting are their means."""
+        """The same of all ranks together: of seconds and of what was logged, their means."""
         if ranks.alone:
             return self
         own = torch.tensor(
             [self.loss, self.weight, self.visits, self.seconds, self.waited], dtype=torch.float64
         )
         loss, weight, visits, seconds, waited = ranks.sum(ranks.placed(own)).tolist()
+        names = sorted(self.logged)
+        sums = torch.tensor([self.logged[n] for n in names], dtype=torch.float64).reshape(-1, 2)
+        logged = (ranks.sum(ranks.placed(sums)) / ranks.world).tolist()
         return replace(
             self,
+            logged=dict(zip(names, logged, strict=True)),
             loss=loss,
             weight=int(weight),
             visits=int(visits),
             seconds=seconds / ranks.world,
             waited=waited / ranks.world,
         )
+
+    def part(self, ranks: Ranks) -> "Meter":
+        """What a rank goes on from, where `shared` gave this one for all."""
+        return self if ranks.first else replace(self, loss=0.0, weight=0, visits=0)
 
     def line(self) -> dict[str, Any]:
         """Its part of the epoch's line."""

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from mmtrain.log import Meter
-from mmtrain.types import Batch
 
 # So that a GPU need not wait for each.
 _UNSETTLED: Final = {"cpu": 1, "cuda": 16}
@@ -20,12 +19,12 @@ class NotFinite(NamedTuple):
     Attributes:
         value: It.
         step: Of the run, from 0.
-        batch: Its samples.
+        ids: Its samples.
     """
 
     value: float
     step: int
-    batch: Batch | None
+    ids: Tensor | None
 
 
 class Losses:
@@ -37,7 +36,7 @@ class Losses:
 
     def __init__(self, device: torch.device) -> None:
         self._most = _UNSETTLED[device.type]
-        self._waiting: list[tuple[Tensor, Batch | None, int]] = []
+        self._waiting: list[tuple[Tensor, Tensor | None, int]] = []
         self._told: list[tuple[str, float | Tensor]] = []
 
     @property
@@ -45,9 +44,9 @@ class Losses:
         """Whether it is time to settle."""
         return len(self._waiting) >= self._most
 
-    def add(self, loss: Tensor, batch: Batch | None, step: int) -> None:
-        """Takes the loss of an update."""
-        self._waiting.append((loss.detach(), batch, step))
+    def add(self, loss: Tensor, ids: Tensor | None, step: int) -> None:
+        """Takes the loss of an update, a mean over the samples ``ids``."""
+        self._waiting.append((loss.detach(), ids, step))
 
     def tell(self, name: str, value: float | Tensor) -> None:
         """Takes what a method logs."""
@@ -59,8 +58,8 @@ class Losses:
         self._told.clear()
         waiting, self._waiting = self._waiting, []
         values = torch.stack([loss for loss, _, _ in waiting]).tolist() if waiting else []
-        for value, (_, batch, step) in zip(values, waiting, strict=True):
+        for value, (_, ids, step) in zip(values, waiting, strict=True):
             if not math.isfinite(value):
-                yield NotFinite(value, step, batch)
-            elif batch is not None:
-                meter.add_loss(value, int((~batch.filler).sum()))
+                yield NotFinite(value, step, ids)
+            elif ids is not None:
+                meter.add_loss(value, len(ids))

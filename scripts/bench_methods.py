@@ -23,6 +23,7 @@ from mmtrain.catalog import METHODS
 from mmtrain.config import OptimizerConfig, TrainConfig, ViewConfig
 from mmtrain.data import open_dataset
 from mmtrain.engine import Run
+from mmtrain.judging import autocast
 from mmtrain.train import assemble, fitted
 from mmtrain.types import Batch
 
@@ -94,7 +95,7 @@ def timed(run: Run, batch: Batch, steps: int) -> float:
     """Seconds of a step."""
     begin = now()
     for _ in range(steps):
-        with run._autocast():
+        with autocast(run.device, run.config.precision):
             run.method.step(run, batch)
     return (now() - begin) / steps
 

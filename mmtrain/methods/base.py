@@ -101,7 +101,8 @@ class Run(Protocol):
     def batches(self, split: str) -> Iterator[Batch]:
         """This rank's share of one pass over ``split``, in the view of evaluation.
 
-        In the order of ids; each sample is seen by one rank.
+        In the order of ids; each sample is seen by one rank. Ranks may have unequal numbers of
+        batches, so nothing may be added up over ranks before the pass is over.
         """
 
     def held_out(self) -> Batch:
@@ -139,7 +140,10 @@ class Run(Protocol):
         """The sum over the samples of all ranks of what is a sum over those of this one."""
 
     def log(self, **scalars: float | Tensor) -> None:
-        """Adds to the epoch's line of the metrics; each name's mean over the epoch is written."""
+        """Adds to the epoch's line of the metrics: each name's mean over the epoch and the ranks.
+
+        Every rank logs the same names.
+        """
 
 
 def state(default: Any = None, *, default_factory: Callable[[], Any] | None = None) -> Any:

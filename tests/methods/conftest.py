@@ -14,8 +14,8 @@ def _one_thread():
 
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory):
-    """12 samples to train on, 6 each in val and test, in three classes: audio, visual, flow."""
-    folder = tmp_path_factory.mktemp("conforming")
-    recipe = Recipe(samples=24, labels=("low", "mid", "high"), frames=1, size=(32, 32), columns=40)
+    """18 samples to train on, 9 each in val and test; every class is in every split."""
+    folder = tmp_path_factory.mktemp("shards")
+    recipe = Recipe(samples=36, labels=("low", "mid", "high"), frames=2, size=(32, 32), columns=40)
     make_shards(folder, recipe)
     return folder
