@@ -17,7 +17,8 @@ from rich.text import Text
 
 from mmprep import spec
 from mmprep.build import BuildReport, build
-from mmprep.errors import DataError, StoreError
+from mmprep.engines import engine
+from mmprep.errors import ConfigError, DataError, StoreError
 from mmprep.failure import Failure
 from mmprep.format import ShardInfo
 from mmprep.job import Job
@@ -25,6 +26,7 @@ from mmprep.manifest import write_csv
 from mmprep.plan import Plan
 from mmprep.prepare import Request, make_plan, rows_of
 from mmprep.progress import clips
+from mmprep.raw import Raw
 from mmprep.repair import repair
 from mmprep.shards import Shards
 from mmprep.store import open_store
@@ -39,6 +41,8 @@ class BuildFlags:
     endpoint: str | None
     workers: int | None
     engine: str
+    ray_address: str | None
+    slurm: Mapping[str, str]
     max_failed: float
     clip_timeout_s: float
     dry_run: bool
@@ -81,6 +85,7 @@ def run_build(request: Request, flags: BuildFlags) -> None:
     console = Console(stderr=True)
     if not flags.dry_run:
         generate(request)
+    run = engine(flags.engine, _engine_options(flags))
     plan = make_plan(request)
     absent = Counter(failure.cause for failure in plan.absent)
     console.print(
@@ -107,8 +112,8 @@ def run_build(request: Request, flags: BuildFlags) -> None:
     report = build(
         plan,
         job,
-        engine=flags.engine,
-        workers=flags.workers or os.cpu_count() or 1,
+        engine=run,
+        workers=flags.workers,
         max_failed=flags.max_failed,
         force=flags.force,
         begin=begin,
@@ -171,7 +176,7 @@ def run_inspect(out: str, key: str | None, png: Path, endpoint: str | None) -> N
 
 def run_repair(
     out: str,
-    raw: Path | None,
+    raw: Raw | None,
     workers: int | None,
     clip_timeout_s: float,
     endpoint: str | None,
@@ -203,7 +208,8 @@ def run_repair(
 def generate(request: Request) -> None:
     """Writes the clips of a data set that needs no download, where they are not there yet."""
     data_set = spec.load(request.dataset or "folder", request.variant)
-    if not data_set.generator or request.manifest is not None:
+    raw = request.raw
+    if not data_set.generator or request.manifest is not None or isinstance(raw, str):
         return
     write = spec.generator(data_set)
     with ExitStack() as stack:
@@ -212,12 +218,12 @@ def generate(request: Request) -> None:
         def progress(done: int, total: int) -> None:
             if not steps:
                 console = Console(stderr=True)
-                console.print(f"{data_set.name}: writing {total:,} clips into {request.raw}")
+                console.print(f"{data_set.name}: writing {total:,} clips into {raw}")
                 meter = clips(console, "writing", total, done=done - 1)
                 steps.append(stack.enter_context(meter))
             steps[0](None)
 
-        write(request.raw, progress=progress, workers=os.cpu_count() or 1)
+        write(raw, progress=progress, workers=os.cpu_count() or 1)
 
 
 def print_json(plain: Mapping[str, Any]) -> None:
@@ -228,6 +234,15 @@ def print_json(plain: Mapping[str, Any]) -> None:
 def said(counts: Mapping[str, int]) -> str:
     """Counts as words: ``train 12, test 3``."""
     return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
+
+
+def _engine_options(flags: BuildFlags) -> dict[str, object]:
+    for name, given in (("ray", flags.ray_address), ("slurm", flags.slurm)):
+        if given and flags.engine != name:
+            option = {"ray": "--ray-address", "slurm": "--slurm"}[name]
+            raise ConfigError(f"{option} goes with --engine {name}, not {flags.engine}")
+    options = {"address": flags.ray_address, "parameters": flags.slurm}
+    return {name: value for name, value in options.items() if value}
 
 
 def _print_plan(plan: Plan, as_json: bool) -> None:

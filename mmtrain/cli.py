@@ -113,7 +113,7 @@ def _run_options(command: _Command) -> _Command:
         click.option(
             "--workers",
             type=click.IntRange(1),
-            help="How many decode at once. [default: one a core]",
+            help="How many work at once. [default: one a core]",
         ),
         click.option(
             "--set",
