@@ -18,7 +18,7 @@ from mmprep.job import Job
 from mmprep.lock import LOCK, locked
 from mmprep.manifest import SPLITS
 from mmprep.merge import publish
-from mmprep.plan import JOURNAL, PLAN, RUN, STATE, Plan
+from mmprep.plan import COPY, JOURNAL, PLAN, RUN, STATE, Plan
 from mmprep.shards import read_dataset
 from mmprep.store import Store, open_store
 from mmprep.writer import finished
@@ -141,7 +141,7 @@ def clear(store: Store) -> bool:
     """Removes what a build made at ``store``, and nothing else; says whether there was a build."""
     names = [name for name, _ in store.files()]
     # Shards alone may be those of another program.
-    if not {DATASET, INDEX, PLAN} & set(names):
+    if not {DATASET, INDEX, PLAN, COPY} & set(names):
         return False
     # Should this be interrupted: without its description the rest is no data set, and by index or
     # plan the next run sees that there was a build.

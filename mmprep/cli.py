@@ -255,6 +255,33 @@ def verify(out: str, endpoint: str | None, as_json: bool) -> None:
     console.run_verify(out, endpoint, as_json)
 
 
+@main.command(epilog="\b\nExample:\n  mmprep copy shards/ks s3://bucket/ks")
+@click.argument("source", metavar="SRC")
+@click.argument("target", metavar="DST")
+@workers
+@endpoint
+@click.option("--dry-run", is_flag=True, help="Say what would be sent and write nothing.")
+@click.option("--force", is_flag=True, help="Remove another data set at DST first.")
+@as_json
+def copy(
+    source: str,
+    target: str,
+    workers: int | None,
+    endpoint: str | None,
+    dry_run: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Copy the data set SRC to DST, folders or s3://bucket/prefix, checking every byte.
+
+    Running it again goes on where it stopped: what is whole at DST is read, not sent.
+    """
+    from mmprep import console
+
+    flags = console.CopyFlags(workers=workers, dry_run=dry_run, force=force, as_json=as_json)
+    console.run_copy(source, target, endpoint, flags)
+
+
 @main.command(epilog="\b\nExample:\n  mmprep info shards/ks --html ks.html")
 @click.argument("out")
 @click.option(

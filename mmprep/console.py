@@ -17,6 +17,7 @@ from rich.text import Text
 
 from mmprep import spec
 from mmprep.build import BuildReport, build
+from mmprep.copy import copy
 from mmprep.engines import engine
 from mmprep.errors import ConfigError, DataError, StoreError
 from mmprep.failure import Failure
@@ -25,7 +26,7 @@ from mmprep.job import Job
 from mmprep.manifest import write_csv
 from mmprep.plan import Plan
 from mmprep.prepare import Request, make_plan, rows_of
-from mmprep.progress import clips
+from mmprep.progress import clips, transfer
 from mmprep.raw import Raw
 from mmprep.repair import repair
 from mmprep.shards import Shards
@@ -45,6 +46,16 @@ class BuildFlags:
     slurm: Mapping[str, str]
     max_failed: float
     clip_timeout_s: float
+    dry_run: bool
+    force: bool
+    as_json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyFlags:
+    """How a copy runs and what it prints."""
+
+    workers: int | None
     dry_run: bool
     force: bool
     as_json: bool
@@ -147,6 +158,35 @@ def run_verify(out: str, endpoint: str | None, as_json: bool) -> None:
             f"{out}: {verdict.samples:,} samples, {verdict.bytes:,} bytes of shards, all good"
         )
         click.echo(f"root {verdict.root}")
+
+
+def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -> None:
+    """Copies and says what was sent."""
+    console = Console(stderr=True)
+    started = time.monotonic()
+    with ExitStack() as stack:
+        report = copy(
+            open_store(source, endpoint=endpoint),
+            open_store(target, endpoint=endpoint),
+            workers=flags.workers,
+            force=flags.force,
+            dry_run=flags.dry_run,
+            begin=lambda total: stack.enter_context(transfer(console, total)),
+        )
+    seconds = time.monotonic() - started
+    dataset = report.dataset
+    if flags.as_json:
+        facts = {"sent": list(report.sent), "bytes": report.bytes, "whole": report.whole}
+        run = {"dry_run": flags.dry_run, "seconds": round(seconds, 3)}
+        print_json({**facts, **run, "samples": dataset.samples, "root": dataset.root})
+        return
+    verb = "would be sent" if flags.dry_run else "sent"
+    click.echo(
+        f"{target}: {len(report.sent)} files, {report.bytes:,} bytes of shards {verb}; "
+        f"{report.whole} were there and whole"
+    )
+    if not flags.dry_run:
+        click.echo(f"{dataset.samples:,} samples in {seconds:.1f} s, root {dataset.root}")
 
 
 def run_info(out: str, html: Path | None, endpoint: str | None, as_json: bool) -> None:
