@@ -1,4 +1,4 @@
-"""A data set from one place to another: disk or bucket at either end, every byte checked on the way.
+"""A data set from one place to another, disk or bucket: every byte is checked on the way.
 
 All state is in the destination: `_build/copy.json` says whose copy is under way, a shard appears
 there whole or not at all, and `dataset.json` comes last.

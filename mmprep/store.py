@@ -238,7 +238,11 @@ class BucketStore:
         import obstore
 
         with self.errors("write", path):
-            obstore.put(self._store, path, iter(chunks))
+            writer = obstore.open_writer(self._store, path, buffer_size=_STREAM)
+            for chunk in chunks:
+                writer.write(chunk)
+            # Until then nothing is there: who raised in between leaves parts that nobody sees.
+            writer.close()
 
     def move(self, path: str, to: str) -> None:
         import obstore

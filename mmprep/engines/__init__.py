@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Final, Protocol, TypeAlias
 
-from mmprep.errors import UnknownName
+from mmprep.errors import ConfigError, UnknownName
 from mmprep.failure import Failure
 from mmprep.job import Job
 from mmprep.plan import Task
@@ -36,6 +37,8 @@ ENGINES: Final[Mapping[str, str]] = {
     "ray": "mmprep.engines.ray:run",
     "slurm": "mmprep.engines.slurm:run",
 }
+# What an engine is made of, where that is an extra of the same name.
+_PACKAGES: Final = {"ray": "ray", "slurm": "submitit"}
 
 
 def engine(name: str, options: Mapping[str, object] | None = None) -> Engine:
@@ -47,6 +50,8 @@ def engine(name: str, options: Mapping[str, object] | None = None) -> Engine:
     """
     if name not in ENGINES:
         raise UnknownName("engine", name, ENGINES)
+    if name in _PACKAGES and find_spec(_PACKAGES[name]) is None:
+        raise ConfigError(f"--engine {name} needs a package: pip install 'mmprep[{name}]'")
     module, _, function = ENGINES[name].partition(":")
     found: Callable[..., Iterator[ShardResult]] = getattr(import_module(module), function)
     return partial(found, **options) if options else found

@@ -17,11 +17,6 @@ from mmprep.job import Job
 from mmprep.plan import Task
 from mmprep.writer import ShardResult
 
-try:
-    import ray
-except ImportError as error:
-    raise ConfigError("--engine ray needs Ray: pip install 'mmprep[ray]'") from error
-
 # Losses of the worker or node that one shard survives.
 _RETRIES: Final = 8
 # How long a stop waits for tasks to end by themselves.
@@ -44,6 +39,8 @@ def run(
         ConfigError: No cluster there, or a node that cannot do it.
         MmprepError: A shard lost its worker too often.
     """
+    import ray
+
     if not tasks:
         return
     with _connected(address):
@@ -78,6 +75,8 @@ def run(
 
 
 def _result(reference: Any, task: Task) -> ShardResult:
+    import ray
+
     try:
         result: ShardResult = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
@@ -94,6 +93,8 @@ def _result(reference: Any, task: Task) -> ShardResult:
 @contextmanager
 def _connected(address: str | None) -> Iterator[None]:
     """This process as a driver of the cluster, where it is not one already."""
+    import ray
+
     if ray.is_initialized():
         yield
         return

@@ -6,7 +6,7 @@ The array outlives this process; what it made is there when the same command is 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mmprep.engines import Seen
 from mmprep.engines.remote import Errand, errand, perform
@@ -15,10 +15,8 @@ from mmprep.job import Job
 from mmprep.plan import Task
 from mmprep.writer import ShardResult
 
-try:
+if TYPE_CHECKING:
     import submitit
-except ImportError as error:
-    raise ConfigError("--engine slurm needs submitit: pip install 'mmprep[slurm]'") from error
 
 # What Slurm takes by default (MaxArraySize).
 _ELEMENTS: Final = 1000
@@ -51,6 +49,8 @@ def run(
         ConfigError: No Slurm here, or a parameter that it does not know.
         MmprepError: An element failed; names its log.
     """
+    import submitit
+
     if not tasks:
         return
     chosen = {**_DEFAULTS, **(parameters or {})}
@@ -73,8 +73,7 @@ def run(
     except (NameError, ValueError, AssertionError, RuntimeError) as error:
         raise ConfigError(f"--slurm: {error}") from error
     groups = [tasks[number::elements] for number in range(elements)]
-    element = _Element()  # type: ignore[no-untyped-call]  # half of submitit has no types
-    jobs = executor.map_array(element, groups, [given] * elements)
+    jobs = executor.map_array(_Element(), groups, [given] * elements)
     try:
         for done in submitit.helpers.as_completed(jobs, poll_frequency=_POLL_S):
             for result in _results(done):
@@ -90,11 +89,19 @@ def run(
     shutil.rmtree(folder)
 
 
-class _Element(submitit.helpers.Checkpointable):
+class _Element:
     """One element of the array; Slurm may send it again, and what is whole is not made twice."""
 
     def __call__(self, tasks: Sequence[Task], given: Errand) -> list[ShardResult]:
         return [perform(task, given) for task in tasks]
+
+    def checkpoint(
+        self, tasks: Sequence[Task], given: Errand
+    ) -> "submitit.helpers.DelayedSubmission":
+        """What submitit sends again when Slurm takes the node away or the time is over."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self, tasks, given)
 
 
 def _results(job: "submitit.Job[list[ShardResult]]") -> list[ShardResult]:

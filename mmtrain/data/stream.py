@@ -209,6 +209,8 @@ def _sound_shape(dataset: ShardedDataset) -> tuple[int, int]:
     """Frequencies and columns, from the head of the first spectrogram that has one."""
     index = dataset.index
     for sample in range(min(_PROBES, len(index))):
+        if not index.fits(sample, dataset.sizes):
+            continue
         member = index.members(sample)["spectrogram"][0]
         end = member.offset + min(member.size, _PROBE_BYTES)
         head = dataset.store.read(index.shards[index.shard[sample]], member.offset, end)

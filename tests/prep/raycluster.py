@@ -78,10 +78,12 @@ def main(folder: str) -> None:
     second = made.add_node(**shape)
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    print(made.address, file=answer, flush=True)
+    answer.write(f"{made.address}\n")
+    answer.flush()
     for _ in sys.stdin:
         made.remove_node(second, allow_graceful=False)
-        print("lost", file=answer, flush=True)
+        answer.write("lost\n")
+        answer.flush()
     made.shutdown()
 
 
