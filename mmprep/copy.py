@@ -7,8 +7,9 @@ there whole or not at all, and `dataset.json` comes last.
 import hashlib
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -21,6 +22,7 @@ from mmprep.shards import read_dataset
 from mmprep.store import LocalStore, Store
 
 _CHUNK: Final = 8 << 20
+_AHEAD: Final = 2
 _T = TypeVar("_T")
 # Called with the bytes that were sent, or were found whole, from any thread.
 Moved = Callable[[int], None]
@@ -205,9 +207,16 @@ def _damaged(source: Store, file: File, seen: str) -> DataError:
 
 
 def _chunks(store: Store, path: str, size: int) -> Iterator[bytes]:
+    """The bytes of a file, the next while the last are hashed and sent."""
     # Ranges of a known size: no request for the size, and none that lasts longer than its timeout.
-    for start in range(0, size, _CHUNK):
-        yield store.read(path, start, min(start + _CHUNK, size))
+    with ThreadPoolExecutor(_AHEAD) as reads:
+        ahead: deque[Future[bytes]] = deque()
+        for start in range(0, size, _CHUNK):
+            ahead.append(reads.submit(store.read, path, start, min(start + _CHUNK, size)))
+            if len(ahead) > _AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _each(

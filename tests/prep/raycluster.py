@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-_TRIES = 4
+_TRIES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,13 @@ def cluster(**environment: str) -> Iterator[RayCluster]:
     """Runs a cluster; its workers have ``environment`` over that of the tests."""
     # Paths of its sockets may have 107 letters, so not in a folder of pytest.
     with TemporaryDirectory(prefix="mr-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_worker_prestart": "0", "HOME": folder}
+        quiet = {
+            "HOME": folder,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_enable_worker_prestart": "0",
+            # On a busy machine Ray's agents take longer than its raylet waits, which then aborts.
+            "RAY_agent_register_timeout_ms": "120000",
+        }
         env = os.environ | environment | quiet
         process, address = _started(folder, env)
         assert process.stdin is not None
@@ -52,7 +58,6 @@ def cluster(**environment: str) -> Iterator[RayCluster]:
 
 
 def _started(folder: str, env: Mapping[str, str]) -> tuple["subprocess.Popen[str]", str]:
-    # On a busy machine Ray's agents take longer than its raylet waits, which then aborts.
     for _ in range(_TRIES):
         process = subprocess.Popen(
             [sys.executable, __file__, folder],
@@ -73,7 +78,9 @@ def main(folder: str) -> None:
     from ray.cluster_utils import Cluster
 
     shape = {"num_cpus": 1, "object_store_memory": 80 << 20, "node_ip_address": "127.0.0.1"}
-    head = {**shape, "temp_dir": str(Path(folder, "ray")), "include_dashboard": False}
+    # What a test can do without, for it starts at the same time and on the same cores.
+    less = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+    head = {**shape, **less, "temp_dir": str(Path(folder, "ray"))}
     made = Cluster(initialize_head=True, head_node_args=head)
     second = made.add_node(**shape)
     answer = os.fdopen(os.dup(1), "w")
