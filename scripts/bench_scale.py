@@ -31,7 +31,6 @@ import obstore
 from obstore.store import S3Store
 
 from mmprep.build import build
-from mmprep.copy import copy
 from mmprep.engines import engine
 from mmprep.format import DATASET, INDEX, Dataset, ShardInfo, ShardWriter, SplitInfo, write_index
 from mmprep.format.tar import SampleEntry
@@ -39,7 +38,7 @@ from mmprep.job import Job
 from mmprep.keypad import write_clips
 from mmprep.prepare import Request, make_plan
 from mmprep.shards import read_dataset
-from mmprep.store import LocalStore, open_store
+from mmprep.store import LocalStore
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "prep"))
 import objectstore
@@ -176,39 +175,17 @@ def copy_lines(folder: Path, megabytes: int, workers: int, rounds: int) -> list[
     source = data_of(folder / "data", megabytes)
     names = [path.relative_to(source).as_posix() for path in source.rglob("*.*")]
     size = sum((source / name).stat().st_size for name in names) / 1e6
-    (folder / "weed").mkdir()
     os.environ.update(objectstore.CREDENTIALS)
     turns: list[dict[str, float]] = []
-    with objectstore.served(weed, folder / "weed") as address:
-        for turn in range(rounds + 1):
-            place = f"s3://{objectstore.BUCKET}/{turn}"
-            bare = open_store(f"{place}/raw", endpoint=address)
-            ours = open_store(f"{place}/ours", endpoint=address)
-            client = bare._store  # type: ignore[attr-defined]  # the client itself, set up alike
-            local = LocalStore(source)
-            down = partial(raw_down, client, names=names, workers=workers)
-            turns.append(
-                {
-                    "raw up": timed(partial(raw_up, client, source, names, workers)),
-                    "copy up": timed(partial(copy, local, ours, workers=workers)),
-                    "raw down": timed(partial(down, folder / "raw", sync=True)),
-                    "raw down, not synced": timed(partial(down, folder / "lazy", sync=False)),
-                    "copy down": timed(
-                        partial(copy, ours, LocalStore(folder / "down"), workers=workers)
-                    ),
-                    "nothing left": timed(partial(copy, local, ours, workers=workers)),
-                }
-            )
-            for name in ("raw", "lazy", "down"):
-                shutil.rmtree(folder / name)
-            for store in (bare, ours):
-                for path in [path for path, _ in store.files()]:
-                    store.delete(path)
-            click.echo(
-                f"copy, round {turn}: "
-                + ", ".join(f"{name} {size / s:.0f} MB/s" for name, s in turns[-1].items()),
-                err=True,
-            )
+    for turn in range(rounds + 1):
+        # The server of a round keeps what was deleted, so each round has its own.
+        with (
+            tempfile.TemporaryDirectory(dir=folder) as name,
+            objectstore.served(weed, Path(name)) as address,
+        ):
+            turns.append(copies(source, names, Path(name), address, workers))
+        said = (f"{what} {size / seconds:.0f} MB/s" for what, seconds in turns[-1].items())
+        click.echo(f"copy, round {turn}: {', '.join(said)}", err=True)
     others = {
         "obstore alone, from the bucket, not synced": "raw down, not synced",
         "copy of what is there, read and hashed": "nothing left",
@@ -304,7 +281,7 @@ def machine() -> str:
 
 @click.command()
 @click.option("--clips", type=click.IntRange(10), default=600, show_default=True)
-@click.option("--megabytes", type=click.IntRange(10), default=1000, show_default=True)
+@click.option("--megabytes", type=click.IntRange(10, 500), default=400, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--only", type=click.Choice(["build", "copy"]), help="One half of it.")

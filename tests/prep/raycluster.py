@@ -77,12 +77,13 @@ def _started(folder: str, env: Mapping[str, str]) -> tuple["subprocess.Popen[str
 def main(folder: str) -> None:
     from ray.cluster_utils import Cluster
 
-    shape = {"num_cpus": 1, "object_store_memory": 80 << 20, "node_ip_address": "127.0.0.1"}
+    # Not 127.0.0.1, which drivers would translate into the machine's address outside.
+    shape = {"num_cpus": 1, "object_store_memory": 80 << 20, "node_ip_address": "127.0.0.2"}
     # What a test can do without, for it starts at the same time and on the same cores.
     less = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
     head = {**shape, **less, "temp_dir": str(Path(folder, "ray"))}
     made = Cluster(initialize_head=True, head_node_args=head)
-    second = made.add_node(**shape)
+    second = made.add_node(**{**shape, "node_ip_address": "127.0.0.3"})
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     answer.write(f"{made.address}\n")
