@@ -31,6 +31,7 @@ import obstore
 from obstore.store import S3Store
 
 from mmprep.build import build
+from mmprep.copy import copy
 from mmprep.engines import engine
 from mmprep.format import DATASET, INDEX, Dataset, ShardInfo, ShardWriter, SplitInfo, write_index
 from mmprep.format.tar import SampleEntry
@@ -38,7 +39,7 @@ from mmprep.job import Job
 from mmprep.keypad import write_clips
 from mmprep.prepare import Request, make_plan
 from mmprep.shards import read_dataset
-from mmprep.store import LocalStore
+from mmprep.store import LocalStore, open_store
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "prep"))
 import objectstore
@@ -196,6 +197,27 @@ def copy_lines(folder: Path, megabytes: int, workers: int, rounds: int) -> list[
         *_way("down", "from the bucket", turns[1:], size),
         *(Line(what=w, seconds=s, rate=_rate(size, "MB/s", s)) for w, s in medians.items()),
     ]
+
+
+def copies(
+    source: Path, names: Sequence[str], folder: Path, address: str, workers: int
+) -> dict[str, float]:
+    """Seconds of one copy of each kind."""
+    bare, ours = (
+        open_store(f"s3://{objectstore.BUCKET}/{name}", endpoint=address)
+        for name in ("raw", "ours")
+    )
+    client = bare._store  # type: ignore[attr-defined]  # the client itself, set up alike
+    local, down = LocalStore(source), partial(raw_down, client, names=names, workers=workers)
+    lazy, synced, own = (folder / f"down-{name}" for name in ("lazy", "synced", "own"))
+    return {
+        "raw up": timed(partial(raw_up, client, source, names, workers)),
+        "copy up": timed(partial(copy, local, ours, workers=workers)),
+        "raw down, not synced": timed(partial(down, folder=lazy, sync=False)),
+        "raw down": timed(partial(down, folder=synced, sync=True)),
+        "copy down": timed(partial(copy, ours, LocalStore(own), workers=workers)),
+        "nothing left": timed(partial(copy, local, ours, workers=workers)),
+    }
 
 
 def _way(way: str, where: str, turns: Sequence[Mapping[str, float]], size: float) -> list[Line]:

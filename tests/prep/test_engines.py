@@ -28,7 +28,7 @@ from mmprep.plan import PLAN, RUN
 from mmprep.store import LocalStore, open_store
 
 COMMON = ["--parts", "frames", "--set", "frames.short_side=32", "--set", "clip_s=1",
-          "--shard-size", "2", "--json"]  # fmt: skip
+          "--shard-size", "2", "--clip-timeout", "300", "--json"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +122,7 @@ def test_ray_reads_clips_from_a_bucket_and_writes_shards_to_a_bucket(
 
 @pytest.mark.slow
 @pytest.mark.network
+@pytest.mark.timeout(600)
 def test_killed_drivers_workers_and_nodes_cost_the_shards_under_way(
     cluster, clips, manifest, undisturbed, tmp_path
 ):
@@ -133,7 +134,7 @@ def test_killed_drivers_workers_and_nodes_cost_the_shards_under_way(
     out = tmp_path / "out"
 
     process = driver(cluster, manifest, raw, out)
-    pipes = [opened(raw / source) for source in (first, second)]
+    pipes = [opened(raw / source, 150) for source in (first, second)]
     assert len(list(out.glob("_build/*-*.json"))) == len(tasks) - 2
     builds.kill(process)
     process.communicate()
@@ -145,7 +146,7 @@ def test_killed_drivers_workers_and_nodes_cost_the_shards_under_way(
     assert len(whole) == len(tasks) - 2
 
     process = driver(cluster, manifest, raw, out)
-    pipes = [opened(raw / source) for source in (first, second)]
+    pipes = [opened(raw / source, 150) for source in (first, second)]
     (decoder,) = readers(raw / first)
     put_back(clips, raw, first)
     put_back(clips, raw, second)
