@@ -92,8 +92,12 @@ def run(
 class _Element:
     """One element of the array; Slurm may send it again, and what is whole is not made twice."""
 
-    def __call__(self, tasks: Sequence[Task], given: Errand) -> list[ShardResult]:
-        return [perform(task, given) for task in tasks]
+    def __call__(self, tasks: Sequence[Task], given: Errand) -> list[ShardResult] | MmprepError:
+        try:
+            return [perform(task, given) for task in tasks]
+        except MmprepError as error:
+            # As a value: of what is raised submitit keeps the text alone.
+            return error
 
     def checkpoint(
         self, tasks: Sequence[Task], given: Errand
@@ -104,15 +108,16 @@ class _Element:
         return submitit.helpers.DelayedSubmission(self, tasks, given)
 
 
-def _results(job: "submitit.Job[list[ShardResult]]") -> list[ShardResult]:
-    error = job.exception()
-    if error is not None:
-        reason = [line for line in str(error).splitlines() if line.strip()][-1]
+def _results(job: "submitit.Job[list[ShardResult] | MmprepError]") -> list[ShardResult]:
+    if job.exception() is not None:
         raise MmprepError(
-            f"job {job.job_id} of the array failed ({reason}); its log: {job.paths.stderr}. "
+            f"job {job.job_id} of the array failed; its log: {job.paths.stderr}. "
             "What is whole stays; the same command goes on"
         )
-    return job.result()
+    found = job.result()
+    if isinstance(found, MmprepError):
+        raise found
+    return found
 
 
 def _value(text: str) -> int | float | str:

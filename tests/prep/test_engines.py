@@ -182,16 +182,22 @@ def test_slurm_by_its_local_executor_is_the_engine_local(clips, manifest, undist
 
 
 @pytest.mark.slow
-def test_a_job_of_the_array_that_fails_names_its_log(clips, tmp_path):
-    jobs = tmp_path / "jobs"
-    parameters = {"cluster": "local", "folder": str(jobs)}
-    # As on a node that does not mount the clips.
+@pytest.mark.parametrize("fault", ["no clips", "no process"])
+def test_a_job_of_the_array_that_fails_says_why_or_names_its_log(clips, tmp_path, fault):
     away = shutil.copytree(clips, tmp_path / "away")
-    plan = plan_of(away, rows_of()[:1])
+    parameters = {"cluster": "local", "folder": str(tmp_path / "jobs")}
+    if fault == "no clips":
+        # As on a node that does not mount them.
+        shutil.rmtree(away)
+        said = "has no folder .*/away; clips lie in a bucket"
+    else:
+        parameters["timeout_min"] = "0"
+        said = r"job \d+ of the array failed; its log: .*_log\.err"
+        os.mkfifo(away / "aside")
+        (away / "aside").replace(away / rows_of()[0].source)
     engine = engines.engine("slurm", {"parameters": parameters})
-    shutil.rmtree(away)
-    with pytest.raises(MmprepError, match=r"has no folder .*; its log: .*_log\.err"):
-        run(plan, tmp_path / "out", engine=engine)
+    with pytest.raises(MmprepError, match=said):
+        run(plan_of(away, rows_of()[:1]), tmp_path / "out", engine=engine)
 
 
 @pytest.mark.parametrize(
