@@ -6,8 +6,9 @@ loses its driver costs the shards under way, and any engine may do the rest.
 
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, Final
 
 from mmprep.engines import Seen
@@ -111,6 +112,8 @@ def _connected(address: str | None) -> Iterator[None]:
             "`ray start --head`, or name one with --ray-address HOST:PORT"
         ) from error
     try:
-        yield
+        # Ray says on stdout that a worker died; that place is for results.
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
         ray.shutdown()
