@@ -95,6 +95,7 @@ def build_lines(folder: Path, clips: int, workers: int, rounds: int) -> list[Lin
     roots: dict[str, str] = {}
     start = partial(
         ray.init,
+        "local",
         num_cpus=workers,
         include_dashboard=False,
         log_to_driver=False,

@@ -11,6 +11,7 @@ pictures and sound alike. AVI stores no presentation times; there frames are eve
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from io import FileIO
 from pathlib import Path
@@ -84,6 +85,7 @@ class Clip:
         self.damaged = 0
         self.rotation = 0
         self._heard_s = 0.0
+        self._opened = ExitStack()
         self._open(name or str(path))
         try:
             self._video = self._best_video() if video else None
@@ -92,20 +94,19 @@ class Clip:
             self._cut_short = self._demux()
             self._place()
         except BaseException:
-            self.close()
+            self._opened.close()
             raise
 
     def _open(self, name: str) -> None:
-        self._file: FileIO | None = None
+        file: str | FileIO = str(self._path)
         if Path(name).suffix != self._path.suffix:
-            self._file = FileIO(self._path)
-            self._file.name = name
-        file = self._file or str(self._path)
+            file = self._opened.enter_context(FileIO(self._path))
+            file.name = name
         try:
             self._container: InputContainer = av.open(file, "r", metadata_errors="replace")
+            self._opened.callback(self._container.close)
         except av.FFmpegError as error:
-            if self._file is not None:
-                self._file.close()
+            self._opened.close()
             raise ClipError(
                 "open", "not-media", f"no known container ({error.strerror})"
             ) from error
@@ -119,13 +120,7 @@ class Clip:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._container.close()
-        if self._file is not None:
-            self._file.close()
+        self._opened.close()
 
     @property
     def sound_facts(self) -> dict[str, object]:

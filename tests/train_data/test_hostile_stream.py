@@ -37,9 +37,7 @@ def test_an_index_that_points_outside_its_shard_is_refused(
 ) -> None:
     with h5py.File(folder / INDEX, "r+") as file:
         file[name][7] = value
-    with pytest.raises(
-        DataError, match=r"train/000001\.tar: the index points outside .*train007"
-    ):
+    with pytest.raises(DataError, match=r"train/000001\.tar: the index points outside .*train007"):
         epoch(folder)
 
 
