@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from fractions import Fraction
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 import av
@@ -107,19 +106,13 @@ class Clip:
             self._opened.callback(self._container.close)
         except av.FFmpegError as error:
             self._opened.close()
-            raise ClipError(
-                "open", "not-media", f"no known container ({error.strerror})"
-            ) from error
+            message = f"no known container ({error.strerror})"
+            raise ClipError("open", "not-media", message) from error
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._opened.close()
 
     @property
