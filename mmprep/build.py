@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Final, TypeAlias
 
+from mmprep.engines import Engine
 from mmprep.engines import engine as engine_named
 from mmprep.errors import ConfigError, DataError
 from mmprep.failure import Failure
@@ -17,7 +18,7 @@ from mmprep.job import Job
 from mmprep.lock import LOCK, locked
 from mmprep.manifest import SPLITS
 from mmprep.merge import publish
-from mmprep.plan import JOURNAL, PLAN, STATE, Plan
+from mmprep.plan import COPY, JOURNAL, PLAN, RUN, STATE, Plan
 from mmprep.shards import read_dataset
 from mmprep.store import Store, open_store
 from mmprep.writer import finished
@@ -87,8 +88,8 @@ def build(
     plan: Plan,
     job: Job,
     *,
-    engine: str = "local",
-    workers: int = 1,
+    engine: str | Engine = "local",
+    workers: int | None = 1,
     max_failed: float = 0.1,
     force: bool = False,
     begin: Begin | None = None,
@@ -98,8 +99,8 @@ def build(
     Args:
         plan: From the present request; a build begun earlier goes on with its own.
         job: Where to, and how to decode.
-        engine: Name in `mmprep.engines.ENGINES`.
-        workers: Decoding processes.
+        engine: One of `mmprep.engines.engine`, or its name.
+        workers: Decoding processes in all; None is one for each core that the engine finds.
         max_failed: Share of clips, in [0, 1], that may fail before the build stops.
         force: Start over: remove what an earlier build made there.
         begin: Given the plan and the number of clips that are left, a context whose value is called
@@ -110,7 +111,7 @@ def build(
         DataError: Too many clips failed.
         StoreError: The disk or bucket refused.
     """
-    run = engine_named(engine)
+    run = engine_named(engine) if isinstance(engine, str) else engine
     store = open_store(job.out, endpoint=job.endpoint)
     with locked(store):
         cleared = force and clear(store)
@@ -120,6 +121,8 @@ def build(
             forget_state(store)
             return BuildReport(dataset=dataset, found=True)
         plan = _begun(plan, store, among_others=cleared)
+        # Tasks of a run that lost its driver may still be under way on a cluster; now they stop.
+        store.delete(RUN)
         results = {t.name: r for t in plan.tasks if (r := finished(store, t.name)) is not None}
         todo = [task for task in plan.tasks if task.name not in results]
         clips = sum(len(task.rows) for task in todo)
@@ -138,7 +141,7 @@ def clear(store: Store) -> bool:
     """Removes what a build made at ``store``, and nothing else; says whether there was a build."""
     names = [name for name, _ in store.files()]
     # Shards alone may be those of another program.
-    if not {DATASET, INDEX, PLAN} & set(names):
+    if not {DATASET, INDEX, PLAN, COPY} & set(names):
         return False
     # Should this be interrupted: without its description the rest is no data set, and by index or
     # plan the next run sees that there was a build.

@@ -13,8 +13,18 @@ from mmprep.errors import ConfigError, MmprepError
 
 if TYPE_CHECKING:
     from mmprep.prepare import Request
+    from mmprep.raw import Raw
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _raw_place(ctx: click.Context, param: click.Parameter, value: str | None) -> "Raw | None":
+    """A folder, or the URL of a bucket's prefix; refuses a file in place of a folder."""
+    if value is None or "://" in value:
+        return value
+    folder: Path = click.Path(path_type=Path, file_okay=False).convert(value, param, ctx)
+    return folder
+
 
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout."
@@ -28,7 +38,7 @@ workers = click.option(
     "--workers",
     type=click.IntRange(1),
     default=None,
-    help="How many decode at once. [default: one a core]",
+    help="How many work at once. [default: one a core]",
 )
 clip_timeout = click.option(
     "--clip-timeout",
@@ -81,8 +91,9 @@ def _request_options(command: _Command) -> _Command:
         ),
         click.option(
             "--raw",
-            type=click.Path(path_type=Path, file_okay=False),
-            help="Folder with the clips, in any of the official layouts.",
+            callback=_raw_place,
+            metavar="DIR_OR_URL",
+            help="Folder with the clips, in any of the official layouts, or s3://bucket/prefix.",
         ),
         click.option(
             "--annotations",
@@ -104,7 +115,7 @@ def _request_options(command: _Command) -> _Command:
 def manifest(
     dataset: str | None,
     variant: str | None,
-    raw: Path | None,
+    raw: "Raw | None",
     annotations: Path | None,
     out: Path,
     as_json: bool,
@@ -120,7 +131,8 @@ def manifest(
     epilog="\b\nExamples:\n"
     "  mmprep build --dataset keypad --out shards/keypad\n"
     "  mmprep build --dataset kinetics-sounds --raw videos --annotations lists --out shards/ks\n"
-    "  mmprep build --manifest clips.csv --raw videos --out s3://bucket/clips"
+    "  mmprep build --manifest clips.csv --raw videos --out s3://bucket/clips\n"
+    "  mmprep build --manifest clips.csv --raw s3://bucket/raw --out s3://bucket/clips --engine ray"
 )
 @_request_options
 @click.option(
@@ -143,7 +155,23 @@ def manifest(
     help="What a clip without sound becomes. [default: fail]",
 )
 @workers
-@click.option("--engine", default="local", show_default=True, help="Where the tasks run.")
+@click.option(
+    "--engine",
+    default="local",
+    show_default=True,
+    help="Where the tasks run: local, ray or slurm. Any of them goes on where another stopped.",
+)
+@click.option(
+    "--ray-address",
+    metavar="HOST:PORT",
+    help="The cluster of --engine ray. [default: RAY_ADDRESS, or this node's]",
+)
+@click.option(
+    "--slurm",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Of the jobs of --engine slurm, such as partition=cpu or timeout_min=60; repeatable.",
+)
 @click.option(
     "--shard-size", type=click.IntRange(1), default=512, show_default=True, help="Clips a shard."
 )
@@ -172,6 +200,8 @@ def build(
     out: str,
     workers: int | None,
     engine: str,
+    ray_address: str | None,
+    slurm: tuple[str, ...],
     max_failed: float,
     clip_timeout: float,
     endpoint: str | None,
@@ -187,12 +217,14 @@ def build(
     from mmprep import console
 
     console.run_build(
-        _request(out=out, **request),
+        _request(out=out, endpoint=endpoint, **request),
         console.BuildFlags(
             out=out,
             endpoint=endpoint,
             workers=workers,
             engine=engine,
+            ray_address=ray_address,
+            slurm=dict(_pair("--slurm", text) for text in slurm),
             max_failed=max_failed,
             clip_timeout_s=clip_timeout,
             dry_run=dry_run,
@@ -200,6 +232,13 @@ def build(
             as_json=as_json,
         ),
     )
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    key, found, value = text.partition("=")
+    if not found or not key:
+        raise ConfigError(f"{option} takes KEY=VALUE; got {text!r}")
+    return key.strip(), value.strip()
 
 
 @main.command(epilog="\b\nExample:\n  mmprep verify shards/ks")
@@ -214,6 +253,33 @@ def verify(out: str, endpoint: str | None, as_json: bool) -> None:
     from mmprep import console
 
     console.run_verify(out, endpoint, as_json)
+
+
+@main.command(epilog="\b\nExample:\n  mmprep copy shards/ks s3://bucket/ks")
+@click.argument("source", metavar="SRC")
+@click.argument("target", metavar="DST")
+@workers
+@endpoint
+@click.option("--dry-run", is_flag=True, help="Say what would be sent and write nothing.")
+@click.option("--force", is_flag=True, help="Remove another data set at DST first.")
+@as_json
+def copy(
+    source: str,
+    target: str,
+    workers: int | None,
+    endpoint: str | None,
+    dry_run: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Copy the data set SRC to DST, folders or s3://bucket/prefix, checking every byte.
+
+    Running it again goes on where it stopped: what is whole at DST is read, not sent.
+    """
+    from mmprep import console
+
+    flags = console.CopyFlags(workers=workers, dry_run=dry_run, force=force, as_json=as_json)
+    console.run_copy(source, target, endpoint, flags)
 
 
 @main.command(epilog="\b\nExample:\n  mmprep info shards/ks --html ks.html")
@@ -255,7 +321,8 @@ def inspect(out: str, key: str | None, png: Path, endpoint: str | None) -> None:
 @click.argument("out")
 @click.option(
     "--raw",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    callback=_raw_place,
+    metavar="DIR_OR_URL",
     help="Where the clips lie now. [default: where they lay at the build]",
 )
 @workers
@@ -264,7 +331,7 @@ def inspect(out: str, key: str | None, png: Path, endpoint: str | None) -> None:
 @as_json
 def repair(
     out: str,
-    raw: Path | None,
+    raw: "Raw | None",
     workers: int | None,
     clip_timeout: float,
     endpoint: str | None,
@@ -279,7 +346,7 @@ def repair(
 def _request(
     *,
     dataset: str | None,
-    raw: Path | None,
+    raw: "Raw | None",
     variant: str | None,
     annotations: Path | None,
     out: str | None = None,

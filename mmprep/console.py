@@ -17,14 +17,17 @@ from rich.text import Text
 
 from mmprep import spec
 from mmprep.build import BuildReport, build
-from mmprep.errors import DataError, StoreError
+from mmprep.copy import copy
+from mmprep.engines import engine
+from mmprep.errors import ConfigError, DataError, StoreError
 from mmprep.failure import Failure
 from mmprep.format import ShardInfo
 from mmprep.job import Job
 from mmprep.manifest import write_csv
 from mmprep.plan import Plan
 from mmprep.prepare import Request, make_plan, rows_of
-from mmprep.progress import clips
+from mmprep.progress import clips, transfer
+from mmprep.raw import Raw
 from mmprep.repair import repair
 from mmprep.shards import Shards
 from mmprep.store import open_store
@@ -39,8 +42,20 @@ class BuildFlags:
     endpoint: str | None
     workers: int | None
     engine: str
+    ray_address: str | None
+    slurm: Mapping[str, str]
     max_failed: float
     clip_timeout_s: float
+    dry_run: bool
+    force: bool
+    as_json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyFlags:
+    """How a copy runs and what it prints."""
+
+    workers: int | None
     dry_run: bool
     force: bool
     as_json: bool
@@ -81,6 +96,7 @@ def run_build(request: Request, flags: BuildFlags) -> None:
     console = Console(stderr=True)
     if not flags.dry_run:
         generate(request)
+    run = engine(flags.engine, _engine_options(flags))
     plan = make_plan(request)
     absent = Counter(failure.cause for failure in plan.absent)
     console.print(
@@ -107,8 +123,8 @@ def run_build(request: Request, flags: BuildFlags) -> None:
     report = build(
         plan,
         job,
-        engine=flags.engine,
-        workers=flags.workers or os.cpu_count() or 1,
+        engine=run,
+        workers=flags.workers,
         max_failed=flags.max_failed,
         force=flags.force,
         begin=begin,
@@ -144,6 +160,35 @@ def run_verify(out: str, endpoint: str | None, as_json: bool) -> None:
         click.echo(f"root {verdict.root}")
 
 
+def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -> None:
+    """Copies and says what was sent."""
+    console = Console(stderr=True)
+    started = time.monotonic()
+    with ExitStack() as stack:
+        report = copy(
+            open_store(source, endpoint=endpoint),
+            open_store(target, endpoint=endpoint),
+            workers=flags.workers,
+            force=flags.force,
+            dry_run=flags.dry_run,
+            begin=lambda total: stack.enter_context(transfer(console, total)),
+        )
+    seconds = time.monotonic() - started
+    dataset = report.dataset
+    if flags.as_json:
+        facts = {"sent": list(report.sent), "bytes": report.bytes, "whole": report.whole}
+        run = {"dry_run": flags.dry_run, "seconds": round(seconds, 3)}
+        print_json({**facts, **run, "samples": dataset.samples, "root": dataset.root})
+        return
+    verb = "would be sent" if flags.dry_run else "sent"
+    click.echo(
+        f"{target}: {len(report.sent)} files, {report.bytes:,} bytes of shards {verb}; "
+        f"{report.whole} were there and whole"
+    )
+    if not flags.dry_run:
+        click.echo(f"{dataset.samples:,} samples in {seconds:.1f} s, root {dataset.root}")
+
+
 def run_info(out: str, html: Path | None, endpoint: str | None, as_json: bool) -> None:
     """Prints what a data set holds, and writes its page."""
     from mmprep import info, page
@@ -171,7 +216,7 @@ def run_inspect(out: str, key: str | None, png: Path, endpoint: str | None) -> N
 
 def run_repair(
     out: str,
-    raw: Path | None,
+    raw: Raw | None,
     workers: int | None,
     clip_timeout_s: float,
     endpoint: str | None,
@@ -203,7 +248,8 @@ def run_repair(
 def generate(request: Request) -> None:
     """Writes the clips of a data set that needs no download, where they are not there yet."""
     data_set = spec.load(request.dataset or "folder", request.variant)
-    if not data_set.generator or request.manifest is not None:
+    raw = request.raw
+    if not data_set.generator or request.manifest is not None or isinstance(raw, str):
         return
     write = spec.generator(data_set)
     with ExitStack() as stack:
@@ -212,12 +258,12 @@ def generate(request: Request) -> None:
         def progress(done: int, total: int) -> None:
             if not steps:
                 console = Console(stderr=True)
-                console.print(f"{data_set.name}: writing {total:,} clips into {request.raw}")
+                console.print(f"{data_set.name}: writing {total:,} clips into {raw}")
                 meter = clips(console, "writing", total, done=done - 1)
                 steps.append(stack.enter_context(meter))
             steps[0](None)
 
-        write(request.raw, progress=progress, workers=os.cpu_count() or 1)
+        write(raw, progress=progress, workers=os.cpu_count() or 1)
 
 
 def print_json(plain: Mapping[str, Any]) -> None:
@@ -228,6 +274,15 @@ def print_json(plain: Mapping[str, Any]) -> None:
 def said(counts: Mapping[str, int]) -> str:
     """Counts as words: ``train 12, test 3``."""
     return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
+
+
+def _engine_options(flags: BuildFlags) -> dict[str, object]:
+    for name, given in (("ray", flags.ray_address), ("slurm", flags.slurm)):
+        if given and flags.engine != name:
+            option = {"ray": "--ray-address", "slurm": "--slurm"}[name]
+            raise ConfigError(f"{option} goes with --engine {name}, not {flags.engine}")
+    options = {"address": flags.ray_address, "parameters": flags.slurm}
+    return {name: value for name, value in options.items() if value}
 
 
 def _print_plan(plan: Plan, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from mmprep.annotations.listed import option
 from mmprep.errors import ConfigError
 from mmprep.failure import Failure
 from mmprep.manifest import SPLITS, Row, check_rows
+from mmprep.raw import Raw
 from mmprep.scan import SPLIT_FOLDERS, Scan, scan
 from mmprep.spec import Spec
 
@@ -31,15 +32,18 @@ class Found:
     refused: list[Failure]
 
 
-def collect(spec: Spec, *, raw: Path, annotations: Path | None = None) -> Found:
-    """Reads the lists of ``spec`` and finds their files in ``raw``.
+def collect(
+    spec: Spec, *, raw: Raw, annotations: Path | None = None, endpoint: str | None = None
+) -> Found:
+    """Reads the lists of ``spec`` and finds their files in ``raw``, a folder or a bucket.
 
     Raises:
         ConfigError: A list is missing, or not one of the files is there.
         DataError: A list is malformed.
     """
-    listed = read(Lists(annotations, raw), spec)
-    files = scan(raw)
+    files = scan(raw, endpoint)
+    folder = raw if isinstance(raw, Path) else None
+    listed = read(Lists(annotations, folder, files), spec)
     found = find(listed, files, spec)
     if not found.rows:
         raise nothing_found(listed, files, spec, raw)
@@ -80,7 +84,7 @@ def find(listed: Sequence[Listed], files: Iterable[str], spec: Spec) -> Found:
 
 
 def nothing_found(
-    listed: Sequence[Listed], files: Sequence[str], spec: Spec, raw: Path
+    listed: Sequence[Listed], files: Sequence[str], spec: Spec, raw: Raw
 ) -> ConfigError:
     """The error for a raw folder without a clip of the data set: what to get, where it goes."""
     first = (name for clip in listed[:2] for names in clip.names.values() for name in names[:1])

@@ -1,9 +1,9 @@
 """What every task of a build shares, wherever it runs."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from mmprep.config import PartsConfig
+from mmprep.raw import Raw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,8 +12,8 @@ class Job:
 
     Attributes:
         out: Folder or URL of the data set.
-        endpoint: Of an S3-compatible server, where it is not in the environment.
-        raw: Folder with the clips.
+        endpoint: Of an S3-compatible server, where it is not in the environment; for both.
+        raw: Folder with the clips, or URL of a bucket's prefix.
         config: Parts and their parameters.
         decoder: ``pyav`` or ``decord``.
         clip_timeout_s: Seconds after which a clip is given up.
@@ -21,7 +21,7 @@ class Job:
 
     out: str
     endpoint: str | None
-    raw: Path
+    raw: Raw
     config: PartsConfig
     decoder: str = "pyav"
     clip_timeout_s: float = 60.0

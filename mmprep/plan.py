@@ -17,6 +17,8 @@ from mmprep.manifest import SPLITS, Row
 STATE: Final = "_build/"
 PLAN: Final = STATE + "plan.json"
 JOURNAL: Final = STATE + "repair.json"
+RUN: Final = STATE + "run"
+COPY: Final = STATE + "copy.json"
 _VERSION: Final = 1
 # The bytes of a shard depend on these.
 _LIBRARIES: Final = ("av", "numpy", "opencv-contrib-python-headless", "scipy", "simplejpeg")
@@ -43,7 +45,7 @@ class Plan:
         modalities: For example ``("audio", "visual")``.
         licence: Terms of the source data.
         parts: Which parts, and how.
-        raw: Where the clips lie, as the command named it.
+        raw: Where the clips lie, a folder or a URL, as the command named it.
         seed: Of the order of rows.
         shard_size: Rows a shard.
         tasks: Every shard.

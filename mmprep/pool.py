@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
-from mmprep.errors import MmprepError
+from mmprep.errors import MmprepError, StoreError
 from mmprep.failure import Failure
 from mmprep.job import Job
 from mmprep.manifest import Row
@@ -38,7 +38,9 @@ class DecoderPool:
         self._lock = threading.Lock()
 
     def submit(self, row: Row) -> Future[Outcome]:
-        """Queues ``row``; the future gives a sample or a failure, and raises only for a bug.
+        """Queues ``row``; the future gives a sample or a failure.
+
+        It raises for a bug, or a `StoreError` where the bucket with the clips refuses.
 
         Raises:
             MmprepError: The pool was left.
@@ -117,7 +119,9 @@ class _Slot(threading.Thread):
         try:
             connection.send(row)
             if connection.poll(limit):
-                outcome: Outcome = connection.recv()
+                outcome: Outcome | StoreError = connection.recv()
+                if isinstance(outcome, StoreError):
+                    raise outcome
                 return outcome
             cause, message = "decode-timeout", f"took longer than {limit:g} s (--clip-timeout)"
         except (EOFError, ConnectionError):

@@ -1,7 +1,7 @@
 """A request to a plan: what the data set is, which clips are there, how they are made."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,9 @@ from mmprep.errors import ConfigError, DataError, UnknownName
 from mmprep.failure import Failure
 from mmprep.manifest import Row, read_csv
 from mmprep.plan import Plan, limited, listed, tasks, versions
+from mmprep.raw import Raw
 from mmprep.spec import Spec
+from mmprep.store import open_store
 
 # What a part is made from: any of these kinds of source.
 _SOURCES: Final = {
@@ -32,7 +34,7 @@ class Request:
 
     Attributes:
         dataset: Name in `manifests/`; None with ``manifest`` alone.
-        raw: Folder with the clips.
+        raw: Folder with the clips, or URL of a bucket's prefix.
         variant: Of the data set.
         annotations: Folder with the official lists.
         manifest: A ready CSV in place of official lists.
@@ -43,10 +45,11 @@ class Request:
         shard_size: Samples a shard.
         limit: Take so many clips only.
         decoder: ``pyav`` or ``decord``.
+        endpoint: Of an S3-compatible server, for ``raw``.
     """
 
     dataset: str | None
-    raw: Path
+    raw: Raw
     variant: str | None = None
     annotations: Path | None = None
     manifest: Path | None = None
@@ -57,6 +60,7 @@ class Request:
     shard_size: int = 512
     limit: int | None = None
     decoder: str = "pyav"
+    endpoint: str | None = None
 
 
 def make_plan(request: Request) -> Plan:
@@ -107,13 +111,16 @@ def rows_of(request: Request) -> FoundRows:
         ConfigError: As `make_plan`.
         DataError: As `make_plan`.
     """
-    if not request.raw.is_dir():
+    if isinstance(request.raw, Path) and not request.raw.is_dir():
         raise ConfigError(f"{request.raw}: no such folder; --raw names the folder with the clips")
     data_set = spec.load(request.dataset or "folder", request.variant)
     parts = parts_of(data_set, request)
     if request.manifest is None:
         found = find.collect(
-            _needing(data_set, parts), raw=request.raw, annotations=request.annotations
+            _needing(data_set, parts),
+            raw=request.raw,
+            annotations=request.annotations,
+            endpoint=request.endpoint,
         )
         rows, absent = found.rows, (*found.missing, *found.refused)
     else:
@@ -121,7 +128,7 @@ def rows_of(request: Request) -> FoundRows:
             data_set = replace(
                 data_set, name=request.manifest.stem, title=f"clips of {request.manifest.name}"
             )
-        rows, absent = _present(read_csv(request.manifest), request.raw)
+        rows, absent = _present(read_csv(request.manifest), request)
     classes = data_set.classes or tuple(sorted({row.label for row in rows}))
     if strangers := {row.label for row in rows} - set(classes):
         raise DataError(f"{request.manifest}: {data_set.name} has no class {min(strangers)!r}")
@@ -191,25 +198,40 @@ def _needing(data_set: Spec, parts: PartsConfig) -> Spec:
     return replace(data_set, sources=sources, optional=optional)
 
 
-def _present(rows: Sequence[Row], raw: Path) -> tuple[list[Row], tuple[Failure, ...]]:
-    """Rows whose files are there and inside ``raw``, and the others as failures."""
-    root = raw.resolve()
+def _present(rows: Sequence[Row], request: Request) -> tuple[list[Row], tuple[Failure, ...]]:
+    """Rows whose files are there and inside ``--raw``, and the others as failures."""
+    why = _looker(request)
     found: list[Row] = []
     absent: list[Failure] = []
     for row in rows:
-        paths = {source: root / source.partition("#")[0] for source in row.sources.values()}
-        outside = [s for s, path in paths.items() if not path.resolve().is_relative_to(root)]
-        gone = [s for s, path in paths.items() if not path.exists()]
-        if outside:
+        causes = {source: why(source.partition("#")[0]) for source in row.sources.values()}
+        if outside := [source for source, cause in causes.items() if cause == "outside-raw"]:
             absent.append(_absent(row, outside[0], "outside-raw", "a link that leads out of --raw"))
-        elif gone:
+        elif gone := [source for source, cause in causes.items() if cause]:
             absent.append(_absent(row, gone[0], "missing", f"no file {gone[0]} in --raw"))
         else:
             found.append(row)
     if not found:
         example = absent[0].message if absent else "the manifest is empty"
-        raise ConfigError(f"none of the {len(rows)} clips is in --raw {raw}: {example}")
+        raise ConfigError(f"none of the {len(rows)} clips is in --raw {request.raw}: {example}")
     return found, tuple(absent)
+
+
+def _looker(request: Request) -> Callable[[str], str]:
+    """What says of a path below ``--raw`` why it is no file there: a cause, or nothing."""
+    raw = request.raw
+    if isinstance(raw, str):
+        # One listing: to ask for each of a hundred thousand clips would take an hour.
+        listing = {path for path, _ in open_store(raw, endpoint=request.endpoint).files()}
+        return lambda path: "" if path in listing else "missing"
+    root = raw.resolve()
+
+    def look(path: str) -> str:
+        if not (root / path).resolve().is_relative_to(root):
+            return "outside-raw"
+        return "" if (root / path).exists() else "missing"
+
+    return look
 
 
 def _absent(row: Row, source: str, cause: str, message: str) -> Failure:

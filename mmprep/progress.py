@@ -1,12 +1,21 @@
 """How a long command says how far it is: a bar on a terminal, else a line every few seconds."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from mmprep.failure import Failure
 
@@ -45,6 +54,38 @@ def clips(
             meter.step(failure)
             failed = f"{meter.failed} failed" if meter.failed else ""
             bar.update(task, advance=1, rate=f"{meter.rate:.1f} clips/s", failed=failed)
+
+        yield step
+
+
+@contextmanager
+def transfer(console: Console, total: int) -> Iterator[Callable[[int], None]]:
+    """A context whose value is called with bytes as they move, from any thread.
+
+    Args:
+        console: Standard error.
+        total: Bytes in all.
+    """
+    columns = (TextColumn("copying"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("copying", total=total)
+        lock, done = threading.Lock(), 0
+        begin = said = time.monotonic()
+
+        def step(moved: int) -> None:
+            nonlocal done, said
+            bar.advance(task, moved)
+            with lock:
+                done += moved
+                now = time.monotonic()
+                if console.is_terminal or now - said < _EVERY_S:
+                    return
+                said = now
+            rate = done / max(now - begin, 1e-9) / 1e6
+            console.print(
+                f"copying: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB, {rate:,.1f} MB/s",
+                highlight=False,
+            )
 
         yield step
 

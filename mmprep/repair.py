@@ -25,6 +25,7 @@ from mmprep.manifest import Row
 from mmprep.merge import compose
 from mmprep.plan import JOURNAL, STATE, Plan, Task, rank, versions
 from mmprep.pool import DecoderPool, Outcome
+from mmprep.raw import Raw, raw_at
 from mmprep.sample import Sample
 from mmprep.shards import Shards, read_dataset
 from mmprep.store import Store, open_store
@@ -53,7 +54,7 @@ class RepairReport:
 def repair(
     out: str,
     *,
-    raw: Path | None = None,
+    raw: Raw | None = None,
     endpoint: str | None = None,
     workers: int = 1,
     clip_timeout_s: float = 60.0,
@@ -64,7 +65,7 @@ def repair(
     Args:
         out: Folder or URL of a complete data set.
         raw: Where the clips lie; by default where they lay when it was built.
-        endpoint: Of an S3-compatible server.
+        endpoint: Of an S3-compatible server; for both.
         workers: Decoding processes.
         clip_timeout_s: Seconds after which a clip is given up.
         seen: Called after each clip, with its failure if it failed again.
@@ -83,7 +84,7 @@ def repair(
         forget_state(store)
         _check_files(store, dataset)
         plan, results = _reconstructed(store, dataset)
-        raw = raw or Path(plan.raw)
+        raw = raw or raw_at(plan.raw)
         if not plan.rows:
             return RepairReport(dataset=dataset, tried=0, mended=0, absent=len(plan.absent))
         _check(plan, raw, dataset)
@@ -191,8 +192,8 @@ def _reconstructed(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, Shar
     return plan, results
 
 
-def _check(plan: Plan, raw: Path, dataset: Dataset) -> None:
-    if not raw.is_dir():
+def _check(plan: Plan, raw: Raw, dataset: Dataset) -> None:
+    if isinstance(raw, Path) and not raw.is_dir():
         raise ConfigError(f"{raw}: no such folder; say with --raw where the clips lie now")
     now = versions(plan.parts, plan.made_by["decoder"])
     if changed := [name for name in now if now[name] != dataset.made_by.get(name)]:

@@ -20,6 +20,7 @@ from mmprep.manifest import Row
 from mmprep.parts import flow as flows
 from mmprep.parts import frames as pictures
 from mmprep.parts import spectrogram as sounds
+from mmprep.raw import Raw, sources
 from mmprep.record import Record
 
 _SHORTEST_S: Final = 0.5
@@ -38,13 +39,16 @@ class SampleMaker:
     """Makes samples of one data set.
 
     Args:
-        raw: Folder that the rows' sources are relative to.
+        raw: Folder, or URL of a bucket's prefix, that the rows' sources are relative to.
         config: Which parts, and how.
         decoder: ``pyav`` or ``decord``, for the pictures.
+        endpoint: Of an S3-compatible server, for ``raw``.
     """
 
-    def __init__(self, raw: Path, config: PartsConfig, decoder: str = "pyav") -> None:
-        self._raw = raw
+    def __init__(
+        self, raw: Raw, config: PartsConfig, decoder: str = "pyav", endpoint: str | None = None
+    ) -> None:
+        self._sources = sources(raw, endpoint)
         self._config = config
         self._decoder = decoder
         self._sounds = "spectrogram" in config.names
@@ -61,6 +65,7 @@ class SampleMaker:
 
         Raises:
             ClipError: Why there is none.
+            StoreError: The bucket with the clips refuses.
         """
         record = Record(row)
         parts: dict[str, list[bytes]] = {}
@@ -87,7 +92,7 @@ class SampleMaker:
     def _open(self, stack: ExitStack, row: Row, kind: str, wanted: bool) -> Clip | None:
         if not wanted or kind not in row.sources:
             return None
-        path = self._inside(row.sources[kind])
+        path = stack.enter_context(self._sources.open(row.sources[kind]))
         sniff(path)
         start = row.start or 0.0
         clip = Clip(
@@ -98,16 +103,9 @@ class SampleMaker:
             audio=self._sounds
             and (kind == "audio" or (kind == "video" and "audio" not in row.sources)),
             decoder=self._decoder,
+            name=row.sources[kind],
         )
         return stack.enter_context(clip)
-
-    def _inside(self, source: str) -> Path:
-        path = self._raw / source
-        if not path.resolve().is_relative_to(self._raw.resolve()):
-            raise ClipError(
-                "open", "outside-raw", f"{source} leads out of --raw; point --raw at where it leads"
-            )
-        return path
 
     def _pictures(self, record: Record, clip: Clip) -> dict[str, list[bytes]]:
         config, count = self._config, len(clip.times)
@@ -150,13 +148,14 @@ class SampleMaker:
 
     def _image(self, record: Record, source: str) -> list[bytes]:
         name, _, number = source.partition("#")
-        path = self._inside(name)
-        sniff(path)
-        with record.stage("frames"):
+        with self._sources.open(name) as path, record.stage("frames"):
+            sniff(path)
             try:
                 picture = idx.image(path, int(number)) if number else _read_image(path)
             except (DataError, IndexError, ValueError) as error:
-                raise ClipError("video", "corrupt", str(error)) from error
+                # Where the clips lay must not show in the root hash.
+                message = str(error).replace(str(path), name)
+                raise ClipError("video", "corrupt", message) from error
             small = pictures.resized(picture, self._config.frames.short_side)
             record.pictures([0.0], [small])
             return [pictures.jpeg(small, self._config.frames.quality)]

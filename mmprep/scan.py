@@ -1,4 +1,4 @@
-"""What lies in the raw folder: paths, without opening a file."""
+"""What lies in the raw folder or bucket: paths, without opening a file."""
 
 import logging
 import os
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from mmprep.errors import ConfigError
+from mmprep.raw import Raw
+from mmprep.store import open_store
 
 log = logging.getLogger(__name__)
 
@@ -30,18 +32,23 @@ class Scan(list[str]):
         self.outside = outside
 
 
-def scan(raw: Path) -> Scan:
+def scan(raw: Raw, endpoint: str | None = None) -> Scan:
     """All files under ``raw``, less hidden ones (``._*`` of a Mac among them).
 
-    Links to files inside ``raw`` count as files. Links to folders are not followed: inside, their
-    files are found anyway; outside, they could change without a trace.
+    A bucket is listed once. In a folder, links to files inside ``raw`` count as files. Links to
+    folders are not followed: inside, their files are found anyway; outside, they could change
+    without a trace.
 
     Raises:
         ConfigError: There is no such folder, or one inside may not be read.
+        StoreError: The bucket refuses.
     """
+    if isinstance(raw, str):
+        paths = (path for path, _ in open_store(raw, endpoint=endpoint).files())
+        return Scan(sorted(path for path in paths if not _hidden(path)), [])
     if not raw.is_dir():
         raise ConfigError(f"--raw {raw} is no folder")
-    paths: list[str] = []
+    found: list[str] = []
     outside: list[str] = []
     unreadable = 0
     root = raw.resolve()
@@ -52,12 +59,16 @@ def scan(raw: Path) -> Scan:
         elif entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(root):
             outside.append(path)
         elif os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file():
-            paths.append(path)
+            found.append(path)
     if unreadable:
         log.warning("%s: %d files left out: their names are not UTF-8", raw, unreadable)
     if outside:
         log.warning("%s: %d links lead out of it: %s", raw, len(outside), ", ".join(outside[:3]))
-    return Scan(sorted(paths), sorted(outside))
+    return Scan(sorted(found), sorted(outside))
+
+
+def _hidden(path: str) -> bool:
+    return any(name.startswith(".") for name in path.split("/"))
 
 
 def _entries(folder: str) -> Iterator[os.DirEntry[str]]:

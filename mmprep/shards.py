@@ -36,6 +36,9 @@ class Shards:
             path = Path(self._spool.name, INDEX)
             path.write_bytes(store.read(INDEX))
         self.index = Index.open(path)
+        self._sizes = {shard.name: shard.bytes for shard in self.dataset.shards}
+        if list(self.index.shards) != list(self._sizes):
+            raise DataError(f"{store.url}/{INDEX}: names other shards than {DATASET}")
 
     def __enter__(self) -> Self:
         return self
@@ -54,6 +57,10 @@ class Shards:
         Raises:
             DataError: Bytes that do not fit their checksum; names shard and member.
         """
+        if not self.index.fits(row, self._sizes):
+            raise DataError(
+                f"{self.store.url}/{INDEX}: row {row} points outside its shard; run `mmprep verify`"
+            )
         members = self.index.members(row)
         shard = self.index.shards[self.index.shard[row]]
         found: dict[str, list[bytes]] = {}

@@ -140,6 +140,9 @@ def _content(reader: "_Hashing", index: Index, shard: str) -> Iterator[Problem]:
 def _sample(reader: "_Hashing", index: Index, row: int, shard: str) -> Iterator[Problem]:
     """Compares one sample with the bytes that the index demands: headers, data and padding."""
     key = index.key[row].decode()
+    if int(index.start[row]) != reader.size:
+        message = f"begins at byte {reader.size}, the index says {index.start[row]}"
+        yield Problem(path=shard, key=key, message=message)
     for members in index.members(row).values():
         for member in members:
             if reader.read(BLOCK) != header(member.name, member.size):

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 
 import av
 
+from mmprep.errors import StoreError
 from mmprep.failure import ClipError, Failure
 from mmprep.job import Job
 from mmprep.manifest import Row
@@ -28,7 +29,7 @@ def main() -> None:
     av.logging.set_level(None)
     connection = Connection(int(sys.argv[1]))
     job: Job = connection.recv()
-    maker = SampleMaker(job.raw, job.config, job.decoder)
+    maker = SampleMaker(job.raw, job.config, job.decoder, job.endpoint)
     connection.send("ready")
     while True:
         try:
@@ -38,10 +39,13 @@ def main() -> None:
         connection.send(answer(maker, row))
 
 
-def answer(maker: SampleMaker, row: Row) -> Sample | Failure:
+def answer(maker: SampleMaker, row: Row) -> Sample | Failure | StoreError:
     """The sample of ``row``, or why there is none; an error that nobody foresaw is a cause too."""
     try:
         return maker.make(row)
+    except StoreError as error:
+        # No fault of the clip: the build stops here and goes on when the bucket does.
+        return StoreError(str(error))
     except ClipError as error:
         stage, cause, message = error.stage, error.cause, error.message
     except av.FFmpegError as error:

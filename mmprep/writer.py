@@ -82,6 +82,14 @@ def finished(store: Store, task: str) -> ShardResult | None:
     return result
 
 
+def rows_ahead(workers: int) -> int:
+    """How many rows of a shard ``workers`` processes are given at a time.
+
+    More than there are workers: a long clip at the head must not idle the others.
+    """
+    return 3 * workers + 2
+
+
 def write_shard(
     task: Task,
     store: Store,

@@ -33,7 +33,7 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
     """
     if lists.raw is None:
         raise ConfigError(
-            f"{spec.name} reads labels and recordings from the raw folder; give --raw"
+            f"{spec.name} reads labels and recordings from the raw folder; give --raw a folder"
         )
     raw = Lists(None, lists.raw)
     train = idx.labels(raw.need(files(spec, "train"), spec)).tolist()

@@ -27,17 +27,22 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
     Raises:
         ConfigError: There is no raw folder, or no video in a class folder; shares that are none.
     """
-    if lists.raw is None:
+    if lists.files is not None:
+        files = lists.files
+    elif lists.raw is not None:
+        files = scan(lists.raw)
+    else:
         raise ConfigError(f"{spec.name} reads the raw folder itself; give --raw")
+    where = lists.raw or "--raw"
     suffixes = set(spec.sources["video"])
-    paths = [PurePosixPath(file) for file in scan(lists.raw)]
+    paths = [PurePosixPath(file) for file in files]
     videos = [path for path in paths if path.suffix[1:].lower() in suffixes]
     deep = [path for path in videos if len(path.parts) > 1]
     if len(deep) < len(videos):
-        log.warning("%s: %d videos in no class folder left out", lists.raw, len(videos) - len(deep))
+        log.warning("%s: %d videos in no class folder left out", where, len(videos) - len(deep))
     if not deep:
         raise ConfigError(
-            f"{lists.raw} has no <class>/<video> or train|val|test/<class>/<video>; "
+            f"{where} has no <class>/<video> or train|val|test/<class>/<video>; "
             f"put each class's videos in a folder of its name"
         )
     split_folders = all(p.parts[0].lower() in SPLIT_FOLDERS and len(p.parts) > 2 for p in deep)

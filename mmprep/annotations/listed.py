@@ -46,10 +46,12 @@ class Lists:
         annotations: The folder of ``--annotations``. Where it is given, lists are looked for there
             and nowhere else.
         raw: The folder of ``--raw``; some data sets ship their lists inside it, or are their own.
+        files: What lies in ``--raw``, a folder or a bucket.
     """
 
     annotations: Path | None
     raw: Path | None
+    files: Sequence[str] | None = None
 
     @cached_property
     def _paths(self) -> dict[str, list[Path]]:

@@ -11,9 +11,10 @@ pictures and sound alike. AVI stores no presentation times; there frames are eve
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
+from io import FileIO
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 import av
@@ -52,6 +53,7 @@ class Clip:
         video: Whether pictures are wanted.
         audio: Whether sound is wanted.
         decoder: ``pyav``, or ``decord`` for pictures where its times can be trusted.
+        name: What the file is called; ``path`` by default. Its suffix tells some formats apart.
 
     Attributes:
         times: (n,) seconds of every picture from the clip's start, ascending; empty without video.
@@ -74,6 +76,7 @@ class Clip:
         video: bool,
         audio: bool,
         decoder: str = "pyav",
+        name: str | None = None,
     ) -> None:
         self._path = path
         self.decoder = decoder
@@ -81,12 +84,8 @@ class Clip:
         self.damaged = 0
         self.rotation = 0
         self._heard_s = 0.0
-        try:
-            self._container: InputContainer = av.open(str(path), metadata_errors="replace")
-        except av.FFmpegError as error:
-            raise ClipError(
-                "open", "not-media", f"no known container ({error.strerror})"
-            ) from error
+        self._opened = ExitStack()
+        self._open(name or str(path))
         try:
             self._video = self._best_video() if video else None
             self._audio = self._best_audio() if audio else None
@@ -94,19 +93,27 @@ class Clip:
             self._cut_short = self._demux()
             self._place()
         except BaseException:
-            self._container.close()
+            self._opened.close()
             raise
+
+    def _open(self, name: str) -> None:
+        file: str | FileIO = str(self._path)
+        if Path(name).suffix != self._path.suffix:
+            file = self._opened.enter_context(FileIO(self._path))
+            file.name = name
+        try:
+            self._container: InputContainer = av.open(file, "r", metadata_errors="replace")
+            self._opened.callback(self._container.close)
+        except av.FFmpegError as error:
+            self._opened.close()
+            message = f"no known container ({error.strerror})"
+            raise ClipError("open", "not-media", message) from error
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._container.close()
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
 
     @property
     def sound_facts(self) -> dict[str, object]:

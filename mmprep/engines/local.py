@@ -3,6 +3,7 @@
 With fewer shards than workers several workers decode for one shard, so none is idle.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
@@ -11,17 +12,19 @@ from mmprep.job import Job
 from mmprep.plan import Task
 from mmprep.pool import DecoderPool
 from mmprep.store import open_store
-from mmprep.writer import ShardResult, write_shard
+from mmprep.writer import ShardResult, rows_ahead, write_shard
 
 
-def run(tasks: Sequence[Task], job: Job, *, workers: int, seen: Seen) -> Iterator[ShardResult]:
+def run(
+    tasks: Sequence[Task], job: Job, *, workers: int | None, seen: Seen
+) -> Iterator[ShardResult]:
     """Runs ``tasks`` and yields each result when its shard is whole."""
     if not tasks:
         return
     store = open_store(job.out, endpoint=job.endpoint)
+    workers = workers or os.cpu_count() or 1
     writers = min(workers, len(tasks))
-    # More rows than there are workers for them: a long clip at the head must not idle the others.
-    ahead = 3 * -(-workers // writers) + 2
+    ahead = rows_ahead(-(-workers // writers))
 
     def work(task: Task) -> ShardResult:
         return write_shard(task, store, pool, job.config.names, ahead=ahead, seen=seen)

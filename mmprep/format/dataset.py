@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
@@ -12,6 +13,8 @@ FORMAT_VERSION: Final = 1
 DATASET: Final = "dataset.json"
 INDEX: Final = "index.h5"
 FAILURES: Final = "failures.jsonl"
+# No component begins with a dot, so nothing leads out of the data set.
+_FILE: Final = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +94,15 @@ class Dataset:
         """
         try:
             plain = json.loads(text)
-            version, checksum = plain.pop("format"), plain.pop("checksum")
-            root = plain.pop("root")
+            # First of all: a newer format may lack or rename everything else.
+            if (version := plain.pop("format")) != FORMAT_VERSION:
+                raise DataError(
+                    f"{origin}: format {version!r}; this mmprep reads {FORMAT_VERSION}. "
+                    "Upgrade mmprep"
+                )
+            root, checksum = plain.pop("root"), plain.pop("checksum")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{origin}: not a data set of this format ({error!r})") from error
-        if version != FORMAT_VERSION:
-            raise DataError(
-                f"{origin}: format {version!r}; this mmprep reads {FORMAT_VERSION}. Upgrade mmprep"
-            )
         try:
             plain["shards"] = tuple(ShardInfo(**shard) for shard in plain["shards"])
             plain["splits"] = {name: SplitInfo(**split) for name, split in plain["splits"].items()}
@@ -111,6 +115,11 @@ class Dataset:
             raise DataError(f"{origin}: fields are missing or unknown ({error})") from error
         if found != (root, checksum) or dataset.to_json() != text:
             raise DataError(f"{origin}: was changed or damaged; its hashes do not fit its content")
+        for name in (*dataset.files, *(shard.name for shard in dataset.shards)):
+            if not _FILE.fullmatch(name) or name == DATASET:
+                raise DataError(
+                    f"{origin}: names {name!r}, which is no file of a data set; refused"
+                )
         return dataset
 
 

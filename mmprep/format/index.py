@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmprep.errors import DataError
-from mmprep.format.tar import BLOCK, SampleEntry, member_names, padded
+from mmprep.format.tar import BLOCK, MEMBERS, SampleEntry, member_names, padded
 
 _TABLES: Final[Mapping[str, str]] = {
     "label": "<u2",
@@ -178,6 +178,10 @@ class Index:
         sizes = self.size[first : first + int(self.counts[row].sum())].astype(np.int64)
         return start, start + int((-(-sizes // BLOCK) * BLOCK + BLOCK).sum())
 
+    def fits(self, row: int, sizes: Mapping[str, int]) -> bool:
+        """Whether the sample lies inside its shard; ``sizes`` are the shards' bytes."""
+        return self.extent(row)[1] <= sizes.get(self.shards[self.shard[row]], 0)
+
     def entry(self, row: int) -> SampleEntry:
         """The sample as `write_index` takes it."""
         first, counts = int(self.first[row]), self.counts[row].tolist()
@@ -198,9 +202,13 @@ class Index:
         }
         if wrong := [name for name, length in shapes.items() if length != n]:
             raise DataError(f"{path}: column {wrong[0]!r} has not the {n} rows of `key`")
+        if strange := [part for part in self.parts if part not in MEMBERS]:
+            raise DataError(f"{path}: no part {strange[0]!r} in this format; upgrade mmprep")
         if self.counts.shape[1:] != (len(self.parts),):
             raise DataError(f"{path}: column 'counts' has not the {len(self.parts)} parts")
-        if len(self.crc) != m or (n and int(self.first[-1]) + int(self.counts[-1].sum()) != m):
+        members = self.counts.sum(axis=1, dtype=np.uint64)
+        ends = members.cumsum(dtype=np.uint64)
+        if len(self.crc) != m or (n and int(ends[-1]) != m) or (ends - members != self.first).any():
             raise DataError(f"{path}: the members do not add up to {m}")
         for name, known in (
             ("label", self.classes),

@@ -20,7 +20,7 @@ BLOCK: Final = 512
 _LARGEST: Final = 8 << 30  # what eleven octal digits hold; a larger or negative size is no USTAR
 RECORD: Final = "json"
 # Members are `KEY.<stem>.<suffix>`, with a number behind the stem where a part is a sequence.
-_MEMBERS: Final[Mapping[str, tuple[str, str, bool]]] = {
+MEMBERS: Final[Mapping[str, tuple[str, str, bool]]] = {
     RECORD: ("", "json", False),
     "frames": ("frame", "jpg", True),
     "spectrogram": ("spectrogram", "npy", False),
@@ -40,7 +40,7 @@ def crc32c(data: bytes) -> int:
 
 def member_names(key: str, part: str, count: int) -> list[str]:
     """Names of the ``count`` members of one part of one sample, in their order in the archive."""
-    stem, suffix, numbered = _MEMBERS[part]
+    stem, suffix, numbered = MEMBERS[part]
     if not numbered:
         return [f"{key}.{stem}.{suffix}" if stem else f"{key}.{suffix}"] * count
     width = max(2, len(str(count - 1)))

@@ -117,7 +117,7 @@ def run_options(*without: str) -> Callable[[Command], Command]:
         "workers": click.option(
             "--workers",
             type=click.IntRange(1),
-            help="How many decode at once. [default: one a core]",
+            help="How many work at once. [default: one a core]",
         ),
         "settings": click.option(
             "--set",

@@ -42,6 +42,7 @@ class ShardedDataset:
         store: Where the shards lie.
         description: What `dataset.json` says.
         index: The rows of `index.h5`, mapped, not read.
+        sizes: Shard to its bytes.
     """
 
     def __init__(self, store: Store) -> None:
@@ -58,6 +59,9 @@ class ShardedDataset:
             sha256 = self.description.files.get(INDEX)
             path = _again(store, lambda: _fetched(store, folder, sha256))
         self.index = Index.open(path)
+        self.sizes = {shard.name: shard.bytes for shard in self.description.shards}
+        if list(self.index.shards) != list(self.sizes):
+            raise DataError(f"{store.url}/{INDEX}: names other shards than {DATASET}")
         if len(self.index) != self.description.samples:
             raise DataError(
                 f"{store.url}: {INDEX} has {len(self.index)} samples and {DATASET} "

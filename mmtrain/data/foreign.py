@@ -168,7 +168,10 @@ class ForeignStream(IterableDataset[Batch]):
         labels = re.compile(_LABELS)
 
         def select(member: str) -> bool:
-            suffix = member.rpartition("/")[2].partition(".")[2].lower()
+            folder, _, name = member.rpartition("/")
+            if member.startswith("/") or ".." in folder.split("/"):
+                raise DataError(f"{current}: member {member!r} leads out of the shard; refused")
+            suffix = name.partition(".")[2].lower()
             return bool(wanted.fullmatch(suffix) or labels.fullmatch(suffix))
 
         def passed(error: Exception) -> bool:

@@ -226,6 +226,8 @@ def _sound_shape(dataset: ShardedDataset, loading: Loading) -> tuple[int, int]:
     index = dataset.index
     with closing(Arrivals(dataset, loading)) as arrivals:
         for sample in range(min(_PROBES, len(index))):
+            if not index.fits(sample, dataset.sizes):
+                continue
             for job in plan(index, [Want(sample, {"spectrogram": [0]})], gap=0):
                 [(_, data)] = arrivals.of(job, Traffic())
                 if data is not None and (shape := _shape(data)) is not None:

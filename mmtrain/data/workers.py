@@ -93,6 +93,13 @@ class Workers:
         return traffic
 
     def _do(self, slab: Slab, job: Job) -> Traffic:
+        size = self._dataset.sizes[job.shard]
+        if any(not 0 <= span.begin <= span.end <= size for span in job.spans):
+            key = self._dataset.key(next(job.pieces).sample)
+            raise DataError(
+                f"{self._dataset.store.url}/{job.shard}: the index points outside it, near sample "
+                f"{key!r}; run `mmprep verify`"
+            )
         traffic = Traffic()
         failed: dict[int, tuple[int, DataError]] = {}
         arriving = self._arrivals.of(job, traffic)

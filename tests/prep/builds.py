@@ -181,7 +181,7 @@ def until(answer: Callable[[], T], seconds: float = 20.0) -> T:
     return found
 
 
-def opened(fifo: Path) -> int:
+def opened(fifo: Path, seconds: float = 20.0) -> int:
     """Writing end of ``fifo``, once a decoder reads there; until it is closed the decoder waits."""
 
     def ask() -> int | None:
@@ -190,7 +190,7 @@ def opened(fifo: Path) -> int:
         except OSError:
             return None
 
-    return until(ask)
+    return until(ask, seconds)
 
 
 if __name__ == "__main__":

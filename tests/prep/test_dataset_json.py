@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -86,6 +87,23 @@ def test_a_newer_format_is_refused_by_its_name():
     text = dataset().to_json().replace('"format": 1', '"format": 2', 1)
     with pytest.raises(DataError, match=r"here: format 2; this mmprep reads 1\. Upgrade mmprep"):
         Dataset.from_json(text, "here")
+
+
+def test_a_newer_format_is_refused_even_where_nothing_else_is_known():
+    with pytest.raises(DataError, match=r"here: format 2; this mmprep reads 1\. Upgrade mmprep"):
+        Dataset.from_json('{"format": 2, "digest": "x"}', "here")
+
+
+@pytest.mark.parametrize("name", ["../x.tar", "/x.tar", "train/../x.tar", ".x.tar", "", "a//b.tar"])
+def test_files_that_lead_out_of_the_data_set_are_refused_by_name(name):
+    shard = ShardInfo(name=name, samples=1, bytes=1, sha256="0")
+    for hostile in (
+        replace(dataset(), shards=(shard,)),
+        replace(dataset(), files={name: "0"}),
+    ):
+        # Whoever made it knew how to make its hashes fit.
+        with pytest.raises(DataError, match=re.escape(f"names {name!r}, which is no file")):
+            Dataset.from_json(hostile.to_json(), "here")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"x"', "{}", '{"format": 1}'])

@@ -247,7 +247,10 @@ def _replace(file, name, values):
         (lambda file: _replace(file, "size", np.zeros(7, "<u4")), "members do not add up"),
         (lambda file: _replace(file, "crc", np.zeros(7, "<u4")), "members do not add up"),
         (lambda file: _replace(file, "first", np.array([0, 5], "<u8")), "members do not add up"),
+        (lambda file: _replace(file, "first", np.array([9, 4], "<u8")), "members do not add up"),
+        (lambda file: _replace(file, "first", np.array([2**60, 4], "<u8")), "do not add up"),
         (lambda file: _replace(file, "counts", np.ones((2, 4), "<u2")), "not the 3 parts"),
+        (lambda file: _replace(file, "parts", np.array([b"json", b"../x", b"flow"])), "no part"),
     ],
 )
 def test_an_index_whose_columns_do_not_fit_is_refused(index_file, change, message):
