@@ -267,12 +267,13 @@ def test_damaged_samples_may_be_skipped_and_are_counted(
     assert all(key in caplog.text for key in stream.skipped)
 
 
-def test_audio_alone_moves_the_bytes_of_audio(proxy: FaultProxy, distant: ShardedDataset) -> None:
-    proxy.clear()
-    stream = OrderedStream(distant, ("audio",), 6, View(size=24), loading=Loading(hedge=False))
-    proxy.clear()
-    stream.begin(Uniform().visits(distant.ids("train"), 0, 0), seed=0, epoch=0)
-    list(stream)
+def test_audio_alone_moves_the_bytes_of_audio(object_store: str, distant: ShardedDataset) -> None:
+    # A proxy of its own, through which no request of another test still goes.
+    with FaultProxy(object_store) as proxy, open_dataset(URL, endpoint=proxy.address) as data:
+        stream = OrderedStream(data, ("audio",), 6, View(size=24), loading=Loading(hedge=False))
+        proxy.clear()
+        stream.begin(Uniform().visits(data.ids("train"), 0, 0), seed=0, epoch=0)
+        list(stream)
     sizes = [distant.index.members(row)["spectrogram"][0].size for row in distant.ids("train")]
     assert proxy.bytes <= 1.05 * sum(sizes)
     assert proxy.bytes == stream.traffic.bytes

@@ -46,6 +46,7 @@ def test_a_meter_by_hand():
     assert meter.line() == {
         "seconds": 2.0,
         "samples_per_s": 3.0,
+        "scoring_seconds": 0.0,
         "data_wait": 0.25,
         "train_loss": 2.0,
         "logged": {"k": 1.5},

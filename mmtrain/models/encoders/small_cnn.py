@@ -10,13 +10,13 @@ from mmtrain.errors import ConfigError
 from mmtrain.models.encoders.base import Encoder
 
 _GROUPS: Final = 8
-_AREA: Final = 1 << 15
+_AREA: Final = 1 << 14
 
 
 class SmallCNN(Encoder):
     """Four 3 x 3 convolutions of stride 2, each with group normalisation and ReLU, then the mean.
 
-    ``width / 8, width / 4, width / 2, width`` channels in 8 groups. Pictures of more than 32,768
+    ``width / 8, width / 4, width / 2, width`` channels in 8 groups. Pictures of more than 16,384
     pixels, such as spectrograms, are first averaged over 2 x 2 until they have fewer. It normalises
     by group and not by batch, so a sample's feature does not depend on what else is in the batch:
     ranks that share a batch agree with one that has all of it. 98 thousand parameters at the
