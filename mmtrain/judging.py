@@ -72,7 +72,7 @@ class Judging:
         """What the model says of ``ids``, for a curriculum."""
 
         def fn(batch: Batch) -> Tensor:
-            return self.said(self._method.predict(self._model, batch.inputs), batch)
+            return self.said(self._method.examine(self._model, batch.inputs), batch)
 
         return Judged(*self.scored(fn, ids).T.contiguous().numpy())
 

@@ -21,6 +21,8 @@ Differs from the authors' code:
 - Where a bound on the information is not positive, each modality gets ``1 - 1/M``, as if level;
   the code says 0.5 whatever M.
 - Shares are those of the fusion, whose bias is split evenly.
+- Counts are rounded up in the head too, where the audio-visual script cuts off.
+- The encoder is whichever is chosen; theirs is a ResNet-18 with GELU for ReLU.
 
 As in the code, what is masked still moves by momentum and weight decay.
 """

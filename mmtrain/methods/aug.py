@@ -159,14 +159,14 @@ class AUG(Method):
     ``L_m = (1 - lambda q) CE(z_t, y) + CE(Z_t, y) + CE(Z_{t-1}, y)`` where ``z_t`` are the logits
     of the newest of modality ``m``'s classifiers, ``Z`` their sums and ``q = softmax(Z_{t-1})_y``;
     with one classifier ``CE(z_1, y)``. Each ``L_m`` is an update of its own. After the first epoch,
-    and then every ``every`` epochs, the modality of the lowest mean ``s = softmax(Z_t)_y`` in
+    and then every ``interval`` epochs, the modality of the lowest mean ``s = softmax(Z_t)_y`` in
     training gets a classifier if ``s_high - sigma s_low > tau``. Prediction: ``sum_m w_m Z^m``, in
     the place of the fusion, whichever was chosen.
 
     Cost: an optimizer step a modality instead of one, and 256 units for each classifier.
 
     Args:
-        every: Epochs between two checks, ``t_N``: 20 on CREMA-D, 10 on Kinetics-Sounds.
+        interval: Epochs between two checks, ``t_N``: 20 on CREMA-D, 10 on Kinetics-Sounds.
         softening: ``lambda``, in [0, 1]: how much the newest classifier leaves to those before.
         sigma: Factor on the lowest score, above 0.
         tau: How far the lowest score must be behind, at least 0.
@@ -177,7 +177,7 @@ class AUG(Method):
         freeze_added: Do not train the first layers of added classifiers (authors' code).
     """
 
-    every: int = 10
+    interval: int = 10
     softening: float = 0.5
     sigma: float = 1.0
     tau: float = 0.01
@@ -193,7 +193,7 @@ class AUG(Method):
         if self.rule not in RULES:
             raise UnknownName("rule", self.rule, RULES)
         for name, value, holds, range_ in (
-            ("every", self.every, self.every >= 1, "at least 1"),
+            ("interval", self.interval, self.interval >= 1, "at least 1"),
             ("softening", self.softening, 0 <= self.softening <= 1, "in [0, 1]"),
             ("sigma", self.sigma, self.sigma > 0, "above 0"),
             ("tau", self.tau, self.tau >= 0, "at least 0"),
@@ -218,7 +218,7 @@ class AUG(Method):
     def fit(self, run: Run) -> None:
         for epoch in run.epochs():
             if not run.position:
-                if epoch == 1 or (epoch and epoch % self.every == 0):
+                if epoch == 1 or (epoch and epoch % self.interval == 0):
                     self.assign(run)
                 self.scores = torch.zeros_like(self.scores)
             run.train_epoch(self)

@@ -210,6 +210,15 @@ class Method:
         """What the trained model says."""
         return model(inputs, shown)
 
+    def examine(
+        self, model: MultimodalModel, inputs: Inputs, shown: Shown | None = None
+    ) -> Outputs:
+        """What `losses` takes of samples outside of steps: what is trained.
+
+        As `predict`, unless that puts other logits in the place of the fused.
+        """
+        return self.predict(model, inputs, shown)
+
     def state_dict(self) -> dict[str, Any]:
         """Name to value of what the method remembers."""
         return {name: getattr(self, name) for name in self._states()}

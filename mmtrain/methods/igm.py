@@ -4,6 +4,9 @@ The modalities are trained in turn, each alone with its own head. While one is t
 of its head keeps to directions in which the head of the one before it is flat, and is taken at the
 worst point near the weights (SAM). Probabilities are averaged at the end.
 
+Differs from the paper as the authors' code does: probabilities are averaged, where the text weighs
+them as MLA does; every linear layer of the head is projected, where it has one.
+
 Differs from the authors' code:
 - SAM as in the paper: two passes, one ball over encoder and head, weights restored. Theirs keeps
   the perturbation, evaluates the head only, on the old features, and normalises each tensor by

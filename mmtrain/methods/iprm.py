@@ -10,6 +10,7 @@ not the one that is behind (Sec. 4.2 says so). Watch ``omega``, which may drift 
 Differs from the paper:
 - Prediction adds up all logits, as the authors' code does; the paper says nothing of it.
   ``inference="fused"`` takes those of the fusion alone.
+- Eq. 4 keeps lambda at 0.5 after the first step too; here the average begins with its omega.
 - alpha is 0.8 for any number of modalities, as in the code; the paper has 0.7 for three.
 
 Differs from the authors' code:
@@ -24,7 +25,7 @@ For more than three modalities no source says anything; there are pairs as for t
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final, cast
 
@@ -242,7 +243,7 @@ class IPRM(Method):
             if self.passes == 2:
                 said = arcs.said(ends, omega, chosen)
             losses = [F.cross_entropy(z, batch.target) for z in (*said, *logits.values())]
-        run.observe(self._outputs(features, logits, said), batch)
+        run.observe(Outputs(fused=said.mean(0), logits=logits, features=features), batch)
         run.minimise(torch.stack(losses).sum())
         after = self.weights.clone()
         after[chosen] = self.alpha * before + (1 - self.alpha) * omega
@@ -250,17 +251,26 @@ class IPRM(Method):
         run.log(**by_modality("omega", arcs.pairs[chosen], omega))
 
     def losses(self, out: Outputs, target: Tensor) -> Tensor:
+        # Of several pairs there is but the mean of their logits.
         said = (out.fused, *out.logits.values())
         return torch.stack([F.cross_entropy(z, target, reduction="none") for z in said]).sum(0)
 
     def predict(
         self, model: MultimodalModel, inputs: Inputs, shown: Shown | None = None
     ) -> Outputs:
+        out = self.examine(model, inputs, shown)
+        if self.inference == "fused":
+            return out
+        return replace(out, fused=out.fused + torch.stack([*out.logits.values()]).sum(0))
+
+    def examine(
+        self, model: MultimodalModel, inputs: Inputs, shown: Shown | None = None
+    ) -> Outputs:
         arcs = cast("Arcs", model.fusion)
         features = model.encode(inputs, shown)
         with torch.autocast(self.weights.device.type, enabled=False):
             said = arcs.said(arcs.ends(features), self.weights)
-            return self._outputs(features, own(model, features), said)
+            return Outputs(fused=said.mean(0), logits=own(model, features), features=features)
 
     def _drawn(self, run: Run) -> slice:
         """The pairs of this step."""
@@ -269,14 +279,6 @@ class IPRM(Method):
         # Which of the two comes first does not matter: the weight of the other is the rest.
         pair = int(torch.randint(len(self.weights), (), generator=run.generator))
         return slice(pair, pair + 1)
-
-    def _outputs(
-        self, features: dict[str, Tensor], logits: dict[str, Tensor], said: Tensor
-    ) -> Outputs:
-        fused = said.mean(0)
-        if self.inference == "sum":
-            fused = fused + torch.stack([*logits.values()]).sum(0)
-        return Outputs(fused=fused, logits=logits, features=features)
 
 
 def own(model: MultimodalModel, features: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,16 +2,26 @@
 
 The control of every method that adds heads. Same heads, no surgery on gradients.
 The fused logits do not go through the heads, so `unimodal=0` is joint training.
+
+BSS trains so too. Differs from its authors' code: there the prediction is the sum of the heads'
+logits on CREMA-D, and of those and the fused elsewhere; here it is the fused, unless `inference`
+says so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmtrain.errors import UnknownName
 from mmtrain.methods.base import Method, Run
-from mmtrain.types import Outputs
+from mmtrain.models import MultimodalModel
+from mmtrain.models.multimodal import Shown
+from mmtrain.types import Inputs, Outputs
+
+INFERENCES: Final = ("fused", "sum", "heads")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -19,15 +29,24 @@ class Multitask(Method):
     """A cross-entropy of the fused logits and one of each modality's own head.
 
     ``L = w_f CE(f, y) + w_u sum_m CE(u^m, y)``. BSS's authors take 0.1 and 0.9 on CREMA-D, 1 and 1
-    elsewhere. Prediction uses ``f``.
+    elsewhere.
+
+    Cost: that of `joint`; a linear layer a modality more.
 
     Args:
         fused: ``w_f``, the weight of the fused loss.
         unimodal: ``w_u``, the weight of each modality's loss.
+        inference: What is predicted: ``fused`` is ``f``; ``sum`` is ``f + sum_m u^m``, ``heads`` is
+            ``sum_m u^m``, as BSS's authors do, the latter on CREMA-D.
     """
 
     fused: float = 1.0
     unimodal: float = 1.0
+    inference: str = "fused"
+
+    def __post_init__(self) -> None:
+        if self.inference not in INFERENCES:
+            raise UnknownName("inference of multitask", self.inference, INFERENCES)
 
     def setup(self, run: Run) -> None:
         run.adopt(run.model.add_heads())
@@ -38,3 +57,17 @@ class Multitask(Method):
         )
         fused = F.cross_entropy(out.fused, target, reduction="none")
         return self.fused * fused + self.unimodal * own.sum(0)
+
+    def predict(
+        self, model: MultimodalModel, inputs: Inputs, shown: Shown | None = None
+    ) -> Outputs:
+        out = model(inputs, shown)
+        if self.inference == "fused":
+            return out
+        heads = torch.stack([*out.logits.values()]).sum(0)
+        return replace(out, fused=heads + out.fused if self.inference == "sum" else heads)
+
+    def examine(
+        self, model: MultimodalModel, inputs: Inputs, shown: Shown | None = None
+    ) -> Outputs:
+        return model(inputs, shown)

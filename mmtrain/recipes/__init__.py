@@ -48,7 +48,8 @@ def applied(name: str, config: TrainConfig) -> TrainConfig:
     changes = _flat(found)
     for section, choice in _CHOSEN.items():
         for key, value in own[section].get(getattr(config, choice), {}).items():
-            changes[key if key in keys() else f"{choice}.{key}"] = value
+            own_key = key if key in keys() else f"{choice}.{key}"
+            changes[own_key] = tuple(value) if isinstance(value, list) else value
     strange = [k for k in changes if k not in keys() and k.partition(".")[0] not in CHOICES]
     if strange:
         raise ConfigError(f"recipe {name}: no parameter {', '.join(strange)}")

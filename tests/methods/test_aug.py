@@ -13,7 +13,7 @@ from mmtrain.methods.aug import AUG, Boosted, boosting, fused_weights, weakest
 
 SETS = [("audio", "visual"), ("audio", "visual", "flow")]
 # So small a sigma that the weakest gets a classifier at every check.
-EAGER = {"every": 1, "sigma": 1e-6, "tau": 0.0}
+EAGER = {"interval": 1, "sigma": 1e-6, "tau": 0.0}
 TARGET = torch.tensor([0])
 LOGITS = [torch.tensor([[1.0, 0.0, -1.0]]), torch.tensor([[0.5, 0.2, 0.0]])]
 
@@ -183,7 +183,7 @@ def test_frozen_classifiers_stay_while_all_else_moves(shards, tmp_path):
 
 
 def test_classifiers_come_after_the_first_epoch_and_then_every_so_often(shards, tmp_path):
-    method = AUG(**{**EAGER, "every": 3}, max_classifiers=3)
+    method = AUG(**{**EAGER, "interval": 3}, max_classifiers=3)
     with running(small(shards, epochs=5, batch_size=9), tmp_path, method) as run:
         method.fit(run)
 
@@ -262,7 +262,7 @@ def test_each_modality_has_an_update_of_its_own(shards, tmp_path, monkeypatch):
 def test_what_aug_cannot_do_is_said(shards, tmp_path):
     with pytest.raises(UnknownName, match="difference, ratio"):
         AUG(rule="sum")
-    for wrong in ({"every": 0}, {"softening": 1.5}, {"sigma": 0.0}, {"tau": -0.1}):
+    for wrong in ({"interval": 0}, {"softening": 1.5}, {"sigma": 0.0}, {"tau": -0.1}):
         with pytest.raises(ConfigError, match=f"{next(iter(wrong))} is .*; got"):
             AUG(**wrong)
     for text in ("audio=1", "audio=1,visual", "audio=0.4,visual=x", "audio=1,visual=0"):

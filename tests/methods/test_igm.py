@@ -147,7 +147,7 @@ def test_the_projection_is_made_of_what_the_head_saw_of_the_training_split(shard
         with torch.no_grad():
             features = [run.model.feature("audio", b.inputs) for b in run.batches("train")]
             rows = torch.cat(features)
-            assert len(rows) == 12
+            assert len(rows) == 18
             seen = [rows, head[0](rows).relu(), head[2](head[0](rows).relu())]
         for found, inputs in zip(method.projections, seen, strict=True):
             expected = flat_projection(second_moment(inputs, 1), 0.4)

@@ -223,6 +223,26 @@ def test_prediction_adds_up_all_logits_or_takes_the_fused(shards, tmp_path, moda
         assert all(whole.logits[m].shape == (4, 3) for m in modalities)
 
 
+def test_a_curriculum_sees_the_loss_that_is_trained(shards, tmp_path, monkeypatch):
+    with running(small(shards, modalities=TWO), tmp_path, IPRM()) as run:
+        seen, observed = watched(run), []
+        monkeypatch.setattr(run, "observe", lambda out, batch: observed.append(out))
+        batch = next(run.batches("train"))
+        run.method.step(run, batch)
+        run.method.weights = weight = torch.tensor([0.3])
+
+        def by_hand(batch):
+            features = run.model.encode(batch.inputs)
+            point = geodesic(*(unit(features[m]) for m in TWO), weight)
+            said = [run.model.fusion.heads[0](point)]
+            said += [run.model.heads[m](features[m]) for m in TWO]
+            return sum(F.cross_entropy(z, batch.target, reduction="none") for z in said)
+
+        torch.testing.assert_close(torch.from_numpy(run.judge().loss), run.score(by_hand))
+        found = run.method.losses(observed[0], batch.target).mean()
+        torch.testing.assert_close(found.detach(), seen["loss"])
+
+
 def test_prediction_does_not_depend_on_the_order_of_inputs_and_sees_what_is_shown(shards, tmp_path):
     with running(small(shards, modalities=THREE), tmp_path, IPRM()) as run:
         inputs = next(run.batches("val")).inputs

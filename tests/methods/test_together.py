@@ -19,7 +19,7 @@ COUNTS = ((3, 2), (1, 1), (2, 1, 1), (1, 0, 0))
 CHANGES = {
     "lfm-h": {"batch_size": 17, "modalities": ("audio", "visual", "flow")},
     "lfm-lb": {"batch_size": 5, "settings": {"method": {"held": 7, "start": 0.5, "rate": 0.1}}},
-    "aug": {"batch_size": 17, "settings": {"method": {"sigma": 1e-6, "every": 1}}},
+    "aug": {"batch_size": 17, "settings": {"method": {"sigma": 1e-6, "interval": 1}}},
 }
 
 
