@@ -260,3 +260,12 @@ def test_preparations_follow_the_model_and_save_nothing():
 
     assert frames.to("meta").mean.device.type == "meta"
     assert not frames.state_dict()
+
+
+def test_small_cnn_looks_at_large_pictures_averaged():
+    encoder = SmallCNN(1, area=100)
+    picture = torch.rand(2, 1, 20, 20)
+    halved = picture.view(2, 1, 10, 2, 10, 2).mean((3, 5))
+    assert torch.allclose(encoder.picture(picture), encoder.picture(halved), atol=1e-6)
+    with pytest.raises(ConfigError, match="area is 1 pixel or more"):
+        SmallCNN(1, area=0)

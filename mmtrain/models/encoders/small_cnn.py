@@ -10,28 +10,30 @@ from mmtrain.errors import ConfigError
 from mmtrain.models.encoders.base import Encoder
 
 _GROUPS: Final = 8
-_AREA: Final = 1 << 14
 
 
 class SmallCNN(Encoder):
     """Four 3 x 3 convolutions of stride 2, each with group normalisation and ReLU, then the mean.
 
-    ``width / 8, width / 4, width / 2, width`` channels in 8 groups. Pictures of more than 16,384
-    pixels, such as spectrograms, are first averaged over 2 x 2 until they have fewer. It normalises
-    by group and not by batch, so a sample's feature does not depend on what else is in the batch:
-    ranks that share a batch agree with one that has all of it. 98 thousand parameters at the
-    default width.
+    ``width / 8, width / 4, width / 2, width`` channels in 8 groups. Pictures of more than
+    ``area`` pixels, such as spectrograms, are first averaged over 2 x 2 until they have fewer. It
+    normalises by group and not by batch, so a sample's feature does not depend on what else is in
+    the batch: ranks that share a batch agree with one that has all of it. 98 thousand parameters
+    at the default width.
 
     Args:
         channels: Of the input.
         width: Entries of a feature vector; a multiple of 64.
+        area: Pixels of the largest picture that is looked at as it is.
     """
 
-    def __init__(self, channels: int, *, width: int = 128) -> None:
+    def __init__(self, channels: int, *, width: int = 128, area: int = 16_384) -> None:
         super().__init__()
         if width < 64 or width % 64:
             raise ConfigError(f"small-cnn's width is a multiple of 64; got {width}")
-        self.width = width
+        if area < 1:
+            raise ConfigError(f"small-cnn's area is 1 pixel or more; got {area}")
+        self.width, self.area = width, area
         self.body = nn.Sequential(
             *(
                 nn.Sequential(
@@ -50,7 +52,7 @@ class SmallCNN(Encoder):
 
     def picture(self, pictures: Tensor) -> Tensor:
         """The feature vector of each picture."""
-        while pictures.shape[-2] * pictures.shape[-1] > _AREA:
+        while pictures.shape[-2] * pictures.shape[-1] > self.area:
             pictures = avg_pool2d(pictures, 2)
         pooled: Tensor = self.body(pictures).mean((-2, -1))
         return pooled
