@@ -22,7 +22,7 @@ SELECTS: Final = ("accuracy", "map", "macro_f1")
 CHOICES: Final = ("method", "curriculum", "fusion", "encoder")
 # How a run runs. A resumed run may have others, for they do not change what it computes.
 FREE: Final = (
-    *("data", "endpoint", "anonymous", "cache", "cache_size"),
+    *("data", "endpoint", "anonymous", "cache", "cache_size", "skip_corrupt"),
     *("device", "workers", "save_every_steps"),
 )
 _NULLABLE: Final = ("clip", "workers", "scores", "endpoint", "cache")
@@ -114,6 +114,7 @@ class TrainConfig:
         anonymous: Read a public bucket without credentials.
         cache: Folder on a local disk that keeps what a bucket gave, for later epochs and runs.
         cache_size: Bytes of that folder.
+        skip_corrupt: Leave damaged samples out, and count them, in place of stopping.
         method: Name in METHODS.
         curriculum: Name in CURRICULA.
         fusion: Name in FUSIONS.
@@ -139,6 +140,7 @@ class TrainConfig:
     anonymous: bool = False
     cache: str | None = None
     cache_size: int = 20_000_000_000
+    skip_corrupt: bool = False
     method: str = "joint"
     curriculum: str = "uniform"
     fusion: str = "concat"

@@ -140,7 +140,7 @@ class Run:
             self._meter.seconds += now - before
             before = now
             self._after_step()
-        self.log(**self.feed.traffic())
+        self.log(**self.feed.account())
         self._settle()
         self._batch = None
         self._meter.seconds += time.monotonic() - before

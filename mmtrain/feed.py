@@ -81,12 +81,15 @@ class Feed:
             self.position = self.state()["position"]
             yield live(batch)
 
-    def traffic(self) -> dict[str, float]:
-        """What the epoch has read from a bucket, to be logged; nothing for a local disk."""
-        if isinstance(self.dataset.store, LocalStore):
-            return {}
-        read = asdict(self._training.traffic)
-        return {f"read_{name}": float(value) for name, value in read.items()}
+    def account(self) -> dict[str, float]:
+        """What is to be logged of an epoch: what a bucket gave, and the damaged samples so far."""
+        found: dict[str, float] = {}
+        if not isinstance(self.dataset.store, LocalStore):
+            read = asdict(self._training.traffic)
+            found = {f"read_{name}": float(value) for name, value in read.items()}
+        if self._training.loading.skip_damaged:
+            found["skipped"] = float(len(self._training.skipped))
+        return found
 
     def first(self) -> Batch:
         """A batch of the first sample, to see what samples look like."""

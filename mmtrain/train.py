@@ -167,6 +167,7 @@ def feed_of(
         pin=device_of(config.device).type == "cuda",
         cache=None if config.cache is None else Path(config.cache),
         cache_bytes=config.cache_size,
+        skip_damaged=config.skip_corrupt,
     )
     share = Share(rank=ranks.rank, ranks=ranks.world)
     training, evaluation = (

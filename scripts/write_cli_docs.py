@@ -1,11 +1,18 @@
-"""Writes docs/cli.md: the help of every command, as the commands print it."""
+"""Writes docs/cli.md, the help of every command, and the catalogs' tables in README.md.
+
+The command line and the README say the same, because both are the catalog.
+"""
 
 import importlib
 from pathlib import Path
 
 import click
 
-DOCS = Path(__file__).parents[1] / "docs" / "cli.md"
+from mmtrain.catalog import CATALOGS
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs" / "cli.md"
+README = ROOT / "README.md"
 
 
 def pages(package: str) -> list[str]:
@@ -30,6 +37,17 @@ def text() -> str:
     return "\n".join([head, *pages("mmprep"), *pages("mmtrain")])
 
 
+def readme(page: str) -> str:
+    """README.md with the tables of the catalogs between their marks."""
+    for catalog in CATALOGS[:2]:
+        begin, end = f"<!-- {catalog.plural} -->\n", f"<!-- end of {catalog.plural} -->"
+        head, _, rest = page.partition(begin)
+        _, _, tail = rest.partition(end)
+        page = f"{head}{begin}{catalog.markdown()}\n{end}{tail}"
+    return page
+
+
 if __name__ == "__main__":
     DOCS.parent.mkdir(exist_ok=True)
     DOCS.write_text(text(), encoding="utf-8")
+    README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")

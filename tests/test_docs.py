@@ -3,11 +3,13 @@
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
 
 from mmprep.cli import main as mmprep_main
+from mmtrain.catalog import CURRICULA, METHODS
 from mmtrain.cli import main as mmtrain_main
 
 ROOT = Path(__file__).parents[1]
@@ -44,15 +46,27 @@ def test_the_same_option_means_the_same_everywhere() -> None:
 SHARED = ("--json", "--endpoint", "--workers", "--clip-timeout", "--dataset", "--annotations")
 
 
-def test_the_page_of_commands_is_what_the_commands_say() -> None:
+@pytest.fixture(scope="module")
+def writer() -> ModuleType:
     path = ROOT / "scripts" / "write_cli_docs.py"
     spec = importlib.util.spec_from_file_location("write_cli_docs", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_commands_is_what_the_commands_say(writer: ModuleType) -> None:
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert page == module.text(), "run `.venv/bin/python scripts/write_cli_docs.py`"
+    assert page == writer.text(), "run `.venv/bin/python scripts/write_cli_docs.py`"
+
+
+def test_the_tables_of_the_readme_are_the_catalog(writer: ModuleType) -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert METHODS.markdown() in page
+    assert CURRICULA.markdown() in page
+    assert page == writer.readme(page), "run `.venv/bin/python scripts/write_cli_docs.py`"
 
 
 def test_readme_names_every_command_and_only_those() -> None:

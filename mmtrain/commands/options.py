@@ -109,6 +109,12 @@ def run_options(*without: str) -> Callable[[Command], Command]:
             )
             for name, (known, what) in _KINDS.items()
         },
+        "skip_corrupt": click.option(
+            "--skip-corrupt",
+            is_flag=True,
+            default=None,
+            help="Leave damaged samples out, and count them, in place of stopping.",
+        ),
         "scores": click.option(
             "--scores",
             metavar="FILE",

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 
 from mmtrain import ledger
 from mmtrain.cli import main
+from mmtrain.data import open_dataset
 from mmtrain.engine import LEDGER
 
 SMALL = ("--encoder", "small-cnn", "--epochs", "1", "--batch-size", "4", "--device", "cpu")
@@ -113,3 +115,27 @@ def test_help_does_not_import_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert "[default: joint]" in done.stdout
+
+
+def test_damaged_samples_stop_a_run_or_are_left_out_and_counted(tmp_path, shards):
+    damaged = tmp_path / "shards"
+    shutil.copytree(shards, damaged)
+    tar = damaged / "train/000000.tar"
+    data = bytearray(tar.read_bytes())
+    with open_dataset(damaged) as dataset:
+        member = dataset.index.members(0)["frames"][0]
+        key = dataset.key(0)
+    data[member.offset + 20] ^= 1
+    tar.write_bytes(data)
+
+    stopped = training(damaged, tmp_path / "stopped")
+    assert stopped.exit_code == 3
+    assert f"train/000000.tar: sample {key!r}" in stopped.output
+
+    out = tmp_path / "run"
+    done = training(damaged, out, "--skip-corrupt")
+    assert done.exit_code == 0, done.output
+    assert json.loads((out / "metrics.jsonl").read_text())["logged"]["skipped"] == 1
+    audited = run("audit", out)
+    assert audited.exit_code == 3
+    assert key in audited.output
