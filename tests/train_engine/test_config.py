@@ -139,7 +139,7 @@ def test_texts_that_mean_nothing_are_refused(text, error, said):
 def test_a_resolved_config_says_every_parameter():
     settings = resolved(TrainConfig(data="x", method="multitask", encoder="small-cnn")).settings
     assert settings["method"] == {"fused": 1.0, "unimodal": 1.0, "inference": "fused"}
-    assert settings["encoder"] == {"width": 128}
+    assert settings["encoder"] == {"width": 128, "area": 16_384}
     assert tuple(settings) == CHOICES
     json.dumps(settings)
 
