@@ -4,8 +4,7 @@ It carries out `mmtrain.methods.base.Run`, where what a method may call is docum
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Self
@@ -25,10 +24,10 @@ from mmtrain.feed import Feed
 from mmtrain.judging import Judging, autocast
 from mmtrain.ledger import Ledger, rewind
 from mmtrain.log import Meter, MetricsFile, Quiet, Watch
-from mmtrain.losses import Losses
 from mmtrain.methods import Method
 from mmtrain.models import MultimodalModel
 from mmtrain.optim import Optimizer, Schedule
+from mmtrain.stepping import Stepping
 from mmtrain.types import Batch, Outputs
 
 CHECKPOINT: Final = "checkpoint.pt"
@@ -38,7 +37,7 @@ LEDGER: Final = "ledger"
 _KEYS_SHOWN: Final = 8
 
 
-class Run:
+class Run(Stepping):
     """One run, in its folder; goes on from a file of the folder if it is there.
 
     A context, which closes the ledger.
@@ -57,8 +56,6 @@ class Run:
         method: The method.
         curriculum: The order of the samples.
         folder: RUN.
-        steps: Steps since the first epoch.
-        stopping: Set it to save and raise `Interrupted` after the step in progress.
         best: Epoch and measures on val of the best epoch so far; empty before the first.
     """
 
@@ -73,25 +70,21 @@ class Run:
         file: str = CHECKPOINT,
         ranks: Ranks = ALONE,
     ) -> None:
+        device = local_device(device_of(config.device))
+        model = ranks.synchronised(model.to(device))
+        super().__init__(model, device, config.seed, config.batch_size, ranks)
         self.config, self.method, self.feed, self.folder = config, method, feed, folder
         self.curriculum: Curriculum = feed.curriculum
-        self._watch, self._ranks = watch or Quiet(), ranks
-        self.device, self.seed = local_device(device_of(config.device)), config.seed
+        self._watch, self.seed = watch or Quiet(), config.seed
         self.classes = feed.dataset.classes
-        self.generator = torch.Generator().manual_seed(config.seed)
-        self.epoch, self.steps, self.planned = 0, 0, config.epochs
-        self.stopping = self._all_stop = False
+        self.epoch, self.planned = 0, config.epochs
         self.best: dict[str, Any] = {}
         self._saved: dict[str, Any] | None = None
-        self._meter, self._losses = Meter(), Losses(self.device)
-        self._passed = self._agreed = False
-        self._batch: Batch | None = None
+        self._meter, self._passed = Meter(), False
         self._observed: list[tuple[Tensor, Tensor]] = []
         self._ledger = Ledger(folder / LEDGER, ranks.rank)
         self._metrics = MetricsFile(folder / METRICS)
-        self.model = ranks.synchronised(model.to(self.device))
-        self._judging = Judging(method, self.model, feed, ranks, self.device, config.precision)
-        self._optimizer: Optimizer | None = None
+        self._judging = Judging(method, model, feed, ranks, device, config.precision)
         self._schedule = Schedule(config.schedule, config.epochs)
         checkpoint.seed_all(config.seed + ranks.rank)
         path = folder / file
@@ -145,50 +138,6 @@ class Run:
         self._batch = None
         self._meter.seconds += time.monotonic() - before
 
-    @contextmanager
-    def update(self, loss: Tensor) -> Iterator[None]:
-        optimizer = self._made()
-        ids = None if self._batch is None else self._batch.ids[~self._batch.filler]
-        self._losses.add(loss, ids, self.steps)
-        if self._losses.many:
-            self._settle()
-        optimizer.clear()
-        # Backward takes the precision that forward had; autocast itself is not for it.
-        with torch.autocast(self.device.type, enabled=False):
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        with torch.no_grad():
-            self._agreed = False
-            yield
-            self.agree()
-            optimizer.step()
-
-    def agree(self) -> None:
-        if not self._agreed:
-            gradients = self._made().gradients()
-            self._all_stop |= self._ranks.average(gradients, self._weight, self.stopping)
-            self._agreed = True
-
-    def minimise(self, loss: Tensor) -> None:
-        with self.update(loss):
-            pass
-
-    def gradients(self, loss: Tensor, *modules: nn.Module) -> list[Tensor]:
-        parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-        if not parameters:
-            return []
-        with torch.autocast(self.device.type, enabled=False):
-            found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-        return [
-            torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)
-        ]
-
-    def average(self, values: Sequence[Tensor], batch: Batch | None = None) -> None:
-        with torch.no_grad():
-            self._ranks.average(values, self._weight if batch is None else _real(batch))
-
-    def together(self, rows: Tensor) -> Tensor:
-        return self._ranks.together(rows, self._weight)
-
     def score(self, fn: Callable[[Batch], Tensor], split: str = "train") -> Tensor:
         return self._judging.scored(fn, self.feed.dataset.ids(split)).to(self.device)
 
@@ -200,42 +149,9 @@ class Run:
     def held_out(self) -> Batch:
         return self.feed.held_out(self.generator).to(self.device)
 
-    def draws(self, *shape: int) -> Tensor:
-        numbers = torch.rand((self.config.batch_size, *shape), generator=self.generator)
-        rows = len(numbers) if self._batch is None else len(self._batch)
-        return self._ranks.rows(numbers, rows).to(self.device)
-
     def observe(self, out: Outputs, batch: Batch) -> None:
         if self._memory is not None and self._memory.observes and self._weight:
             self._observed.append((batch.ids, self._judging.said(out, batch)))
-
-    def adopt(self, module: nn.Module) -> None:
-        module.to(self.device)
-        own = {*self.model.parameters()}
-        if not all(parameter in own for parameter in module.parameters()):
-            raise ValueError(
-                "a module that joins must be part of run.model, or no checkpoint would hold it; "
-                "assign it to the model first"
-            )
-        if self._optimizer is not None:
-            self._optimizer.adopt(module.parameters())
-
-    def renew_optimizer(self, *modules: nn.Module) -> None:
-        for module in modules or (self.model,):
-            self._made().renew(module.parameters())
-
-    def mean(self, value: Tensor) -> Tensor:
-        found = value.detach().clone()
-        self.average([found])
-        return found
-
-    def sum(self, value: Tensor) -> Tensor:
-        # A batch of fillers only repeats what another rank has.
-        return self._ranks.sum(value.detach() * float(self._weight > 0))
-
-    def log(self, **scalars: float | Tensor) -> None:
-        for name, value in scalars.items():
-            self._losses.tell(name, value)
 
     # What a curriculum calls.
 
@@ -411,11 +327,6 @@ class Run:
     def _memory(self) -> Memory | None:
         return self.curriculum.memory
 
-    @property
-    def _weight(self) -> int:
-        """Samples of the step for which this rank stands; outside of steps, all ranks are equal."""
-        return 1 if self._batch is None else _real(self._batch)
-
     def _all_observed(self) -> tuple[Tensor, Tensor]:
         """What training has said in this epoch, on all ranks: (k,) ids ascending, and (k, 2)."""
         none = torch.empty(0, dtype=torch.int64, device=self.device)
@@ -450,11 +361,6 @@ class Run:
             return "There is no checkpoint yet; lower lr, or set clip"
         return f"The last good checkpoint is {path}; lower lr, or set clip, in a new run"
 
-    def _made(self) -> Optimizer:
-        if self._optimizer is None:
-            raise RuntimeError("the optimizer does not exist before setup() is done")
-        return self._optimizer
-
 
 def device_of(name: str) -> torch.device:
     """``auto`` is a GPU where there is one."""
@@ -472,8 +378,3 @@ def _on(device: torch.device, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_on(device, each) for each in value)
     return value
-
-
-def _real(batch: Batch) -> int:
-    """Samples of the batch that are no fillers."""
-    return int((~batch.filler).sum())
