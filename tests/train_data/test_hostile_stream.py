@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 def epoch(folder: Path) -> None:
     with open_dataset(folder) as data:
         stream = OrderedStream(data, ("visual",), 6, View(size=24))
-        stream.begin(Uniform().order(data.ids("train"), 0, 0), seed=0, epoch=0)
+        stream.begin(Uniform().visits(data.ids("train"), 0, 0), seed=0, epoch=0)
         list(stream)
 
 
