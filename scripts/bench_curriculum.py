@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
-from bench_loader import VIEW, Way, copy_samples, index_of, our_sample
+from bench_loader import VIEW, Way, copy_samples, index_of, our_sample, processor_s
 from numpy.typing import NDArray
 
 from mmprep.format import INDEX, Index
@@ -72,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="a data set of mmprep; made up by default")
     parser.add_argument("--only", default="", help="parts, such as disk,plan")
-    parser.add_argument("--samples", type=int, default=480)
+    parser.add_argument("--samples", type=int, default=320)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--workers", type=int, default=2)
@@ -131,14 +131,19 @@ def picture(generator: np.random.Generator) -> NDArray[np.uint8]:
 def by_turns(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
     """Samples a second of each way in each round, behind one that warms up."""
     found: dict[str, list[float]] = {name: [] for name in ways}
+    used: dict[str, list[float]] = {name: [] for name in ways}
     for i in range(rounds + 1):
         for name, way in ways.items():
-            begin = time.perf_counter()
-            speed = way() / (time.perf_counter() - begin)
+            begin, before = time.perf_counter(), processor_s()
+            count = way()
             if i:
-                found[name].append(speed)
+                found[name].append(count / (time.perf_counter() - begin))
+                used[name].append((processor_s() - before) / count * 1e6)
     for name, speeds in found.items():
-        print(f"  {name:40} {statistics.median(speeds):7.0f} samples/s")
+        print(
+            f"  {name:20} {statistics.median(speeds):7.0f} samples/s, "
+            f"{statistics.median(used[name]):6.0f} us of CPU (that of a store apart)"
+        )
     return found
 
 
