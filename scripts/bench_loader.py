@@ -28,7 +28,7 @@ import simplejpeg
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mmprep.format import DATASET, INDEX, ShardWriter, crc32c, write_index
+from mmprep.format import DATASET, INDEX, Index, ShardWriter, crc32c, write_index
 from mmprep.format.tar import SampleEntry
 from mmtrain.curricula.uniform import Uniform
 from mmtrain.data import Loading, OrderedStream, SampleOrder, ShardedDataset, View, open_dataset
@@ -140,8 +140,17 @@ def all_ways(root: Path, batch_size: int, workers: int) -> dict[str, Way]:
     }
 
 
-def copy_samples(data: ShardedDataset, out: Path, count: int, shard_size: int = 80) -> None:
-    """Writes ``count`` samples, those of ``data`` by turns under new keys, as one split."""
+def copy_samples(
+    data: ShardedDataset,
+    out: Path,
+    count: int,
+    shard_size: int = 80,
+    pictures: Callable[[int], list[bytes]] | None = None,
+) -> None:
+    """Writes ``count`` samples, those of ``data`` by turns under new keys, as one split.
+
+    ``pictures`` gives the frames of the sample of a number, in place of its own.
+    """
     index = data.index
     rows: list[tuple[SampleEntry, int, int, int]] = []
     shards: list[Any] = []
@@ -158,6 +167,8 @@ def copy_samples(data: ShardedDataset, out: Path, count: int, shard_size: int = 
                     part: [data.store.read(shard, m.offset, m.offset + m.size) for m in members]
                     for part, members in index.members(row).items()
                 }
+                if pictures is not None:
+                    payload["frames"] = pictures(row)
                 entry = writer.write(f"s{i:06}", payload)
                 rows.append((entry, int(index.label[row]), 0, len(shards)))
             writer.close()
@@ -317,8 +328,8 @@ def bytes_read(root: Path, batch_size: int) -> None:
     print(f"spectrograms alone are {sounds / 1e6:.1f} MB")
 
 
-def measure_index(count: int) -> None:
-    """Opens an index of ``count`` samples and draws an epoch, with times and memory."""
+def index_of(count: int) -> bytes:
+    """An index of ``count`` samples of ten frames and a spectrogram each."""
 
     def rows() -> Iterator[tuple[SampleEntry, int, int, int]]:
         sizes, crcs = (600, *[19_000] * 10, 516_184), (crc32c(b""),) * 12
@@ -333,15 +344,18 @@ def measure_index(count: int) -> None:
             yield entry, i % 309, 0, i // 512
 
     shards = [f"train/{i:06}.tar" for i in range(-(-count // 512))]
-    table = write_index(
+    return write_index(
         rows(),
         classes=[f"c{i}" for i in range(309)],
         splits=("train",),
         shards=shards,
         parts=("json", "frames", "spectrogram"),
     )
-    from mmprep.format import Index
 
+
+def measure_index(count: int) -> None:
+    """Opens an index of ``count`` samples and draws an epoch, with times and memory."""
+    table = index_of(count)
     with tempfile.TemporaryDirectory(prefix="bench-loader-") as folder:
         path = Path(folder, INDEX)
         path.write_bytes(table)

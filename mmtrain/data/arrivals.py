@@ -19,7 +19,7 @@ from mmtrain.data.traffic import Traffic
 
 # Bytes that are read for nothing rather than asked for separately; a bucket answers slowly.
 _GAP_LOCAL: Final = 4 << 10
-_GAP_BUCKET: Final = 64 << 10
+_GAP_BUCKET: Final = 128 << 10
 # A wrong bit may have come about on the way: so often is a member of a bucket read again.
 _REREADS: Final = 2
 _KEYS_SHOWN: Final = 3

@@ -1,8 +1,8 @@
 """Which bytes to read for the visits ahead: grouped by shard, near ones merged.
 
 A read never spans a member of a part that its visit does not show, whatever lies near: between two
-wanted members there may be headers, the record of the next sample, or frames of the same clip that
-were not chosen, and no more than ``gap`` bytes of them.
+wanted members there may be headers, the record of the next sample, or frames that their visit did
+not choose, and no more than ``gap`` bytes of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -152,12 +152,16 @@ def _pieces(index: Index, wants: Sequence[Want]) -> Iterator[Piece]:
 def _joins(index: Index, pieces: Sequence[Piece], gap: int) -> list[bool]:
     """Which pieces are read together with the one before."""
     sample = np.array([piece.sample for piece in pieces])
-    number, begin, end = np.array([(p.number, p.begin, p.end) for p in pieces]).T
+    begin, end = np.array([(piece.begin, piece.end) for piece in pieces]).T
     part = np.array([index.parts.index(piece.part) for piece in pieces])
-    between = np.diff(number) - 1
-    same_part = (np.diff(sample) == 0) & (np.diff(part) == 0)
-    only_record = (between == 1) & (number[1:] - 1 == index.first[sample[1:]])
-    hides_nothing = (between <= 0) | same_part | only_record
+    # Of each piece's part, its first member and the one behind its last.
+    first = index.first[sample].astype(np.int64)
+    counts = index.counts[sample].astype(np.int64)
+    behind = first + counts.cumsum(axis=1)[np.arange(len(part)), part]
+    foremost = behind - counts[np.arange(len(part)), part]
+    others = foremost[1:] - behind[:-1]
+    only_record = (others == 1) & (behind[:-1] == first[1:])
+    hides_nothing = (others <= 0) | only_record
     same_shard = np.diff(index.shard[sample].astype(np.int64)) == 0
     near = begin[1:] - end[:-1] <= gap
     return [False, *(same_shard & hides_nothing & near).tolist()]

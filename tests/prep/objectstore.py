@@ -26,13 +26,17 @@ def binary() -> str | None:
 
 
 @contextmanager
-def served(weed: str, folder: Path) -> Iterator[str]:
-    """Runs the server with its data in ``folder``; gives its address, with `BUCKET` made."""
+def served(weed: str, folder: Path, **more: str) -> Iterator[str]:
+    """Runs the server with its data in ``folder``; gives its address, with `BUCKET` made.
+
+    ``more`` are flags of `weed server`, with ``_`` for ``.``.
+    """
     ports = _free_ports(2 * len(_PORTS))
     flags = {"dir": str(folder), "ip": "127.0.0.1", "ip.bind": "127.0.0.1"}
     flags |= {"s3": "true", "filer": "true", "master.telemetry": "false"}
     flags |= {"volume.max": "20", "master.volumeSizeLimitMB": "64"}
     flags |= {"s3.port.iceberg": "0", "s3.port.lance": "0"}
+    flags |= {name.replace("_", "."): value for name, value in more.items()}
     for name in _PORTS:
         flags |= {f"{name}.port": str(ports.pop()), f"{name}.port.grpc": str(ports.pop())}
     flags |= {f"{name}.localSocket": str(folder / f"{name}.sock") for name in ("s3", "filer")}

@@ -95,6 +95,36 @@ def test_hidden_parts_are_not_read_over(farm: ShardedDataset, gap: int) -> None:
         assert not read & hidden
 
 
+def test_frames_that_were_not_chosen_are_read_over_up_to_the_next_part(
+    farm: ShardedDataset,
+) -> None:
+    wants = [Want(row, {"frames": [2, 7], "spectrogram": [0]}) for row in (2, 3)]
+    begin = farm.index.members(2)["frames"][2].offset
+    sound = farm.index.members(2)["spectrogram"][0]
+    assert [len(job.spans) for job in plan(farm.index, wants, 0)] == [3, 3]
+    first, second = (job.spans for job in plan(farm.index, wants, 1 << 30))
+    assert [(span.begin, span.end) for span in first] == [(begin, sound.offset + sound.size)]
+    assert len(second) == 1  # Flow and depth of sample 2 lie before it, which nobody shows.
+
+
+def test_unchosen_frames_join_neighbours_whose_last_part_is_wanted(tmp_path: Path) -> None:
+    make_data(tmp_path, parts=("frames", "spectrogram"))
+    index = open_dataset(tmp_path).index
+    wants = [Want(row, {"frames": [2, 7], "spectrogram": [0]}) for row in (2, 3)]
+
+    [job] = plan(index, wants, 1 << 30)
+    [span] = job.spans
+
+    sound = index.members(3)["spectrogram"][0]
+    assert (span.begin, span.end) == (
+        index.members(2)["frames"][2].offset,
+        sound.offset + sound.size,
+    )
+    # Who hears sample 3 but does not see it reads none of its frames.
+    jobs = plan(index, [wants[0], Want(3, {"spectrogram": [0]})], 1 << 30)
+    assert [len(job.spans) for job in jobs] == [1, 1]
+
+
 def test_neighbours_are_read_at_once_across_samples_but_not_across_shards(
     farm: ShardedDataset,
 ) -> None:
