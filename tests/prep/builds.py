@@ -203,3 +203,9 @@ if __name__ == "__main__":
         timeout_s=float(timeout_s),
         max_failed=1.0,
     )
+
+
+def spoil(raw, rows):
+    for row in rows:
+        (raw / row.source).unlink()
+        (raw / row.source).write_bytes(b"no media at all")

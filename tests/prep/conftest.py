@@ -42,3 +42,19 @@ def bucket(object_store: str, monkeypatch: pytest.MonkeyPatch) -> str:
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     return f"s3://{objectstore.BUCKET}/place-{next(_NUMBERS)}/data"
+
+
+@pytest.fixture
+def raw(clips, tmp_path):
+    """A copy of the clips that a test may change; the files themselves are shared."""
+    folder = tmp_path / "raw"
+    for row in builds.rows_of():
+        target = folder / row.source
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.hardlink_to(clips / row.source)
+    return folder
+
+
+@pytest.fixture
+def plan(raw):
+    return builds.plan_of(raw, builds.rows_of())
