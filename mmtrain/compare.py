@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,6 +22,7 @@ from mmtrain.data import open_dataset
 from mmtrain.errors import ConfigError, Interrupted, MmtrainError
 from mmtrain.finished import write_json
 from mmtrain.log import Watch
+from mmtrain.report import write
 from mmtrain.train import CONFIG, RESULT, config_of, train
 
 log = logging.getLogger(__name__)
@@ -68,9 +67,8 @@ def compare(
     page = markdown(found).encode()
     checkpoint.replace(folder / "table.md", lambda file: file.write(page))
     done = [folder / row.label / f"seed-{seed}" for row in rows for seed in row.results]
-    # It is a module of its own, which draws.
-    if done and find_spec("mmtrain.report") is not None:
-        import_module("mmtrain.report").write(done, folder / "report.html")
+    if done:
+        write(done, folder / "report.html")
     return found
 
 
