@@ -44,7 +44,7 @@ def config_of(shards, method, modalities, **changes):
     given = {
         "method": method,
         "modalities": modalities,
-        "optimizer": OptimizerConfig(lr=0.02),
+        "optimizer": OptimizerConfig(lr=0.01),
         "settings": {"encoder": {"width": 64}, **SETTINGS.get(method, {})},
         "epochs": max(2, len(modalities)),
     }
