@@ -79,6 +79,8 @@ def _started(folder: str, env: Mapping[str, str]) -> tuple["subprocess.Popen[str
 def main(folder: str) -> None:
     from ray.cluster_utils import Cluster
 
+    # Ray notes its address there, and makes the folder for its default place of files only.
+    Path("/tmp/ray").mkdir(exist_ok=True)
     # Not 127.0.0.1, which drivers would translate into the machine's address outside.
     shape = {"num_cpus": 1, "object_store_memory": 80 << 20, "node_ip_address": "127.0.0.2"}
     # What a test can do without, for it starts at the same time and on the same cores.
