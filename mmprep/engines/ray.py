@@ -99,21 +99,22 @@ def _connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    try:
-        ray.init(
-            address or os.environ.get("RAY_ADDRESS") or "auto",
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        where = f"at {address}" if address else "here"
-        raise ConfigError(
-            f"no Ray cluster {where} ({str(error).strip().splitlines()[0]}). Start one with "
-            "`ray start --head`, or name one with --ray-address HOST:PORT"
-        ) from error
-    try:
-        # Ray says on stdout that a worker died; that place is for results.
-        with redirect_stdout(sys.stderr):
+    # Ray's threads say on stdout that a worker died, until the shutdown ends; that place is for
+    # results.
+    with redirect_stdout(sys.stderr):
+        try:
+            ray.init(
+                address or os.environ.get("RAY_ADDRESS") or "auto",
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            where = f"at {address}" if address else "here"
+            raise ConfigError(
+                f"no Ray cluster {where} ({str(error).strip().splitlines()[0]}). Start one with "
+                "`ray start --head`, or name one with --ray-address HOST:PORT"
+            ) from error
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()

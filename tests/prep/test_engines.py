@@ -123,7 +123,6 @@ def test_ray_reads_clips_from_a_bucket_and_writes_shards_to_a_bucket(
 @pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.timeout(600)
-@pytest.mark.skip(reason="when a node dies, stdout of `--engine ray --json` is not one JSON object")
 def test_killed_drivers_workers_and_nodes_cost_the_shards_under_way(
     cluster, clips, manifest, undisturbed, tmp_path
 ):
