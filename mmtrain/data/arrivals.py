@@ -1,8 +1,8 @@
 """How the members of a job arrive: from the cache or the store, each against its checksum."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeAlias
 
 import google_crc32c
 
@@ -11,7 +11,7 @@ from mmprep.format.tar import BLOCK, padded
 from mmprep.store import BucketStore, LocalStore
 from mmtrain.data.cache import Cache
 from mmtrain.data.dataset import ShardedDataset
-from mmtrain.data.fetch import Bytes, fetcher
+from mmtrain.data.fetch import Bytes, LocalReader, fetcher
 from mmtrain.data.loading import Loading
 from mmtrain.data.reads import Job, Piece, Span, narrowed
 from mmtrain.data.remote import Remote
@@ -23,6 +23,9 @@ _GAP_BUCKET: Final = 128 << 10
 # A wrong bit may have come about on the way: so often is a member of a bucket read again.
 _REREADS: Final = 2
 _KEYS_SHOWN: Final = 3
+
+# Visit, part and size of a member to memory that its last bytes may be read straight into, if any.
+Room: TypeAlias = Callable[[int, str, int], Bytes | None]
 
 
 class Arrivals:
@@ -43,24 +46,32 @@ class Arrivals:
         self.gap = _GAP_LOCAL if self._local else _GAP_BUCKET
         self._remote = Remote(store, loading) if isinstance(store, BucketStore) else None
         self._plain = fetcher(store)
+        # Not for its subclasses and wrappers: what they do in `read` must be done.
+        self._disk = LocalReader(store) if type(store) is LocalStore else None
 
     def close(self) -> None:
         """Ends the reads that go on; who waits for one meets a StoreError."""
         if self._remote is not None:
             self._remote.close()
 
-    def of(self, job: Job, traffic: Traffic) -> Iterator[tuple[Piece, Bytes | None]]:
+    def of(
+        self, job: Job, traffic: Traffic, room: Room = lambda *_: None
+    ) -> Iterator[tuple[Piece, Bytes | None]]:
         """Each member of the job with its bytes, or None where they are damaged.
 
-        All is read before the first is used, unless the disk is local.
+        All is read before the first is used, unless the disk is local. A local disk may be read
+        into ``room``: then the bytes end where those begin.
 
         Args:
             job: What to read.
             traffic: Where to count.
+            room: Memory for the last bytes of members.
 
         Raises:
             StoreError: The store cannot be read; names the shard and samples.
         """
+        if self._disk is not None:
+            return self._from_disk(self._disk, job, traffic, room)
         if self._local:
             read = zip(job.spans, self._read(job.shard, job.spans, traffic), strict=True)
             return (each for span, data in read for each in _checked(span, data))
@@ -80,6 +91,29 @@ class Arrivals:
             if self._cache is not None:
                 self._keep_between(self._cache, span, data)
         return iter(arrived)
+
+    def _from_disk(
+        self, disk: LocalReader, job: Job, traffic: Traffic, room: Room
+    ) -> Iterator[tuple[Piece, Bytes | None]]:
+        spans = [(span.begin, span.end) for span in job.spans]
+        traffic.requests += len(spans)
+        rooms = [_rooms(span.pieces, room) for span in job.spans]
+        asides = [
+            [(piece.end - len(own), own) for piece, own in each if own is not None]
+            for each in rooms
+        ]
+        for (begin, end), each, data in zip(
+            spans, rooms, disk.read(job.shard, spans, asides), strict=True
+        ):
+            traffic.bytes += end - begin
+            for piece, own in each:
+                if own is None:
+                    found = data[piece.begin - begin : piece.end - begin]
+                    crc = google_crc32c.value(found)
+                else:
+                    found = data[piece.begin - begin : piece.end - len(own) - begin]
+                    crc = google_crc32c.extend(google_crc32c.value(found), own)
+                yield piece, found if crc == piece.crc else None
 
     def _keep_between(self, cache: Cache, span: Span, data: Bytes) -> None:
         """Keeps what was read over, for the next epoch may show it."""
@@ -137,3 +171,10 @@ def _checked(span: Span, data: Bytes) -> Iterator[tuple[Piece, Bytes | None]]:
         own = data[piece.begin - span.begin : piece.end - span.begin]
         # `crc32c` of mmprep.format wants bytes; this spares a copy of every member.
         yield piece, own if google_crc32c.value(own) == piece.crc else None
+
+
+def _rooms(pieces: Sequence[Piece], room: Room) -> list[tuple[Piece, Bytes | None]]:
+    """Memory for each, unless several visits want one of them: what is read once is copied."""
+    if len({piece.number for piece in pieces}) < len(pieces):
+        return [(piece, None) for piece in pieces]
+    return [(piece, room(piece.visit, piece.part, piece.end - piece.begin)) for piece in pieces]

@@ -14,8 +14,11 @@ from mmprep.store import LocalStore, Store
 Bytes: TypeAlias = NDArray[np.uint8]
 # Shard and byte ranges to the bytes of each in turn, which hold until the next.
 Fetch: TypeAlias = Callable[[str, Sequence[tuple[int, int]]], Iterator[Bytes]]
+# Memory into which the bytes of a shard go from some byte on, in the order of the bytes.
+Aside: TypeAlias = Sequence[tuple[int, Bytes]]
 
 _OPEN_FILES: Final = 256
+_NOTHING: Final = np.empty(0, np.uint8)
 
 
 def fetcher(store: Store) -> Fetch:
@@ -24,11 +27,7 @@ def fetcher(store: Store) -> Fetch:
     Raises:
         StoreError: When called: the disk or bucket refuses.
     """
-    # Not for its subclasses and wrappers: what they do in `read` must be done.
-    return _local(store) if type(store) is LocalStore else _any(store)
 
-
-def _any(store: Store) -> Fetch:
     def fetch(shard: str, spans: Sequence[tuple[int, int]]) -> Iterator[Bytes]:
         # All before the first is used: who waits for a bucket must not keep others from decoding.
         return iter([np.frombuffer(store.read(shard, *span), np.uint8) for span in spans])
@@ -36,23 +35,45 @@ def _any(store: Store) -> Fetch:
     return fetch
 
 
-def _local(store: LocalStore) -> Fetch:
-    opened = lru_cache(maxsize=_OPEN_FILES)(_Opened)
-    scratch = threading.local()
+class LocalReader:
+    """Reads a local disk, into memory that each thread uses again; safe to share between them."""
 
-    def fetch(shard: str, spans: Sequence[tuple[int, int]]) -> Iterator[Bytes]:
-        # One at a time, into the same memory, so that it is still in the cache when it is used.
-        for begin, end in spans:
-            memory: Bytes | None = getattr(scratch, "memory", None)
-            if memory is None or len(memory) < end - begin:
-                memory = scratch.memory = np.empty(end - begin, np.uint8)
-            with store.errors("read", shard):
-                # Held here, or another thread's opening of the same file may close this one.
-                file = opened(f"{store.root}/{shard}")
-                size = os.preadv(file.number, [memory[: end - begin].data], begin)
-            yield memory[:size]
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+        self._opened = lru_cache(maxsize=_OPEN_FILES)(_Opened)
+        self._scratch = threading.local()
 
-    return fetch
+    def read(
+        self, shard: str, spans: Sequence[tuple[int, int]], asides: Sequence[Aside]
+    ) -> Iterator[Bytes]:
+        """The bytes of each span in turn, which hold until the next.
+
+        Args:
+            shard: Path of the shard.
+            spans: First byte and the byte behind the last.
+            asides: For each span, what of it goes elsewhere; there its own bytes are undefined.
+
+        Raises:
+            StoreError: The disk refuses.
+        """
+        memory: Bytes = getattr(self._scratch, "memory", _NOTHING)
+        try:
+            # Held here, or another thread's opening of the same file may close this one.
+            file = self._opened(f"{self._store.root}/{shard}")
+            # One at a time, into the same memory, so that it is still in the cache when it is used.
+            for (begin, end), aside in zip(spans, asides, strict=True):
+                length = end - begin
+                if len(memory) < length:
+                    memory = self._scratch.memory = np.empty(length, np.uint8)
+                room, at, buffers = memory.data, 0, []
+                for start, other in aside:
+                    buffers += [room[at : start - begin], other.data]
+                    at = start - begin + len(other)
+                buffers.append(room[at:length])
+                yield memory[: os.preadv(file.number, buffers, begin)]
+        except OSError:
+            with self._store.errors("read", shard):
+                raise
 
 
 class _Opened:

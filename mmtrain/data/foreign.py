@@ -7,8 +7,9 @@ it; each decodes its own share. Frames, crops and flips are drawn as in `Ordered
 import logging
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from tarfile import TarError
@@ -167,10 +168,14 @@ class ForeignStream(IterableDataset[Batch]):
         wanted = re.compile("|".join(f"({self.layout.fields[m]})" for m in self.modalities))
         labels = re.compile(_LABELS)
 
+        current = refused = ""
+
         def select(member: str) -> bool:
+            nonlocal refused
             folder, _, name = member.rpartition("/")
             if member.startswith("/") or ".." in folder.split("/"):
-                raise DataError(f"{current}: member {member!r} leads out of the shard; refused")
+                refused = f"{self.store.url}/{current}: member {member!r} leads out of the shard"
+                raise DataError(refused)
             suffix = name.partition(".")[2].lower()
             return bool(wanted.fullmatch(suffix) or labels.fullmatch(suffix))
 
@@ -180,20 +185,22 @@ class ForeignStream(IterableDataset[Batch]):
             log.warning("skipped the rest of a shard: %s/%s: %s", self.store.url, current, error)
             return True
 
-        current = ""
-
-        def opened() -> Iterator[dict[str, Any]]:
+        def opened() -> Generator[dict[str, Any], None, None]:
             nonlocal current
             for current in self.shards:
                 self._check_end(current)
                 with self.store.open(current) as stream:
                     yield {"url": current, "stream": stream}
 
-        files = tar_file_expander(opened(), handler=passed, select_files=select)
         try:
-            yield from group_by_keys(files)
+            # The shard is closed here, for errors that came through webdataset hold on to its file.
+            with closing(opened()) as shards:
+                files = tar_file_expander(shards, handler=passed, select_files=select)
+                yield from group_by_keys(files)
         except (TarError, EOFError, OSError, ValueError) as error:
-            raise DataError(f"{self.store.url}/{current}: damaged ({error})") from error
+            raise DataError(f"{self.store.url}/{current}: damaged ({_reason(error)})") from error
+        except DataError as error:
+            raise DataError(f"{refused}; refused" if refused else str(error)) from None
 
     def _check_end(self, shard: str) -> None:
         """Looks for the empty block that ends every archive; reading would stop short unseen."""
@@ -237,7 +244,8 @@ class ForeignStream(IterableDataset[Batch]):
         taken = slots(start + len(chunk), start, self.batch_size, self.share)
         seed, epoch = self._state["seed"], self._state["epoch"]
         positions = taken.positions.tolist()
-        draws = self.view.draws(seed, epoch, start, start + len(chunk))[taken.positions - start]
+        draws = self.view.draws(seed, epoch, start, start + len(chunk))
+        draws = [draws[p - start] for p in positions]
         slab = Slab(decoders, draws, taken.filler, {}, pin=self.loading.pin)
         targets = np.zeros(len(positions), np.int64)
         work = [
@@ -292,3 +300,9 @@ class ForeignStream(IterableDataset[Batch]):
 
 def _bytes(data: bytes) -> Bytes:
     return np.frombuffer(data, np.uint8)
+
+
+def _reason(error: Exception) -> str:
+    """What it says, without what webdataset adds."""
+    said = next((arg for arg in error.args if isinstance(arg, str)), type(error).__name__)
+    return said.partition(" @ ")[0]

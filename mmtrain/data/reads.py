@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmprep.format import Index, member_names
 
@@ -95,24 +96,29 @@ def plan(index: Index, wants: Sequence[Want], gap: int) -> list[Job]:
 
     A member that several visits want is read once.
     """
-    pieces = sorted(_pieces(index, wants))
-    if not pieces:
-        return []
+    pieces, joins = _pieces(index, wants, gap)
     jobs: list[Job] = []
+    firsts: list[int] = []
     before = -1
-    for piece, joins in zip(pieces, _joins(index, pieces, gap), strict=True):
-        if piece.sample != before and not (joins and jobs[-1].bytes < _JOB_BYTES):
+    for piece, joined in zip(pieces, joins, strict=True):
+        if piece.sample != before and not (joined and jobs[-1].bytes < _JOB_BYTES):
             jobs.append(Job(index.shards[index.shard[piece.sample]]))
-            joins = False
-        jobs[-1]._add(piece, joins)
+            firsts.append(piece.visit)
+            joined = False
+        jobs[-1]._add(piece, joined)
+        firsts[-1] = min(firsts[-1], piece.visit)
         before = piece.sample
-    return sorted(jobs, key=lambda job: min(piece.visit for piece in job.pieces))
+    return [jobs[i] for i in sorted(range(len(jobs)), key=firsts.__getitem__)]
 
 
 def narrowed(index: Index, pieces: Sequence[Piece], gap: int) -> list[Span]:
     """What to read for some pieces of one job, as `plan` would."""
     job = Job("")
-    for piece, joins in zip(pieces, _joins(index, pieces, gap), strict=True):
+    columns = [index.parts.index(piece.part) for piece in pieces]
+    sample, begin, end = np.array([(each.sample, each.begin, each.end) for each in pieces]).T
+    for piece, joins in zip(
+        pieces, _joins(index, sample, np.array(columns), begin, end, gap), strict=True
+    ):
         job._add(piece, joins)
     return job.spans
 
@@ -124,41 +130,52 @@ def member_name(index: Index, piece: Piece) -> str:
     return member_names(key, piece.part, count)[piece.ordinal]
 
 
-def _pieces(index: Index, wants: Sequence[Want]) -> Iterator[Piece]:
+def _pieces(index: Index, wants: Sequence[Want], gap: int) -> tuple[list[Piece], list[bool]]:
+    """Every member as often as it is wanted, in the order of the bytes, and what joins what."""
+    columns = {part: i for i, part in enumerate(index.parts)}
     heads = [
-        (visit, want.sample, part, ordinal, place)
+        (visit, columns[part], ordinal, place)
         for visit, want in enumerate(wants)
         for part, ordinals in want.members.items()
         for place, ordinal in enumerate(ordinals)
     ]
-    layout = index.layout(np.array([want.sample for want in wants], np.int64))
-    columns = {part: i for i, part in enumerate(index.parts)}
-    at = np.array(
-        [(visit, columns[part], ordinal) for visit, _, part, ordinal, _ in heads], np.int64
-    ).reshape(-1, 3)
-    rows = layout.row[at[:, 0], at[:, 1]] + at[:, 2]
-    begins = layout.begin[rows]
-    tails = zip(
-        layout.number[rows].tolist(),
-        begins.tolist(),
-        (begins + layout.size[rows]).tolist(),
-        layout.crc[rows].tolist(),
-        strict=True,
+    if not heads:
+        return [], []
+    samples = np.array([want.sample for want in wants], np.int64)
+    visit, column, ordinal, place = np.array(heads, np.int64).T
+    layout = index.layout(samples)
+    rows = layout.row[visit, column] + ordinal
+    order = np.lexsort((place, visit, layout.number[rows]))
+    visit, column, ordinal, place, rows = (
+        each[order] for each in (visit, column, ordinal, place, rows)
     )
-    for (number, begin, end, crc), head in zip(tails, heads, strict=True):
-        yield Piece(number, *head, begin, end, crc)
+    sample, begin = samples[visit], layout.begin[rows]
+    end = begin + layout.size[rows]
+    numbers = (layout.number[rows], visit, sample, column, ordinal, place, begin, end)
+    pieces = [
+        Piece(number, visit, sample, index.parts[column], ordinal, place, begin, end, crc)
+        for number, visit, sample, column, ordinal, place, begin, end, crc in zip(
+            *(each.tolist() for each in (*numbers, layout.crc[rows])), strict=True
+        )
+    ]
+    return pieces, _joins(index, sample, column, begin, end, gap)
 
 
-def _joins(index: Index, pieces: Sequence[Piece], gap: int) -> list[bool]:
-    """Which pieces are read together with the one before."""
-    sample = np.array([piece.sample for piece in pieces])
-    begin, end = np.array([(piece.begin, piece.end) for piece in pieces]).T
-    part = np.array([index.parts.index(piece.part) for piece in pieces])
-    # Of each piece's part, its first member and the one behind its last.
+def _joins(
+    index: Index,
+    sample: NDArray[np.int64],
+    column: NDArray[np.int64],
+    begin: NDArray[np.int64],
+    end: NDArray[np.int64],
+    gap: int,
+) -> list[bool]:
+    """Which members are read together with the one before."""
+    # Of each one's part, its first member and the one behind its last.
     first = index.first[sample].astype(np.int64)
     counts = index.counts[sample].astype(np.int64)
-    behind = first + counts.cumsum(axis=1)[np.arange(len(part)), part]
-    foremost = behind - counts[np.arange(len(part)), part]
+    every = np.arange(len(sample))
+    behind = first + counts.cumsum(axis=1)[every, column]
+    foremost = behind - counts[every, column]
     others = foremost[1:] - behind[:-1]
     only_record = (others == 1) & (behind[:-1] == first[1:])
     hides_nothing = (others <= 0) | only_record

@@ -1,6 +1,6 @@
 """One batch in the making: memory that threads decode into, a row each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mmtrain.data.decode import Decoder
 from mmtrain.data.fetch import Bytes
+from mmtrain.data.view import Draws
 from mmtrain.types import Batch
 
 
@@ -17,7 +18,7 @@ class Slab:
 
     Args:
         decoders: Modality to what makes its rows.
-        draws: (b, k) random numbers of each row.
+        draws: Random numbers of each of b rows.
         filler: (b,) rows that weigh nothing.
         shown: Modality to (b,) rows that show it; absent means all.
         pin: Whether a GPU copies from it without waiting.
@@ -26,7 +27,7 @@ class Slab:
     def __init__(
         self,
         decoders: Mapping[str, Decoder],
-        draws: NDArray[np.float64],
+        draws: Sequence[Draws],
         filler: NDArray[np.bool_],
         shown: Mapping[str, NDArray[np.bool_]],
         *,
@@ -51,6 +52,11 @@ class Slab:
             for modality, d in self._decoders.items()
             if modality not in self.shown or self.shown[modality][row]
         }
+
+    def room(self, row: int, part: str, size: int) -> Bytes | None:
+        """Where the last bytes of a member of ``size`` bytes may be put for `decode`, if so."""
+        decoder, rows = self._parts[part]
+        return decoder.room(rows[row], size)
 
     def decode(self, row: int, part: str, place: int, data: Bytes) -> None:
         """Writes one member.

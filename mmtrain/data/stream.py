@@ -186,7 +186,7 @@ class OrderedStream(IterableDataset[Batch]):
         draws = self.view.draws(self._seed, self._epoch, start, end)
         slab = Slab(
             self._decoders,
-            draws[taken.positions - start],
+            [draws[i] for i in (taken.positions - start).tolist()],
             taken.filler,
             {modality: mask[taken.positions] for modality, mask in order.shown.items()},
             pin=self.loading.pin,

@@ -5,11 +5,13 @@ ranks and resuming cannot change it. All frames of a clip, and its flow, share o
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
 from typing import Final, NamedTuple, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmtrain.errors import ConfigError, DataError, UnknownName
 
@@ -19,7 +21,7 @@ _AREA: Final = (0.08, 1.0)
 _RATIO: Final = (3 / 4, 4 / 3)
 
 # Numbers in [0, 1): flip, top, left, then areas and ratios to try, then one a frame.
-Draws: TypeAlias = NDArray[np.float64]
+Draws: TypeAlias = Sequence[float]
 _HEAD: Final = 3 + 2 * _TRIES
 
 
@@ -67,21 +69,23 @@ class View:
         """The same without chance."""
         return replace(self, random=False)
 
-    def draws(self, seed: int, epoch: int, begin: int, end: int) -> NDArray[np.float64]:
-        """(end - begin, k) numbers that decide everything about visits; all .5 without chance.
+    def draws(self, seed: int, epoch: int, begin: int, end: int) -> list[Draws]:
+        """For each of (end - begin) visits, numbers that decide all about it; .5 without chance.
 
         A visit's are the same whatever ``begin`` and ``end`` are, and cost no others to find.
         """
         # A counter-based generator, four numbers a count.
         counts = -(-(_HEAD + self.frames) // 4)
         if not self.random:
-            return np.full((end - begin, 4 * counts), 0.5)
+            return [[0.5] * (4 * counts)] * (end - begin)
         bits = np.random.Philox(key=[seed, epoch], counter=[counts * begin, 0, 0, 0])
-        return np.random.Generator(bits).random((end - begin, 4 * counts))
+        # Lists, because one by one Python's own numbers are cheaper.
+        drawn: list[Draws] = np.random.Generator(bits).random((end - begin, 4 * counts)).tolist()
+        return drawn
 
     def flipped(self, draws: Draws) -> bool:
         """Whether the clip is mirrored."""
-        return self.flip and bool(draws[0] < 0.5)
+        return self.flip and draws[0] < 0.5
 
     def chosen(self, count: int, draws: Draws) -> list[int]:
         """Which of ``count`` frames are shown: one from each segment, in order.
@@ -94,14 +98,10 @@ class View:
         """
         if not count:
             raise DataError("has no frames")
-        n = self.frames
-        edges = [(2 * i * count + n) // (2 * n) for i in range(n + 1)]
-        begins = [min(edge, count - 1) for edge in edges[:-1]]
+        segments = _segments(count, self.frames)
         return [
-            begin + int(u * max(1, end - begin))
-            for begin, end, u in zip(
-                begins, edges[1:], draws[_HEAD : _HEAD + n].tolist(), strict=True
-            )
+            begin + int(u * width)
+            for (begin, width), u in zip(segments, draws[_HEAD : _HEAD + self.frames], strict=True)
         ]
 
     def window(self, draws: Draws, height: int, width: int) -> Window:
@@ -118,16 +118,26 @@ class View:
                 )
             return _placed(draws, (height, width), (self.size, self.size))
         if self.crop == "resize" or not self.random:
-            return Window(top=0, left=0, height=height, width=width)
+            return Window(0, 0, height, width)
         return _placed(draws, (height, width), _scaled(draws, height, width))
+
+
+@lru_cache(maxsize=256)
+def _segments(count: int, frames: int) -> tuple[tuple[int, int], ...]:
+    """First of ``count`` frames and length, of each of ``frames`` segments."""
+    edges = [(2 * i * count + frames) // (2 * frames) for i in range(frames + 1)]
+    return tuple(
+        (min(begin, count - 1), max(1, end - min(begin, count - 1)))
+        for begin, end in pairwise(edges)
+    )
 
 
 def _scaled(draws: Draws, height: int, width: int) -> tuple[int, int]:
     """Height and width of torchvision's RandomResizedCrop: the first try that fits."""
     low, high = math.log(_RATIO[0]), math.log(_RATIO[1])
     for i in range(_TRIES):
-        area = height * width * (_AREA[0] + float(draws[3 + i]) * (_AREA[1] - _AREA[0]))
-        ratio = math.exp(low + float(draws[3 + _TRIES + i]) * (high - low))
+        area = height * width * (_AREA[0] + draws[3 + i] * (_AREA[1] - _AREA[0]))
+        ratio = math.exp(low + draws[3 + _TRIES + i] * (high - low))
         h, w = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
         if 0 < h <= height and 0 < w <= width:
             return h, w
@@ -136,5 +146,4 @@ def _scaled(draws: Draws, height: int, width: int) -> tuple[int, int]:
 
 def _placed(draws: Draws, outer: tuple[int, int], inner: tuple[int, int]) -> Window:
     (height, width), (h, w) = outer, inner
-    top, left = int(draws[1] * (height - h + 1)), int(draws[2] * (width - w + 1))
-    return Window(top=top, left=left, height=h, width=w)
+    return Window(int(draws[1] * (height - h + 1)), int(draws[2] * (width - w + 1)), h, w)

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Self
 
 import cv2
@@ -12,7 +13,6 @@ from mmprep.store import LocalStore
 from mmtrain.data.arrivals import Arrivals
 from mmtrain.data.cache import Cache
 from mmtrain.data.dataset import ShardedDataset
-from mmtrain.data.fetch import Bytes
 from mmtrain.data.loading import Loading
 from mmtrain.data.reads import Job, Piece, Want, member_name, plan
 from mmtrain.data.slab import Slab
@@ -50,7 +50,9 @@ class Workers:
         self._jobs = _LOCAL_JOBS if local else 1
         self._arrivals = Arrivals(dataset, loading, cache)
         # Many threads wait for a bucket at once, but no more than asked for decode.
-        self._decoding = threading.BoundedSemaphore(loading.decoders)
+        self._decoding: AbstractContextManager[object] = (
+            nullcontext() if local else threading.BoundedSemaphore(loading.decoders)
+        )
         self._pool = ThreadPoolExecutor(threads, "mmtrain-stream")
 
     def __enter__(self) -> Self:
@@ -89,42 +91,36 @@ class Workers:
     def _work(self, slab: Slab, jobs: Sequence[Job]) -> Traffic:
         traffic = Traffic()
         for job in jobs:
-            traffic.add(self._do(slab, job))
+            self._do(slab, job, traffic)
         return traffic
 
-    def _do(self, slab: Slab, job: Job) -> Traffic:
+    def _do(self, slab: Slab, job: Job, traffic: Traffic) -> None:
         size = self._dataset.sizes[job.shard]
-        if any(not 0 <= span.begin <= span.end <= size for span in job.spans):
-            key = self._dataset.key(next(job.pieces).sample)
-            raise DataError(
-                f"{self._dataset.store.url}/{job.shard}: the index points outside it, near sample "
-                f"{key!r}; run `mmprep verify`"
-            )
-        traffic = Traffic()
+        for span in job.spans:
+            if not 0 <= span.begin <= span.end <= size:
+                key = self._dataset.key(span.pieces[0].sample)
+                raise DataError(
+                    f"{self._dataset.store.url}/{job.shard}: the index points outside it, near "
+                    f"sample {key!r}; run `mmprep verify`"
+                )
         failed: dict[int, tuple[int, DataError]] = {}
-        arriving = self._arrivals.of(job, traffic)
+        arriving = self._arrivals.of(job, traffic, slab.room)
         with self._decoding:
             for piece, data in arriving:
                 try:
-                    self._decode(slab, piece, data)
+                    if data is None:
+                        raise DataError("does not fit its checksum")
+                    slab.decode(piece.visit, piece.part, piece.place, data)
                 except DataError as error:
-                    failed.setdefault(piece.visit, (piece.sample, error))
+                    failed.setdefault(piece.visit, (piece.sample, self._located(job, piece, error)))
         for row, (sample, reason) in failed.items():
-            self._give_up(slab, row, sample, self._located(job.shard, sample, reason))
-        return traffic
+            self._give_up(slab, row, sample, reason)
 
-    def _decode(self, slab: Slab, piece: Piece, data: Bytes | None) -> None:
-        try:
-            if data is None:
-                raise DataError("does not fit its checksum")
-            slab.decode(piece.visit, piece.part, piece.place, data)
-        except DataError as error:
-            raise DataError(f"{member_name(self._dataset.index, piece)} {error}") from error
-
-    def _located(self, shard: str, sample: int, error: DataError) -> DataError:
+    def _located(self, job: Job, piece: Piece, error: DataError) -> DataError:
         return DataError(
-            f"{self._dataset.store.url}/{shard}: sample {self._dataset.key(sample)!r}: {error}; "
-            "run `mmprep verify`, or leave damaged samples out"
+            f"{self._dataset.store.url}/{job.shard}: sample {self._dataset.key(piece.sample)!r}: "
+            f"{member_name(self._dataset.index, piece)} {error}; run `mmprep verify`, or leave "
+            "damaged samples out"
         )
 
     def _give_up(self, slab: Slab, row: int, sample: int, error: DataError) -> None:

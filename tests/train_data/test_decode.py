@@ -64,7 +64,7 @@ def test_draws_of_a_visit_do_not_depend_on_where_one_begins():
     assert np.array_equal(view.draws(3, 2, 17, 31), together[17:31])
     assert not np.array_equal(view.draws(3, 3, 0, 50), together)
     assert not np.array_equal(view.draws(4, 2, 0, 50), together)
-    assert len(np.unique(together)) == together.size
+    assert len(np.unique(together)) == np.size(together)
 
 
 def test_random_crop_is_a_slice_of_the_picture():
@@ -185,6 +185,32 @@ def test_sound_is_copied_and_its_shape_checked():
         Sound("spectrogram", (3, 5)).decode(data(array_bytes(values)), draws(STILL), row, 0)
     with pytest.raises(DataError, match="bytes"):
         Sound("spectrogram", (3, 4)).decode(data(array_bytes(values)[:-2]), draws(STILL), row, 0)
+
+
+@pytest.mark.parametrize("dtype", ["<f2", ">f2"])
+def test_sound_that_was_read_into_its_row_stays_there(dtype: str) -> None:
+    values = np.arange(12, dtype=dtype).reshape(3, 4)
+    content, row = data(array_bytes(values)), np.zeros((3, 4), np.float16)
+    sound = Sound("spectrogram", (3, 4))
+    room = sound.room(row, len(content))
+    assert room is not None
+    room[:] = content[-24:]
+    sound.decode(content[:-24], draws(STILL), row, 0)
+    assert np.array_equal(row, values)
+
+
+def test_only_a_member_of_the_rows_own_bytes_may_be_read_into_it() -> None:
+    row, sound = np.zeros((30, 100), np.float16), Sound("spectrogram", (30, 100))
+    assert sound.room(row, 128 + 6000) is not None
+    assert sound.room(row, 6000) is None
+    assert sound.room(row, 128 + 12000) is None  # of single precision
+    assert Colour("frames", STILL, checked=True).room(row, 6128) is None
+
+
+def test_sound_of_complex_numbers_is_damage() -> None:
+    content = data(array_bytes(np.ones((3, 4), np.complex64)))
+    with pytest.raises(DataError, match="holds complex64"):
+        Sound("spectrogram", (3, 4)).decode(content, draws(STILL), np.zeros((3, 4), np.float16), 0)
 
 
 def test_arrays_of_objects_are_never_unpickled():

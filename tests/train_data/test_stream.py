@@ -77,6 +77,17 @@ def test_sounds_and_frames_are_those_of_the_sample(farm: ShardedDataset) -> None
         assert blue.tolist() == pytest.approx([25, 105, 165], abs=3)  # frames 1, 5 and 8
 
 
+def test_a_sample_that_comes_twice_in_a_batch_is_the_same_twice(farm: ShardedDataset) -> None:
+    stream = OrderedStream(farm, ("audio", "visual"), 4, View(size=40).evaluation())
+    stream.begin(SampleOrder(np.array([20, 3, 20, 4])), seed=0, epoch=0)
+    batch = next(iter(stream))
+
+    for rows in batch.inputs.values():
+        assert torch.equal(rows[0], rows[2])
+    sound = np.random.default_rng(20).normal(size=SOUND).astype(np.float16)
+    assert torch.equal(batch.inputs["audio"][2, 0], torch.from_numpy(sound))
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_threads_change_nothing(farm: ShardedDataset, workers: int) -> None:
     pairs = zip(begun(farm, 2), begun(farm, workers), strict=True)
