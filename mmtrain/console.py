@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.console import Console
 
-from mmtrain.compare import compare
 from mmtrain.config import TrainConfig, parse
 from mmtrain.contest import Contest
 from mmtrain.errors import ConfigError, Interrupted
@@ -55,6 +54,9 @@ def run_compare(given: Mapping[str, Any], who: Mapping[str, Any], out: Path) -> 
         who: The other fields of a `mmtrain.contest.Contest`; ``seeds`` as texts.
         out: DIR.
     """
+    # Its charts take a second to load, which a run of one method need not wait for.
+    from mmtrain.compare import compare
+
     if "data" not in given:
         raise ConfigError("--data is needed: the folder or address of the shards")
     options = _split(given)
