@@ -60,6 +60,10 @@ class Canned:
         """Of no use to anybody."""
         return self._feed.state()
 
+    def account(self) -> dict[str, float]:
+        """Nothing was read."""
+        return {}
+
     def __iter__(self) -> Iterator[Batch]:
         for batch in self._batches:
             self.position += len(batch)
