@@ -87,10 +87,12 @@ def train(
     in the end, result.json.
     """
     from mmtrain import console
+    from mmtrain.distributed import speaks
 
     given = {name: value for name, value in options.items() if value is not None}
     result = console.run_train(given, settings, out, resume)
-    click.echo(json.dumps(result) if as_json else console.told(result))
+    if speaks():
+        click.echo(json.dumps(result) if as_json else console.told(result))
 
 
 @main.command(epilog="\b\nExamples:\n  mmtrain recipes\n  mmtrain recipes kinetics-sounds")

@@ -212,6 +212,11 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
+def speaks() -> bool:
+    """Whether this process is the first of those that torchrun started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def local_device(device: torch.device) -> torch.device:
     """The GPU of this rank, of as many as there are here."""
     if device.type != "cuda" or device.index is not None:

@@ -46,6 +46,13 @@ def test_resuming_needs_nothing_but_the_folder(finished):
     assert json.loads(done.stdout) == json.loads((out / "result.json").read_text())
 
 
+def test_of_several_ranks_one_says_what_came_out(finished, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    done = run("train", "--out", finished[0], "--resume", "--json")
+    assert done.exit_code == 0
+    assert done.stdout == ""
+
+
 def test_resuming_with_other_options_is_a_wrong_request(finished):
     out, _ = finished
     done = run("train", "--out", out, "--resume", "--seed", 5, "--set", "lr=0.5")
