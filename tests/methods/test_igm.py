@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
-from enginework import lines, running, same, small
-from torch import nn
+from enginework import Stop, lines, running, same, small
+from methodwork import batch_normalised
 from torch.nn import functional as F
 
 from mmtrain.config import OptimizerConfig
@@ -28,20 +28,6 @@ def moved(run, before):
 
 def of(modality):
     return (f"encoders.{modality}.", f"heads.{modality}.")
-
-
-def batch_normalised(method):
-    """The method, on encoders that normalise by batch."""
-    setup = method.setup
-
-    def normalising(run):
-        for encoder in run.model.encoders.values():
-            for block in encoder.body:
-                block[1] = nn.BatchNorm2d(block[1].num_channels)
-        setup(run)
-
-    method.setup = normalising
-    return method
 
 
 def test_turns():
@@ -206,18 +192,6 @@ def test_each_stage_has_an_optimizer_of_its_own(shards, tmp_path):
 
         assert renewed == [0, 2]
         assert all(name.startswith(of("visual")) for name in run._optimizer.state_dict())
-
-
-class Stop:
-    """Asks the run to stop after some steps, counted from the first epoch."""
-
-    def __init__(self, *steps):
-        self.run, self.steps = None, steps
-
-    def step(self, epoch, step, steps, said):
-        self.run.stopping = self.run.steps + 1 in self.steps
-
-    def epoch(self, line): ...
 
 
 def test_a_resumed_run_is_the_straight_run(shards, tmp_path):

@@ -1,11 +1,10 @@
 import pytest
 import torch
 from enginework import lines, running, small
+from methodwork import fitted
 from torch.nn import functional as F
 
-from mmtrain import checkpoint
 from mmtrain.config import OptimizerConfig
-from mmtrain.engine import CHECKPOINT
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods import Method
 from mmtrain.methods.moddrop import ModDrop, kept
@@ -15,12 +14,6 @@ THREE = ("audio", "visual", "flow")
 
 def of(*values):
     return torch.tensor(values)
-
-
-def fitted(shards, folder, method, **changes):
-    with running(small(shards, **{"epochs": 1, **changes}), folder, method) as run:
-        method.fit(run)
-    return checkpoint.load(folder / CHECKPOINT)["model"]
 
 
 def test_kept_by_hand():

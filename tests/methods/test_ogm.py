@@ -4,12 +4,11 @@ from functools import partial
 
 import pytest
 import torch
-from enginework import lines, running, same, small
+from enginework import Stop, lines, running, same, small
+from methodwork import fitted
 from torch.nn import functional as F
 
-from mmtrain import checkpoint
 from mmtrain.config import OptimizerConfig
-from mmtrain.engine import CHECKPOINT
 from mmtrain.errors import ConfigError, Interrupted, UnknownName
 from mmtrain.functional import confidence, discrepancy
 from mmtrain.functional.modulation import slowed
@@ -22,16 +21,6 @@ PLAIN = OptimizerConfig(lr=0.1, momentum=0, weight_decay=0)
 
 def of(*values):
     return torch.tensor(values)
-
-
-def weights(folder):
-    return checkpoint.load(folder / CHECKPOINT)["model"]
-
-
-def fitted(shards, folder, method, **changes):
-    with running(small(shards, **{"epochs": 1, **changes}), folder, method) as run:
-        method.fit(run)
-    return weights(folder)
 
 
 def moved(shards, folder, method, **changes):
@@ -177,18 +166,6 @@ def test_it_logs_what_it_does_with_any_fusion(shards, tmp_path, fusion, noise):
     assert min(line["logged"].values()) > 0
     assert min(line["logged"][f"k.{m}"] for m in THREE) < 1
     assert all(value.isfinite().all() for value in found.values())
-
-
-class Stop:
-    """Stops after some of the steps."""
-
-    def __init__(self, *steps):
-        self.run, self.steps = None, steps
-
-    def step(self, epoch, step, steps, said):
-        self.run.stopping = self.run.steps + 1 in self.steps
-
-    def epoch(self, line): ...
 
 
 @pytest.mark.parametrize("noise", ["tensor-std", "covariance"])

@@ -4,10 +4,9 @@ from itertools import pairwise
 
 import pytest
 import torch
-from enginework import lines, running, same, small
+from enginework import Stop, lines, running, same, small
+from methodwork import fitted
 
-from mmtrain import checkpoint
-from mmtrain.engine import CHECKPOINT
 from mmtrain.errors import ConfigError, Interrupted, UnknownName
 from mmtrain.functional.modulation import slowed
 from mmtrain.methods import Method
@@ -19,12 +18,6 @@ THREE = ("audio", "visual", "flow")
 
 def of(*values):
     return torch.tensor(values)
-
-
-def fitted(shards, folder, method, **changes):
-    with running(small(shards, **{"epochs": 1, **changes}), folder, method) as run:
-        method.fit(run)
-    return checkpoint.load(folder / CHECKPOINT)["model"]
 
 
 def equal(one, other):
@@ -191,18 +184,6 @@ def test_it_logs_what_it_does_with_three_modalities(shards, tmp_path, method):
     assert sum(logged[f"dropped.{m}"] for m in THREE) > 0
     assert max(logged[f"q.{m}"] for m in THREE) > 0
     assert all(value.isfinite().all() for value in found.values())
-
-
-class Stop:
-    """Stops after some of the steps."""
-
-    def __init__(self, *steps):
-        self.run, self.steps = None, steps
-
-    def step(self, epoch, step, steps, said):
-        self.run.stopping = self.run.steps + 1 in self.steps
-
-    def epoch(self, line): ...
 
 
 def test_a_run_goes_on_with_the_probabilities_of_the_step_before(shards, tmp_path):

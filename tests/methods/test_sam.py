@@ -1,7 +1,7 @@
 import pytest
 import torch
 from enginework import lines, running, small
-from torch import nn
+from methodwork import batch_normalised
 from torch.nn import functional as F
 
 from mmtrain.config import OptimizerConfig
@@ -17,20 +17,6 @@ def stepped(run):
     run.model.train()
     run.method.step(run, next(run.batches("train")))
     return run.model.state_dict()
-
-
-def batch_normalised(method):
-    """The method, on encoders that normalise by batch."""
-    setup = method.setup
-
-    def normalising(run):
-        for encoder in run.model.encoders.values():
-            for block in encoder.body:
-                block[1] = nn.BatchNorm2d(block[1].num_channels)
-        setup(run)
-
-    method.setup = normalising
-    return method
 
 
 @pytest.mark.parametrize("modalities", [("audio", "visual"), ("audio", "visual", "flow")])

@@ -24,6 +24,18 @@ from mmprep.plan import Plan, listed, tasks, versions
 T = TypeVar("T")
 LABELS = ("donkey, ass braying", 'say "hi"', "Übermut 打鼓")
 COUNT = 12
+# A clip of the list that was not found.
+ABSENT = (
+    Failure(
+        key="gone",
+        label=LABELS[0],
+        split="test",
+        source="9/gone.mp4",
+        stage="find",
+        cause="missing",
+        message="no file",
+    ),
+)
 # Frames alone start in a third of the time, for their workers load no scipy.
 FRAMES = PartsConfig(names=("frames",), clip_s=1.0, frames=FrameConfig(short_side=32))
 BOTH = replace(

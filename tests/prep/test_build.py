@@ -7,25 +7,12 @@ import time
 
 import builds
 import pytest
-from builds import BOTH, LABELS, contents, plan_of, rows_of, run, spoil, stamps
+from builds import ABSENT, BOTH, LABELS, contents, plan_of, rows_of, run, spoil, stamps
 
 from mmprep.errors import DataError
-from mmprep.failure import Failure
 from mmprep.shards import Shards
 from mmprep.store import LocalStore, open_store
 from mmprep.verify import verify
-
-ABSENT = (
-    Failure(
-        key="gone",
-        label=LABELS[0],
-        split="test",
-        source="9/gone.mp4",
-        stage="find",
-        cause="missing",
-        message="no file",
-    ),
-)
 
 
 def changed(before, folder):

@@ -4,27 +4,14 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from builds import LABELS, contents, plan_of, rows_of, run, stamps
+from builds import ABSENT, contents, plan_of, rows_of, run, stamps
 
 from mmprep.errors import ConfigError, DataError, StoreError
-from mmprep.failure import Failure
 from mmprep.format import DATASET
 from mmprep.repair import repair
 from mmprep.shards import read_dataset
 from mmprep.store import LocalStore, open_store
 from mmprep.verify import verify
-
-ABSENT = (
-    Failure(
-        key="gone",
-        label=LABELS[0],
-        split="test",
-        source="9/gone.mp4",
-        stage="find",
-        cause="missing",
-        message="no file",
-    ),
-)
 
 
 class Case:

@@ -1,24 +1,5 @@
 import pytest
-import torch
 from shardmaker import Recipe, make_shards
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread():
-    """Tests run side by side; each has one core."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="session")
-def shards(tmp_path_factory):
-    """18 samples to train on, 9 each in val and test; every class is in every split."""
-    folder = tmp_path_factory.mktemp("shards")
-    recipe = Recipe(samples=36, labels=("low", "mid", "high"), frames=2, size=(32, 32), columns=40)
-    make_shards(folder, recipe)
-    return folder
 
 
 @pytest.fixture(scope="session")

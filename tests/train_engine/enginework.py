@@ -1,7 +1,10 @@
-"""Small runs, and what must be equal of two of them."""
+"""Small runs, what ends them early, and what must be equal of two of them."""
 
 import json
+import os
+import signal
 from contextlib import contextmanager
+from itertools import count
 
 import numpy as np
 import torch
@@ -43,6 +46,30 @@ def running(config, folder, method=None, watch=None):
         feed = feed_of(config, dataset, method)
         with Run(config, model_of(config, feed), method, feed, folder, watch) as run:
             yield run
+
+
+class Stop:
+    """Asks a run to stop after each of some steps, counted from the first epoch."""
+
+    def __init__(self, *steps):
+        self.run, self.steps = None, steps
+
+    def step(self, epoch, step, steps, said):
+        self.run.stopping = self.run.stopping or self.run.steps + 1 in self.steps
+
+    def epoch(self, line): ...
+
+
+def die_before(moment):
+    """Kills this process before its ``moment``-th call of `os.fsync`."""
+    sync, calls = os.fsync, count(1)
+
+    def fsync(descriptor):
+        if next(calls) == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        sync(descriptor)
+
+    os.fsync = fsync
 
 
 def lines(folder):

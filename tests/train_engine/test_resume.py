@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from enginework import STEPS, lines, running, same, small
+from enginework import STEPS, Stop, lines, running, same, small
 from torch import nn
 from torch.nn import functional as F
 
@@ -48,18 +48,6 @@ def test_a_run_that_is_killed_again_and_again_is_the_straight_run(shards, tmp_pa
         assert same(straight, killed)
         assert not audit(killed).wrong
         assert audit(killed).to_json() == audit(straight).to_json()
-
-
-class Stop:
-    """Asks a run to stop after each of some steps, counted from the first epoch."""
-
-    def __init__(self, *steps):
-        self.run, self.steps = None, steps
-
-    def step(self, epoch, step, steps, said):
-        self.run.stopping = self.run.stopping or self.run.steps + 1 in self.steps
-
-    def epoch(self, line): ...
 
 
 @dataclass(kw_only=True, eq=False)

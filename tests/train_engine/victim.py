@@ -10,11 +10,11 @@ import json
 import os
 import signal
 import sys
-from itertools import count
 from pathlib import Path
 
 import torch
 import torch._dynamo  # The first optimizer imports it, which takes seconds.
+from enginework import die_before
 
 from mmtrain.config import TrainConfig
 from mmtrain.train import train
@@ -33,17 +33,6 @@ def main(folder, text, moments):
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         if killed != bool(moment) or not (killed or os.waitstatus_to_exitcode(status) == 0):
             sys.exit(f"the child of moment {moment} ended with status {status}")
-
-
-def die_before(moment):
-    sync, calls = os.fsync, count(1)
-
-    def fsync(descriptor):
-        if next(calls) == moment:
-            os.kill(os.getpid(), signal.SIGKILL)
-        sync(descriptor)
-
-    os.fsync = fsync
 
 
 if __name__ == "__main__":

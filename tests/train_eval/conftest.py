@@ -1,18 +1,8 @@
 import pytest
-import torch
 from enginework import small
 from evalwork import shards_of
 
 from mmtrain.train import train
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread():
-    """Tests run side by side; each has one core."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,11 @@
 """Small data sets and contests, in this process or in one that kills itself."""
 
 import json
-import os
-import signal
 import sys
-from itertools import count
 from pathlib import Path
 
 import torch
-from enginework import small
+from enginework import die_before, small
 from shardmaker import Recipe, make_shards
 
 from mmtrain.compare import compare
@@ -31,17 +28,6 @@ def shards_of(folder, recipe=Recipe, **changes):
 def contest(shards, *methods, **changes):
     base = small(shards, epochs=1, modalities=("audio", "visual"))
     return Contest(**{"base": base, "methods": methods, **changes})
-
-
-def die_before(moment):
-    sync, calls = os.fsync, count(1)
-
-    def fsync(descriptor):
-        if next(calls) == moment:
-            os.kill(os.getpid(), signal.SIGKILL)
-        sync(descriptor)
-
-    os.fsync = fsync
 
 
 if __name__ == "__main__":
