@@ -276,13 +276,6 @@ class AMSSPlus(AMSS):
     Cost: as `amss`.
 
     Args:
-        tau: Temperature; a small one tells modalities apart more. The paper has 0.5 for three
-            modalities and for text, the authors' audio-visual code 0.2.
-        ema: ``lambda`` of Eq. 3, the share of the past in ``u``, in [0, 1); 0 is the batch alone.
-        offset: Added to the information in nats, which is negative at first. Where it still is,
-            modalities count as level.
-        clamp: ``rho`` is kept in [clamp, 1 - clamp].
-        scope: ``both``, ``encoders`` or ``head``.
         scale: ``inclusion`` or ``official``.
     """
 

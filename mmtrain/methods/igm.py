@@ -277,15 +277,7 @@ class IGMNoSAM(IGM):
     training split at the end of a stage.
 
     Args:
-        stage_epochs: Epochs of a stage, or those of each modality in turn, such as 25,50 as the
-            authors on CREMA-D. Empty gives every modality four turns in the run, or fewer where it
-            has not the epochs.
         radius: ``rho`` of SAM; 0 is without.
-        tau: How much the strongest direction is damped: by ``exp(-tau)``.
-        projected: Linear layers of the head that are projected, counted from the classifier: 3 as
-            in the authors' code, 1 the classifier only, 0 none.
-        group: Samples in a batch ``b`` of the pass. With 1, T is made from the full second moment
-            of the inputs instead of that of their means.
     """
 
     radius: float = 0.0

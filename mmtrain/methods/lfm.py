@@ -150,9 +150,6 @@ class Learned(Heuristic):
     batch and three backward passes.
 
     Args:
-        align: ``infonce`` on features, or ``js``, the reversed Jensen-Shannon divergence of the
-            modalities' probabilities (authors' code).
-        temperature: ``tau`` of InfoNCE, above 0.
         start: ``alpha`` of the first epoch, in [0.05, 0.95].
         rate: ``eta_alpha``, the step of ``alpha``.
         held: Samples of the train split that are held out of it; half of them at most.
