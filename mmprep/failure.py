@@ -2,7 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from mmprep.annotations import Listed
+    from mmprep.manifest import Row
 
 CAUSES: Final[Mapping[str, str]] = {
     "missing": "no file under the official name",
@@ -44,6 +48,19 @@ class Failure:
     stage: str
     cause: str
     message: str
+
+    @classmethod
+    def of(cls, clip: "Row | Listed", source: str, stage: str, cause: str, message: str) -> Self:
+        """Why ``clip`` gave no sample."""
+        return cls(
+            key=clip.key,
+            label=clip.label,
+            split=clip.split,
+            source=source,
+            stage=stage,
+            cause=cause,
+            message=message,
+        )
 
 
 class ClipError(Exception):

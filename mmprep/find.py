@@ -202,24 +202,10 @@ def _row(clip: Listed, sources: Mapping[str, str]) -> Row:
 def _missing(clip: Listed, kind: str) -> Failure:
     names = clip.names.get(kind, ())
     known = " or ".join((*names[:2], "...") if len(names) > 2 else names)
-    return Failure(
-        key=clip.key,
-        label=clip.label,
-        split=clip.split,
-        source=names[0] if names else clip.key,
-        stage="find",
-        cause="missing",
-        message=f"no {kind} file named {known}",
-    )
+    source = names[0] if names else clip.key
+    return Failure.of(clip, source, "find", "missing", f"no {kind} file named {known}")
 
 
 def _refused(clip: Listed, link: str) -> Failure:
-    return Failure(
-        key=clip.key,
-        label=clip.label,
-        split=clip.split,
-        source=link,
-        stage="find",
-        cause="outside-raw",
-        message="a link that leads out of --raw; copy the file, or give a --raw above both",
-    )
+    message = "a link that leads out of --raw; copy the file, or give a --raw above both"
+    return Failure.of(clip, link, "find", "outside-raw", message)

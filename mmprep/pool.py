@@ -127,15 +127,7 @@ class _Slot(threading.Thread):
         except (EOFError, ConnectionError):
             cause, message = "decoder-crash", f"the decoding process died: {self._how_it_died()}"
         self._stop()
-        return Failure(
-            key=row.key,
-            label=row.label,
-            split=row.split,
-            source=row.source,
-            stage="decode",
-            cause=cause,
-            message=message,
-        )
+        return Failure.of(row, row.source, "decode", cause, message)
 
     def _ready(self) -> Connection:
         if self._connection is not None:

@@ -206,9 +206,11 @@ def _present(rows: Sequence[Row], request: Request) -> tuple[list[Row], tuple[Fa
     for row in rows:
         causes = {source: why(source.partition("#")[0]) for source in row.sources.values()}
         if outside := [source for source, cause in causes.items() if cause == "outside-raw"]:
-            absent.append(_absent(row, outside[0], "outside-raw", "a link that leads out of --raw"))
+            message = "a link that leads out of --raw"
+            absent.append(Failure.of(row, outside[0], "find", "outside-raw", message))
         elif gone := [source for source, cause in causes.items() if cause]:
-            absent.append(_absent(row, gone[0], "missing", f"no file {gone[0]} in --raw"))
+            message = f"no file {gone[0]} in --raw"
+            absent.append(Failure.of(row, gone[0], "find", "missing", message))
         else:
             found.append(row)
     if not found:
@@ -232,15 +234,3 @@ def _looker(request: Request) -> Callable[[str], str]:
         return "" if (root / path).exists() else "missing"
 
     return look
-
-
-def _absent(row: Row, source: str, cause: str, message: str) -> Failure:
-    return Failure(
-        key=row.key,
-        label=row.label,
-        split=row.split,
-        source=source,
-        stage="find",
-        cause=cause,
-        message=message,
-    )

@@ -52,15 +52,7 @@ def answer(maker: SampleMaker, row: Row) -> Sample | Failure | StoreError:
         stage, cause, message = "video", "corrupt", f"does not decode ({error.strerror})"
     except Exception as error:
         stage, cause, message = "parts", "unexpected", f"{type(error).__name__}: {error}"
-    return Failure(
-        key=row.key,
-        label=row.label,
-        split=row.split,
-        source=row.source,
-        stage=stage,
-        cause=cause,
-        message=message,
-    )
+    return Failure.of(row, row.source, stage, cause, message)
 
 
 def _die_with_parent() -> None:
