@@ -1,4 +1,4 @@
-"""The format on disk: tar members, the index, `dataset.json`. Needs numpy, h5py, google-crc32c.
+"""The format on disk: tar members, the index, `dataset.json`. Needs numpy, h5py, crc32c.
 
     OUT/dataset.json  index.h5  failures.jsonl  train/000000.tar ...
 

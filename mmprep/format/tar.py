@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Final, TypeAlias
 
-import google_crc32c
+import numpy as np
+from crc32c import crc32c as _crc32c
+from numpy.typing import NDArray
 
 from mmprep.errors import DataError
 from mmprep.format.dataset import ShardInfo
@@ -33,9 +35,14 @@ MEMBERS: Final[Mapping[str, tuple[str, str, bool]]] = {
 Payload: TypeAlias = Mapping[str, Sequence[bytes]]
 
 
-def crc32c(data: bytes) -> int:
-    """CRC32C (Castagnoli) of ``data``, as the index keeps it for every member."""
-    return int(google_crc32c.value(data))
+def crc32c(data: bytes | NDArray[np.uint8], before: int = 0) -> int:
+    """CRC32C (Castagnoli) of ``data``, as the index keeps it for every member.
+
+    Args:
+        data: Bytes; where they are many, other threads run meanwhile.
+        before: That of what comes before it.
+    """
+    return _crc32c(data, before)  # type: ignore[arg-type]  # To mypy an array is no buffer.
 
 
 def member_names(key: str, part: str, count: int) -> list[str]:

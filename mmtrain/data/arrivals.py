@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final, TypeAlias
 
-import google_crc32c
-
 from mmprep.errors import StoreError
+from mmprep.format import crc32c
 from mmprep.format.tar import BLOCK, padded
 from mmprep.store import BucketStore, LocalStore
 from mmtrain.data.cache import Cache
@@ -109,10 +108,10 @@ class Arrivals:
             for piece, own in each:
                 if own is None:
                     found = data[piece.begin - begin : piece.end - begin]
-                    crc = google_crc32c.value(found)
+                    crc = crc32c(found)
                 else:
                     found = data[piece.begin - begin : piece.end - len(own) - begin]
-                    crc = google_crc32c.extend(google_crc32c.value(found), own)
+                    crc = crc32c(own, crc32c(found))
                 yield piece, found if crc == piece.crc else None
 
     def _keep_between(self, cache: Cache, span: Span, data: Bytes) -> None:
@@ -123,7 +122,7 @@ class Arrivals:
             for number in range(piece.number + 1, following.number):
                 begin = padded(span.begin + begin) + BLOCK - span.begin
                 end = begin + int(index.size[number])
-                if google_crc32c.value(data[begin:end]) == index.crc[number]:
+                if crc32c(data[begin:end]) == index.crc[number]:
                     cache.put(number, data[begin:end])
                 begin = end
 
@@ -169,8 +168,7 @@ class Arrivals:
 def _checked(span: Span, data: Bytes) -> Iterator[tuple[Piece, Bytes | None]]:
     for piece in span.pieces:
         own = data[piece.begin - span.begin : piece.end - span.begin]
-        # `crc32c` of mmprep.format wants bytes; this spares a copy of every member.
-        yield piece, own if google_crc32c.value(own) == piece.crc else None
+        yield piece, own if crc32c(own) == piece.crc else None
 
 
 def _rooms(pieces: Sequence[Piece], room: Room) -> list[tuple[Piece, Bytes | None]]:

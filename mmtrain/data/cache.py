@@ -25,11 +25,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from mmprep.format import Index
+from mmprep.format import Index, crc32c
 from mmtrain.data.fetch import Bytes
 from mmtrain.errors import ConfigError
 
@@ -107,7 +106,7 @@ class Cache:
         pack = self._packs.get(where >> 32)
         data = b"" if pack is None else pack.read(where & 0xFFFFFFFF, size)
         found = np.frombuffer(data, np.uint8)
-        if len(found) != size or google_crc32c.value(found) != crc:
+        if len(found) != size or crc32c(found) != crc:
             self._where[number] = 0
             return None
         return found
