@@ -214,7 +214,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
 
 def speaks() -> bool:
     """Whether this process is the first of those that torchrun started, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK") == "0"
 
 
 def local_device(device: torch.device) -> torch.device:

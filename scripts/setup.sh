@@ -21,6 +21,7 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
     echo "Installing into .venv (once; PyTorch is large) ..." >&2
     [ -x .venv/bin/python ] || "$(find_python)" -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
+    # Compiled, or wherever Python writes no bytecode every start would compile PyTorch anew.
     UV_PROJECT_ENVIRONMENT=.venv .venv/bin/uv sync --quiet --locked --inexact --compile-bytecode --extra dev
     echo "$wanted" > "$stamp"
 fi

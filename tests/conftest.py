@@ -1,7 +1,7 @@
 import sys
 
 import pytest
-from shardmaker import Recipe, make_shards
+from shardmaker import shards_of
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -15,7 +15,4 @@ def _one_thread():
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory):
     """18 samples to train on, 9 each in val and test; every class is in every split."""
-    folder = tmp_path_factory.mktemp("shards")
-    recipe = Recipe(samples=36, labels=("low", "mid", "high"), frames=2, size=(32, 32), columns=40)
-    make_shards(folder, recipe)
-    return folder
+    return shards_of(tmp_path_factory.mktemp("shards"), frames=2)

@@ -41,8 +41,7 @@ class Arrivals:
     ) -> None:
         store = dataset.store
         self._dataset, self._cache = dataset, cache
-        self._local = isinstance(store, LocalStore)
-        self.gap = _GAP_LOCAL if self._local else _GAP_BUCKET
+        self.gap = _GAP_LOCAL if isinstance(store, LocalStore) else _GAP_BUCKET
         self._remote = Remote(store, loading) if isinstance(store, BucketStore) else None
         self._plain = fetcher(store)
         # Not for its subclasses and wrappers: what they do in `read` must be done.
@@ -71,9 +70,6 @@ class Arrivals:
         """
         if self._disk is not None:
             return self._from_disk(self._disk, job, traffic, room)
-        if self._local:
-            read = zip(job.spans, self._read(job.shard, job.spans, traffic), strict=True)
-            return (each for span, data in read for each in _checked(span, data))
         held = self._held(job, traffic)
         spans = job.spans
         if held:

@@ -1,6 +1,6 @@
 """What was read, counted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass
@@ -25,9 +25,5 @@ class Traffic:
 
     def add(self, other: "Traffic") -> None:
         """Adds up."""
-        self.requests += other.requests
-        self.bytes += other.bytes
-        self.retries += other.retries
-        self.hedged += other.hedged
-        self.cache_hits += other.cache_hits
-        self.cache_bytes += other.cache_bytes
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))

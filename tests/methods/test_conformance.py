@@ -7,7 +7,7 @@ import pytest
 import torch
 from enginework import Stop, lines, same, small
 from rankwork import plan, said, together
-from shardmaker import Recipe, make_shards
+from shardmaker import shards_of
 
 from mmtrain import checkpoint
 from mmtrain.catalog import CURRICULA, METHODS
@@ -34,10 +34,7 @@ SETTINGS: dict[str, dict[str, dict[str, object]]] = {
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     """12 samples to train on, 6 each in val and test, in three classes: audio, visual, flow."""
-    folder = tmp_path_factory.mktemp("conforming")
-    recipe = Recipe(samples=24, labels=("low", "mid", "high"), frames=1, size=(32, 32), columns=40)
-    make_shards(folder, recipe)
-    return folder
+    return shards_of(tmp_path_factory.mktemp("conforming"), samples=24)
 
 
 def config_of(shards, method, modalities, **changes):

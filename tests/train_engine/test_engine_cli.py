@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mmtrain import ledger
+from mmtrain import console, ledger
 from mmtrain.cli import main
 from mmtrain.data import open_dataset
 from mmtrain.engine import LEDGER
@@ -47,10 +47,17 @@ def test_resuming_needs_nothing_but_the_folder(finished):
 
 
 def test_of_several_ranks_one_says_what_came_out(finished, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
-    done = run("train", "--out", finished[0], "--resume", "--json")
-    assert done.exit_code == 0
-    assert done.stdout == ""
+    result = json.loads((finished[0] / "result.json").read_text())
+    monkeypatch.setattr(console, "run_train", lambda *_: result)
+    said = {}
+    for world, rank in (("1", "1"), ("2", "0"), ("2", "1")):
+        monkeypatch.setenv("WORLD_SIZE", world)
+        monkeypatch.setenv("RANK", rank)
+        done = run("train", "--out", finished[0], "--resume", "--json")
+        assert done.exit_code == 0
+        said[world, rank] = done.stdout
+    assert json.loads(said["1", "1"]) == json.loads(said["2", "0"]) == result
+    assert said["2", "1"] == ""
 
 
 def test_resuming_with_other_options_is_a_wrong_request(finished):

@@ -1,6 +1,6 @@
 import pytest
 from enginework import small
-from evalwork import shards_of
+from shardmaker import shards_of
 
 from mmtrain.train import train
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from enginework import die_before, small
-from shardmaker import Recipe, make_shards
+from shardmaker import Recipe
 
 from mmtrain.compare import compare
 from mmtrain.contest import Contest
@@ -17,12 +17,6 @@ THREE = ("audio", "visual", "flow")
 class NoVal(Recipe):
     def split(self, i):
         return ("train", "train", "train", "test")[i % 4]
-
-
-def shards_of(folder, recipe=Recipe, **changes):
-    given = {"labels": ("low", "mid", "high"), "frames": 1, "size": (32, 32), "columns": 40}
-    make_shards(folder, recipe(**{"samples": 36, **given, **changes}))
-    return folder
 
 
 def contest(shards, *methods, **changes):

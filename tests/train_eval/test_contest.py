@@ -1,5 +1,6 @@
 import pytest
-from evalwork import NoVal, contest, shards_of
+from evalwork import NoVal, contest
+from shardmaker import shards_of
 
 from mmtrain.config import TrainConfig
 from mmtrain.contest import folder_name

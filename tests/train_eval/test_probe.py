@@ -5,7 +5,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 from enginework import small
-from evalwork import THREE, NoVal, shards_of
+from evalwork import THREE, NoVal
+from shardmaker import shards_of
 
 from mmtrain import tables
 from mmtrain.cli import main
