@@ -1,6 +1,6 @@
 """``python -m mmprep`` is the command ``mmprep``."""
 
-from mmprep.cli import main
+from mmprep.cli.main import main
 
 if __name__ == "__main__":
     main(prog_name="mmprep")

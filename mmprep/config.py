@@ -31,7 +31,7 @@ class FrameConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SpectrogramConfig:
-    """A log spectrogram as float16, see `mmprep.parts.spectrogram`.
+    """A log spectrogram as float16, see `mmprep.clips.parts.spectrogram`.
 
     Attributes:
         recipe: ``psd`` (scipy), ``stft`` (librosa) or ``fbank`` (torchaudio's Kaldi filter bank).

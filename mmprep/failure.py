@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
-    from mmprep.annotations import Listed
+    from mmprep.datasets.lists import Listed
     from mmprep.manifest import Row
 
 CAUSES: Final[Mapping[str, str]] = {
@@ -64,7 +64,7 @@ class Failure:
 
 
 class ClipError(Exception):
-    """Raised below `mmprep.sample` when one clip cannot become a sample."""
+    """Raised below `mmprep.clips.sample` when one clip cannot become a sample."""
 
     def __init__(self, stage: str, cause: str, message: str) -> None:
         super().__init__(message)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from mmprep.build.plan import JOURNAL
 from mmprep.errors import ConfigError, DataError
 from mmprep.format import DATASET, INDEX, Dataset, Index, crc32c
-from mmprep.plan import JOURNAL
-from mmprep.store import LocalStore, Store
+from mmprep.storage.store import LocalStore, Store
 
 
 class Shards:

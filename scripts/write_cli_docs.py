@@ -17,7 +17,7 @@ README = ROOT / "README.md"
 
 def pages(package: str) -> list[str]:
     """One section for each command of ``package``."""
-    main = importlib.import_module(f"{package}.cli").main
+    main = importlib.import_module(f"{package}.cli.main").main
     names = [(), *((name,) for name in sorted(main.commands))]
     return [section(package, main, path) for path in names]
 

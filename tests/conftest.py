@@ -1,7 +1,8 @@
 import sys
 
 import pytest
-from shardmaker import shards_of
+
+from tests.support.shardmaker import shards_of
 
 
 @pytest.fixture(autouse=True, scope="session")

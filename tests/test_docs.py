@@ -8,9 +8,9 @@ from types import ModuleType
 import click
 import pytest
 
-from mmprep.cli import main as mmprep_main
+from mmprep.cli.main import main as mmprep_main
 from mmtrain.catalog import CURRICULA, METHODS
-from mmtrain.cli import main as mmtrain_main
+from mmtrain.cli.main import main as mmtrain_main
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,20 +12,28 @@ ROOT = Path(__file__).parents[1]
 # What the modules of a folder, or a single module, may not import while they run.
 MAY_NOT = {
     "mmprep": ("mmtrain",),
-    "mmprep/format": ("click", "rich", "av", "cv2", "obstore", "torch", "mmprep.store"),
-    "mmprep/decode": ("click", "rich", "mmprep.build", "mmprep.store"),
-    "mmprep/parts": ("click", "rich", "av", "mmprep.build", "mmprep.store", "mmprep.decode"),
-    "mmprep/annotations": ("click", "rich", "av", "cv2", "mmprep.build", "mmprep.store"),
+    "mmprep/format": ("click", "rich", "av", "cv2", "obstore", "torch", "mmprep.storage"),
+    "mmprep/clips/decode": ("click", "rich", "mmprep.build", "mmprep.storage"),
+    "mmprep/clips/parts": (
+        *("click", "rich", "av", "mmprep.build", "mmprep.storage"),
+        "mmprep.clips.decode",
+    ),
+    "mmprep/datasets/lists": ("click", "rich", "av", "cv2", "mmprep.build", "mmprep.storage"),
     "mmtrain": ("click", "mmprep"),
-    "mmtrain/functional": ("mmtrain.models", "mmtrain.methods", "mmtrain.data", "mmtrain.engine"),
-    "mmtrain/models": ("mmtrain.methods", "mmtrain.data", "mmtrain.engine"),
-    "mmtrain/data": ("mmtrain.models", "mmtrain.methods", "mmtrain.functional", "mmtrain.engine"),
-    "mmtrain/methods": ("mmtrain.engine", "mmtrain.data"),
+    "mmtrain/functional": (
+        *("mmtrain.models", "mmtrain.methods", "mmtrain.data"),
+        "mmtrain.training",
+    ),
+    "mmtrain/models": ("mmtrain.methods", "mmtrain.data", "mmtrain.training"),
+    "mmtrain/data": (
+        *("mmtrain.models", "mmtrain.methods", "mmtrain.functional"),
+        "mmtrain.training",
+    ),
+    "mmtrain/methods": ("mmtrain.training.run", "mmtrain.data"),
 }
 MAY = {
-    "mmtrain": ("mmprep.format", "mmprep.store", "mmprep.errors"),
-    "mmtrain/cli.py": ("click",),
-    "mmtrain/commands": ("click",),
+    "mmtrain": ("mmprep.format", "mmprep.storage", "mmprep.errors"),
+    "mmtrain/cli": ("click",),
 }
 
 
@@ -65,12 +73,12 @@ def test_imports_point_one_way(folder: str) -> None:
 def test_the_rule_would_see_a_wrong_import(tmp_path: Path) -> None:
     path = tmp_path / "a.py"
     path.write_text(
-        "from mmtrain.engine import Run\nimport click\nif TYPE_CHECKING:\n    import av\n"
+        "from mmtrain.training.run import Run\nimport click\nif TYPE_CHECKING:\n    import av\n"
     )
     names = list(imported(path))
-    assert names == ["mmtrain.engine.Run", "click"]
-    assert within(names[0], ("mmtrain.engine",))
-    assert not within("mmtrain.engineer", ("mmtrain.engine",))
+    assert names == ["mmtrain.training.run.Run", "click"]
+    assert within(names[0], ("mmtrain.training.run",))
+    assert not within("mmtrain.engineer", ("mmtrain.training.run",))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +91,7 @@ def test_the_rule_would_see_a_wrong_import(tmp_path: Path) -> None:
 def test_help_imports_nothing_heavy(package: str, heavy: set[str]) -> None:
     code = (
         "import sys\n"
-        f"from {package}.cli import main\n"
+        f"from {package}.cli.main import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         f"print(sorted({heavy!r} & set(sys.modules)), file=sys.stderr)"
     )

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from mmprep.errors import DataError as PreparationError
 from mmprep.errors import StoreError
 from mmprep.format import DATASET, INDEX, Dataset, Index
-from mmprep.store import LocalStore, Store, open_store
-from mmtrain.data.cache import Cache
+from mmprep.storage.store import LocalStore, Store, open_store
+from mmtrain.data.reading.cache import Cache
 from mmtrain.errors import ConfigError, DataError, UnknownName
 
 # Modality to the part of the shards that it is read from.

@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
-from mmprep.store import Store
+from mmprep.storage.store import Store
+from mmtrain.data.batches.buffer import Slab
+from mmtrain.data.batches.decode import Decoder, array_header, decoder
+from mmtrain.data.batches.view import View
 from mmtrain.data.dataset import PARTS
-from mmtrain.data.decode import Decoder, array_header, decoder
-from mmtrain.data.fetch import Bytes
-from mmtrain.data.loading import Loading
 from mmtrain.data.order import Share, slots
-from mmtrain.data.slab import Slab
-from mmtrain.data.view import View
+from mmtrain.data.reading.local import Bytes
+from mmtrain.data.reading.options import Loading
 from mmtrain.errors import ConfigError, DataError, UnknownName
 from mmtrain.types import Batch
 
@@ -84,7 +84,7 @@ class ForeignStream(IterableDataset[Batch]):
     """Streams shards from first to last; the id of a sample is its number in that order.
 
     Args:
-        store: Where the shards lie: `mmprep.store.open_store(url)`.
+        store: Where the shards lie: `mmprep.storage.store.open_store(url)`.
         modalities: What to show.
         batch_size: Samples a step, of all ranks together.
         view: How pictures are shown.

@@ -15,19 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
-from mmprep.store import LocalStore
-from mmtrain.data.arrivals import Arrivals
-from mmtrain.data.cache import Cache
+from mmprep.storage.store import LocalStore
+from mmtrain.data.batches.buffer import Slab
+from mmtrain.data.batches.decode import Decoder, array_header, decoder
+from mmtrain.data.batches.view import View
+from mmtrain.data.batches.workers import Workers
 from mmtrain.data.dataset import ShardedDataset
-from mmtrain.data.decode import Decoder, array_header, decoder
-from mmtrain.data.fetch import Bytes
-from mmtrain.data.loading import Loading
 from mmtrain.data.order import SampleOrder, Share, slots, steps
-from mmtrain.data.reads import Want, plan
-from mmtrain.data.slab import Slab
-from mmtrain.data.traffic import Traffic
-from mmtrain.data.view import View
-from mmtrain.data.workers import Workers
+from mmtrain.data.reading.cache import Cache
+from mmtrain.data.reading.local import Bytes
+from mmtrain.data.reading.members import Arrivals
+from mmtrain.data.reading.options import Loading
+from mmtrain.data.reading.plan import Want, plan
+from mmtrain.data.reading.traffic import Traffic
 from mmtrain.errors import ConfigError, DataError, UnknownName
 from mmtrain.types import Batch
 

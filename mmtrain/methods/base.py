@@ -16,7 +16,7 @@ from mmtrain.types import Batch, Inputs, Outputs
 
 @runtime_checkable
 class Run(Protocol):
-    """What a method may use; `mmtrain.engine.Run` carries it out.
+    """What a method may use; `mmtrain.training.run.Run` carries it out.
 
     Attributes:
         model: In training mode during a step; on `device`.

@@ -5,12 +5,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from mmtrain import checkpoint
-from mmtrain.report import classes, curves, tables
-from mmtrain.report.curriculum import curricula
-from mmtrain.report.gather import RunRecord, gather
-from mmtrain.report.groups import Group, Spread, grouped
 from mmtrain.report.markup import Cell, Markup, el
+from mmtrain.report.runs.groups import Group, Spread, grouped
+from mmtrain.report.runs.read import RunRecord, gather
+from mmtrain.report.sections import curves, evaluations, results
+from mmtrain.report.sections.curriculum import curricula
+from mmtrain.training import checkpoint
 
 # Nothing outside the page may load, whatever a name of a class holds.
 _POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -55,10 +55,10 @@ def render(records: Sequence[RunRecord], data: str | None = None) -> str:
         el("style", Markup(resources.files("mmtrain.report").joinpath("page.css").read_text())),
     )
     sections = (
-        tables.results(groups),
+        results.results(groups),
         curves.measures(groups),
-        classes.evaluations(groups),
-        classes.probes(groups),
+        evaluations.evaluations(groups),
+        evaluations.probes(groups),
         curves.logged(groups),
         curves.speed(groups),
         curricula(groups, data),

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmtrain.errors import ConfigError
-from mmtrain.report.gather import RunRecord, gather
-from mmtrain.report.records import MEASURES, Judged
+from mmtrain.report.runs.read import RunRecord, gather
+from mmtrain.report.runs.records import MEASURES, Judged
 
 
 def export(runs: Sequence[Path], folder: Path) -> None:

@@ -1,4 +1,5 @@
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[2] / "scripts"))
+for folder in ("bench", "simulate"):
+    sys.path.append(str(Path(__file__).parents[2] / "scripts" / folder))

@@ -1,9 +1,9 @@
 """The benchmark of the engine stands in for a feed, so it breaks when feeds change."""
 
 from bench_engine import measure
-from shardmaker import Recipe, make_shards
 
-from mmtrain.config import TrainConfig, ViewConfig
+from mmtrain.config.run import TrainConfig, ViewConfig
+from tests.support.shardmaker import Recipe, make_shards
 
 
 def test_every_step_of_the_engine_has_one_of_the_bare_loop_beside_it(tmp_path):

@@ -14,7 +14,7 @@ from storemodel import CacheModel, StoreModel
 from mmprep.format import Index, crc32c, write_index
 from mmtrain.curricula.uniform import Uniform
 from mmtrain.data import Loading, SampleOrder
-from mmtrain.data.cache import Cache
+from mmtrain.data.reading.cache import Cache
 
 SAMPLES, BATCH, SHARD = 640, 32, 100
 SHOWN = {part.name: part.shown for part in PARTS}

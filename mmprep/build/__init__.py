@@ -1,0 +1,1 @@
+"""From a request to shards: plan, tasks, publication, repair and copies."""

@@ -1,0 +1,213 @@
+"""A build: begin or continue a plan, run what is left, publish. All state is in the output."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Final, TypeAlias
+
+from mmprep.build.engines import Engine
+from mmprep.build.engines import engine as engine_named
+from mmprep.build.lock import LOCK, locked
+from mmprep.build.plan import COPY, JOURNAL, PLAN, RUN, STATE, Plan
+from mmprep.build.publish import publish
+from mmprep.build.shard import finished
+from mmprep.clips.job import Job
+from mmprep.errors import ConfigError, DataError
+from mmprep.failure import Failure
+from mmprep.format import DATASET, FAILURES, INDEX, Dataset
+from mmprep.manifest import SPLITS
+from mmprep.shards import read_dataset
+from mmprep.storage.store import Store, open_store
+
+# Fewer failures than this never stop a build: a trial of ten clips may have two bad ones.
+_FEW: Final = 5
+_OURS: Final = (DATASET, INDEX, FAILURES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        dataset: What lies in the output now.
+        made: Clips that this run read; the others were done.
+        seconds: Stage to seconds, over all workers of this run.
+        found: Whether the data set was complete before this run.
+    """
+
+    dataset: Dataset
+    made: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    found: bool = False
+
+
+class FailureCount:
+    """Counts failures and stops the build when their share passes the limit."""
+
+    def __init__(
+        self, rows: int, max_failed: float, then: Callable[[Failure | None], None]
+    ) -> None:
+        self._rows = rows
+        self._share = max_failed
+        self._most = max(max_failed * rows, _FEW) if max_failed else 0
+        self._then = then
+        self._causes: Counter[str] = Counter()
+        self._lock = Lock()
+
+    def before(self, failures: Iterable[Failure]) -> None:
+        """Takes the failures of an earlier run."""
+        self._causes.update(failure.cause for failure in failures)
+        self._check("")
+
+    def __call__(self, failure: Failure | None) -> None:
+        """Takes the outcome of one clip; any thread may call."""
+        with self._lock:
+            self._then(failure)
+            if failure is not None:
+                self._causes[failure.cause] += 1
+                self._check(f"; the last: {failure.source}: {failure.message}")
+
+    def _check(self, last: str) -> None:
+        if (count := self._causes.total()) > self._most:
+            causes = ", ".join(f"{cause} {n}" for cause, n in self._causes.most_common())
+            raise DataError(
+                f"{count} of {self._rows} clips failed, over --max-failed {self._share:g} "
+                f"({causes}){last}. What is whole stays; the same command with a higher "
+                "--max-failed goes on"
+            )
+
+
+Begin: TypeAlias = Callable[[Plan, int], AbstractContextManager[Callable[[Failure | None], None]]]
+
+
+def build(
+    plan: Plan,
+    job: Job,
+    *,
+    engine: str | Engine = "local",
+    workers: int | None = 1,
+    max_failed: float = 0.1,
+    force: bool = False,
+    begin: Begin | None = None,
+) -> BuildReport:
+    """Makes the data set that ``plan`` describes at ``job.out``, or what is left of it.
+
+    Args:
+        plan: From the present request; a build begun earlier goes on with its own.
+        job: Where to, and how to decode.
+        engine: One of `mmprep.build.engines.engine`, or its name.
+        workers: Decoding processes in all; None is one for each core that the engine finds.
+        max_failed: Share of clips, in [0, 1], that may fail before the build stops.
+        force: Start over: remove what an earlier build made there.
+        begin: Given the plan and the number of clips that are left, a context whose value is called
+            after each clip, with its failure if it failed.
+
+    Raises:
+        ConfigError: The output holds something else, or another build runs there.
+        DataError: Too many clips failed.
+        StoreError: The disk or bucket refused.
+    """
+    run = engine_named(engine) if isinstance(engine, str) else engine
+    store = open_store(job.out, endpoint=job.endpoint)
+    with locked(store):
+        cleared = force and clear(store)
+        if store.size(DATASET) is not None:
+            dataset = read_dataset(store)
+            _same(_settings(dataset), _settings_of(plan), store)
+            forget_state(store)
+            return BuildReport(dataset=dataset, found=True)
+        plan = _begun(plan, store, among_others=cleared)
+        # Tasks of a run that lost its driver may still be under way on a cluster; now they stop.
+        store.delete(RUN)
+        results = {t.name: r for t in plan.tasks if (r := finished(store, t.name)) is not None}
+        todo = [task for task in plan.tasks if task.name not in results]
+        clips = sum(len(task.rows) for task in todo)
+        with (begin or _quietly)(plan, clips) as then:
+            count = FailureCount(plan.rows, max_failed, then)
+            count.before(failure for result in results.values() for failure in result.failures)
+            made = list(run(todo, job, workers=workers, seen=count))
+        results |= {result.task: result for result in made}
+        seconds = sum((Counter(result.seconds) for result in made), Counter[str]())
+        dataset = publish(plan, results, store)
+        forget_state(store)
+        return BuildReport(dataset=dataset, made=clips, seconds=seconds)
+
+
+def clear(store: Store) -> bool:
+    """Removes what a build made at ``store``, and nothing else; says whether there was a build."""
+    names = [name for name, _ in store.files()]
+    # Shards alone may be those of another program.
+    if not {DATASET, INDEX, PLAN, COPY} & set(names):
+        return False
+    # Should this be interrupted: without its description the rest is no data set, and by index or
+    # plan the next run sees that there was a build.
+    for name in sorted(names, key=lambda name: {DATASET: 0, INDEX: 2}.get(name, 1)):
+        folder, _, last = name.rpartition("/")
+        if name in _OURS or (folder in SPLITS and re.fullmatch(r"\d{6}\.tar", last)):
+            store.delete(name)
+    forget_state(store)
+    return True
+
+
+def forget_state(store: Store) -> None:
+    """Removes plan and sidecars; the lock goes when the build lets go of it."""
+    names = [name for name, _ in store.files() if name.startswith(STATE) and name != LOCK]
+    # Backwards: a repair's journal before what it names, and the sidecars before their plan.
+    for name in sorted(names, key=lambda name: (name != PLAN, name), reverse=True):
+        store.delete(name)
+
+
+def _begun(plan: Plan, store: Store, *, among_others: bool) -> Plan:
+    """The plan of the build that an earlier run began here, or ``plan``, now begun."""
+    if store.size(PLAN) is not None:
+        old = Plan.from_json(store.read(PLAN), f"{store.url}/{PLAN}")
+        _same(old.request, plan.request, store)
+        return old
+    if store.size(JOURNAL) is not None:
+        raise ConfigError(f"{store.url}: a repair was interrupted; run `mmprep repair` first")
+    if not among_others and (foreign := [name for name, _ in store.files() if name != LOCK]):
+        raise ConfigError(
+            f"{store.url} is not empty and holds no build ({min(foreign)}); choose another --out"
+        )
+    store.write(PLAN, plan.to_json().encode())
+    return plan
+
+
+def _same(old: Mapping[str, Any], new: Mapping[str, Any], store: Store) -> None:
+    if changed := [name for name in old if old[name] != new[name]]:
+        name = changed[0]
+        raise ConfigError(
+            f"{store.url} was begun with other settings: {', '.join(changed)} "
+            f"(there {_short(old[name])}, now {_short(new[name])}). Choose another --out, "
+            "or start over with --force"
+        )
+
+
+def _settings(dataset: Dataset) -> dict[str, Any]:
+    request = dataset.request
+    return {
+        "data set": dataset.name,
+        "classes": list(dataset.classes),
+        "parts": dict(dataset.parts),
+        "seed": request.get("seed"),
+        "shard size": request.get("shard_size"),
+        "listed clips": request.get("listed"),
+    }
+
+
+def _settings_of(plan: Plan) -> dict[str, Any]:
+    return {k: v for k, v in plan.request.items() if k != "versions"}
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+@contextmanager
+def _quietly(plan: Plan, clips: int) -> Iterator[Callable[[Failure | None], None]]:
+    yield lambda failure: None

@@ -1,0 +1,40 @@
+"""Engine `local`: decoding processes on this machine, one writing thread a shard.
+
+With fewer shards than workers several workers decode for one shard, so none is idle.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from mmprep.build.engines import Seen
+from mmprep.build.plan import Task
+from mmprep.build.shard import ShardResult, rows_ahead, write_shard
+from mmprep.clips.job import Job
+from mmprep.clips.pool import DecoderPool
+from mmprep.storage.store import open_store
+
+
+def run(
+    tasks: Sequence[Task], job: Job, *, workers: int | None, seen: Seen
+) -> Iterator[ShardResult]:
+    """Runs ``tasks`` and yields each result when its shard is whole."""
+    if not tasks:
+        return
+    store = open_store(job.out, endpoint=job.endpoint)
+    workers = workers or os.cpu_count() or 1
+    writers = min(workers, len(tasks))
+    ahead = rows_ahead(-(-workers // writers))
+
+    def work(task: Task) -> ShardResult:
+        return write_shard(task, store, pool, job.config.names, ahead=ahead, seen=seen)
+
+    with ThreadPoolExecutor(writers) as threads, DecoderPool(job, workers) as pool:
+        futures = [threads.submit(work, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise

@@ -1,0 +1,93 @@
+"""Results of all tasks to `index.h5`, `failures.jsonl` and, last, `dataset.json`."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from mmprep.build.plan import Plan
+from mmprep.build.shard import ShardResult
+from mmprep.format import DATASET, FAILURES, INDEX, Dataset, SplitInfo, write_index
+from mmprep.format.tar import RECORD
+from mmprep.manifest import SPLITS
+from mmprep.storage.store import Store
+
+
+def publish(plan: Plan, results: Mapping[str, ShardResult], store: Store) -> Dataset:
+    """Writes the three files that make ``results`` a data set, and returns its description."""
+    dataset, files = compose(plan, results)
+    for path, data in files.items():
+        store.write(path, data)
+    return dataset
+
+
+def compose(plan: Plan, results: Mapping[str, ShardResult]) -> tuple[Dataset, dict[str, bytes]]:
+    """The description of the data set, and the bytes of its three files, `dataset.json` last."""
+    ordered = [results[task.name] for task in plan.tasks]
+    full = [result for result in ordered if result.shard is not None]
+    splits = [split for split in SPLITS if any(task.split == split for task in plan.tasks)]
+    shards = [result.shard for result in full if result.shard is not None]
+    class_id = {name: number for number, name in enumerate(plan.classes)}
+    index = write_index(
+        (
+            (entry, class_id[label], splits.index(result.task.partition("/")[0]), number)
+            for number, result in enumerate(full)
+            for entry, label in zip(result.entries, result.labels, strict=True)
+        ),
+        classes=plan.classes,
+        splits=splits,
+        shards=[shard.name for shard in shards],
+        parts=[RECORD, *plan.parts.names],
+    )
+    failures = [*(failure for result in ordered for failure in result.failures), *plan.absent]
+    lines = _lines(plan, results)
+    dataset = Dataset(
+        name=plan.name,
+        title=plan.title,
+        classes=plan.classes,
+        modalities=plan.modalities,
+        parts=plan.parts.to_json(),
+        splits={split: _split(split, full, plan.classes) for split in splits},
+        shards=tuple(shards),
+        failures=dict(sorted(Counter(failure.cause for failure in failures).items())),
+        files={INDEX: _sha256(index), FAILURES: _sha256(lines)},
+        made_by=dict(plan.made_by),
+        request={
+            "raw": plan.raw,
+            "seed": plan.seed,
+            "shard_size": plan.shard_size,
+            "listed": plan.listed,
+        },
+        licence=plan.licence,
+    )
+    return dataset, {INDEX: index, FAILURES: lines, DATASET: dataset.to_json().encode()}
+
+
+def _lines(plan: Plan, results: Mapping[str, ShardResult]) -> bytes:
+    """`failures.jsonl`: with a failed clip's row and shard, so that `mmprep repair` can go on."""
+    lines: list[dict[str, object]] = []
+    for task in plan.tasks:
+        rows = {row.key: row for row in task.rows}
+        lines += [
+            {**asdict(failure), "task": task.name, "row": asdict(rows[failure.key])}
+            for failure in results[task.name].failures
+        ]
+    lines += [asdict(failure) for failure in plan.absent]
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+
+
+def _split(split: str, results: Sequence[ShardResult], classes: Sequence[str]) -> SplitInfo:
+    counts = Counter(
+        label
+        for result in results
+        if result.task.startswith(f"{split}/")
+        for label in result.labels
+    )
+    return SplitInfo(
+        samples=counts.total(), classes={name: counts[name] for name in classes if counts[name]}
+    )
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,334 @@
+"""What each command does and prints: results to stdout, progress and logs to stderr."""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mmprep.build.build import BuildReport, build
+from mmprep.build.copy import copy
+from mmprep.build.engines import engine
+from mmprep.build.plan import Plan
+from mmprep.build.repair import repair
+from mmprep.build.request import Request, make_plan, rows_of
+from mmprep.cli.progress import clips, transfer
+from mmprep.clips.job import Job
+from mmprep.clips.sources import Raw
+from mmprep.datasets import spec
+from mmprep.errors import ConfigError, DataError, StoreError
+from mmprep.failure import Failure
+from mmprep.format import ShardInfo
+from mmprep.inspection.verify import verify
+from mmprep.manifest import write_csv
+from mmprep.shards import Shards
+from mmprep.storage.store import open_store
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildFlags:
+    """How a build runs and what it prints; none of it changes a byte of the result."""
+
+    out: str
+    endpoint: str | None
+    workers: int | None
+    engine: str
+    ray_address: str | None
+    slurm: Mapping[str, str]
+    max_failed: float
+    clip_timeout_s: float
+    dry_run: bool
+    force: bool
+    as_json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyFlags:
+    """How a copy runs and what it prints."""
+
+    workers: int | None
+    dry_run: bool
+    force: bool
+    as_json: bool
+
+
+def run_datasets(as_json: bool) -> None:
+    """Lists the data sets."""
+    found = [spec.load(name) for name in spec.names()]
+    if as_json:
+        print_json({"datasets": [{**asdict(s), "classes": list(s.classes)} for s in found]})
+        return
+    for s in found:
+        clips_said = f"{sum(s.expected.values()):,} clips" if s.expected else ""
+        classes = f"{len(s.classes)} classes" if s.classes else ""
+        facts = ", ".join(filter(None, (" + ".join(s.modalities), classes, clips_said)))
+        click.echo(f"{s.name:16} {s.title} ({facts})")
+        if s.variants:
+            click.echo(f"{'':16} variants: {', '.join(s.variants)}")
+
+
+def run_manifest(request: Request, out: Path, as_json: bool) -> None:
+    """Writes the CSV of the clips that are there."""
+    generate(request)
+    found = rows_of(request)
+    try:
+        write_csv(found.rows, out)
+    except OSError as error:
+        raise StoreError(f"cannot write {out}: {error.strerror}") from error
+    splits = Counter(row.split for row in found.rows)
+    if as_json:
+        print_json({"manifest": str(out), "clips": splits, "absent": len(found.absent)})
+        return
+    click.echo(f"{out}: {said(splits)}; {len(found.absent)} listed clips are absent")
+
+
+def run_build(request: Request, flags: BuildFlags) -> None:
+    """Plans, builds, and prints what was built."""
+    console = Console(stderr=True)
+    if not flags.dry_run:
+        generate(request)
+    run = engine(flags.engine, _engine_options(flags))
+    plan = make_plan(request)
+    absent = Counter(failure.cause for failure in plan.absent)
+    console.print(
+        f"{plan.name}: {plan.rows:,} clips in {len(plan.tasks)} shards"
+        + (f"; of the listed clips {said(absent)}" if absent else ""),
+        highlight=False,
+    )
+    if flags.dry_run:
+        _print_plan(plan, flags.as_json)
+        return
+    job = Job(
+        out=flags.out,
+        endpoint=flags.endpoint,
+        raw=request.raw,
+        config=plan.parts,
+        decoder=request.decoder,
+        clip_timeout_s=flags.clip_timeout_s,
+    )
+
+    def begin(begun: Plan, left: int) -> AbstractContextManager[Callable[[Failure | None], None]]:
+        return clips(console, "building", begun.rows, done=begun.rows - left)
+
+    started = time.monotonic()
+    report = build(
+        plan,
+        job,
+        engine=run,
+        workers=flags.workers,
+        max_failed=flags.max_failed,
+        force=flags.force,
+        begin=begin,
+    )
+    seconds = time.monotonic() - started
+    with Shards(open_store(flags.out, endpoint=flags.endpoint)) as shards:
+        _print_built(report, shards, seconds, flags)
+
+
+def run_verify(out: str, endpoint: str | None, as_json: bool) -> None:
+    """Verifies and names what is wrong; exit code 3 where anything is."""
+    console = Console(stderr=True)
+
+    def progress(shard: ShardInfo) -> None:
+        if console.is_terminal:
+            console.print(f"{shard.name}: {shard.samples} samples", highlight=False)
+
+    verdict = verify(open_store(out, endpoint=endpoint), progress)
+    if as_json:
+        print_json({"ok": not verdict.problems, **asdict(verdict)})
+    for problem in verdict.problems if not as_json else ():
+        place = f"{problem.path}: {problem.key}" if problem.key else problem.path
+        click.echo(f"{place}: {problem.message}")
+    if verdict.problems:
+        raise DataError(
+            f"{out}: {len(verdict.problems)} problems. Build again with --force, "
+            "or fetch the files named above from a good copy"
+        )
+    if not as_json:
+        click.echo(
+            f"{out}: {verdict.samples:,} samples, {verdict.bytes:,} bytes of shards, all good"
+        )
+        click.echo(f"root {verdict.root}")
+
+
+def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -> None:
+    """Copies and says what was sent."""
+    console = Console(stderr=True)
+    started = time.monotonic()
+    with ExitStack() as stack:
+        report = copy(
+            open_store(source, endpoint=endpoint),
+            open_store(target, endpoint=endpoint),
+            workers=flags.workers,
+            force=flags.force,
+            dry_run=flags.dry_run,
+            begin=lambda total: stack.enter_context(transfer(console, total)),
+        )
+    seconds = time.monotonic() - started
+    dataset = report.dataset
+    if flags.as_json:
+        facts = {"sent": list(report.sent), "bytes": report.bytes, "whole": report.whole}
+        run = {"dry_run": flags.dry_run, "seconds": round(seconds, 3)}
+        print_json({**facts, **run, "samples": dataset.samples, "root": dataset.root})
+        return
+    verb = "would be sent" if flags.dry_run else "sent"
+    click.echo(
+        f"{target}: {len(report.sent)} files, {report.bytes:,} bytes of shards {verb}; "
+        f"{report.whole} were there and whole"
+    )
+    if not flags.dry_run:
+        click.echo(f"{dataset.samples:,} samples in {seconds:.1f} s, root {dataset.root}")
+
+
+def run_info(out: str, html: Path | None, endpoint: str | None, as_json: bool) -> None:
+    """Prints what a data set holds, and writes its page."""
+    from mmprep.inspection import info, page
+
+    with Shards(open_store(out, endpoint=endpoint)) as shards:
+        if html is not None:
+            _write_file(html, page.render(shards).encode())
+            Console(stderr=True).print(f"page: {html}", highlight=False)
+        summary = info.summarise(shards)
+    if as_json:
+        print_json(summary)
+        return
+    info.print_summary(summary, Console())
+
+
+def run_inspect(out: str, key: str | None, png: Path, endpoint: str | None) -> None:
+    """Draws one sample."""
+    from mmprep.inspection import picture
+
+    with Shards(open_store(out, endpoint=endpoint)) as shards:
+        chosen = key or next(iter(shards.index.some_keys(1)), "")
+        _write_file(png, picture.draw(shards, chosen))
+    click.echo(f"{png}: {chosen}")
+
+
+def run_repair(
+    out: str,
+    raw: Raw | None,
+    workers: int | None,
+    clip_timeout_s: float,
+    endpoint: str | None,
+    as_json: bool,
+) -> None:
+    """Repairs and says what was mended."""
+    report = repair(
+        out,
+        raw=raw,
+        endpoint=endpoint,
+        workers=workers or os.cpu_count() or 1,
+        clip_timeout_s=clip_timeout_s,
+    )
+    left = dict(report.dataset.failures)
+    if as_json:
+        facts = {"tried": report.tried, "mended": report.mended, "absent": report.absent}
+        print_json({**facts, "failures": left, "root": report.dataset.root})
+        return
+    click.echo(f"{out}: tried {report.tried} clips again, {report.mended} are samples now")
+    if left:
+        click.echo(f"left: {said(left)}")
+    if report.absent:
+        click.echo(
+            f"{report.absent} listed clips had no file when the shards were planned; "
+            "`mmprep build --force` plans anew with what is there now"
+        )
+
+
+def generate(request: Request) -> None:
+    """Writes the clips of a data set that needs no download, where they are not there yet."""
+    data_set = spec.load(request.dataset or "folder", request.variant)
+    raw = request.raw
+    if not data_set.generator or request.manifest is not None or isinstance(raw, str):
+        return
+    write = spec.generator(data_set)
+    with ExitStack() as stack:
+        steps: list[Callable[[Failure | None], None]] = []
+
+        def progress(done: int, total: int) -> None:
+            if not steps:
+                console = Console(stderr=True)
+                console.print(f"{data_set.name}: writing {total:,} clips into {raw}")
+                meter = clips(console, "writing", total, done=done - 1)
+                steps.append(stack.enter_context(meter))
+            steps[0](None)
+
+        write(raw, progress=progress, workers=os.cpu_count() or 1)
+
+
+def print_json(plain: Mapping[str, Any]) -> None:
+    """Prints one JSON object on stdout."""
+    click.echo(json.dumps(plain, ensure_ascii=False, indent=1))
+
+
+def said(counts: Mapping[str, int]) -> str:
+    """Counts as words: ``train 12, test 3``."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
+
+
+def _engine_options(flags: BuildFlags) -> dict[str, object]:
+    for name, given in (("ray", flags.ray_address), ("slurm", flags.slurm)):
+        if given and flags.engine != name:
+            option = {"ray": "--ray-address", "slurm": "--slurm"}[name]
+            raise ConfigError(f"{option} goes with --engine {name}, not {flags.engine}")
+    options = {"address": flags.ray_address, "parameters": flags.slurm}
+    return {name: value for name, value in options.items() if value}
+
+
+def _print_plan(plan: Plan, as_json: bool) -> None:
+    splits = Counter(row.split for task in plan.tasks for row in task.rows)
+    if as_json:
+        request = {**plan.request, "clips": splits, "absent": len(plan.absent)}
+        print_json({**request, "shards": [task.name for task in plan.tasks]})
+        return
+    for task in plan.tasks:
+        click.echo(f"{task.name}.tar  {len(task.rows)} clips, from {task.rows[0].source}")
+    click.echo(f"{said(splits)}; parts {', '.join(plan.parts.names)}; nothing was written")
+
+
+def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: BuildFlags) -> None:
+    from mmprep.inspection import info
+
+    dataset, summary = report.dataset, info.summarise(shards)
+    rate = report.made / seconds if report.made and seconds else 0.0
+    stages = {name: round(value, 3) for name, value in sorted(report.seconds.items())}
+    if flags.as_json:
+        run = {"clips": report.made, "seconds": round(seconds, 3), "clips_per_s": round(rate, 2)}
+        print_json({**summary, "run": {**run, "seconds_by_stage": stages}})
+        return
+    table = Table(title=Text(f"{dataset.name} at {flags.out}", "bold"), show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    rows = [
+        *(
+            (f"samples, {k}", f"{v.samples:,} of {len(v.classes)} classes")
+            for k, v in dataset.splits.items()
+        ),
+        *((f"no sample, {cause}", f"{count:,}") for cause, count in dataset.failures.items()),
+        *((f"bytes, {name}", f"{part['bytes']:,}") for name, part in summary["parts"].items()),
+        ("root", dataset.root),
+    ]
+    if report.made:
+        spent = ", ".join(f"{name} {value:.2f}" for name, value in stages.items())
+        rows.append(("this run", f"{report.made:,} clips in {seconds:.1f} s, {rate:.1f} clips/s"))
+        rows.append(("seconds, all workers", spent))
+    else:
+        rows.append(("this run", "nothing to do: everything was there already"))
+    for name, value in rows:
+        table.add_row(name, Text(value))
+    Console().print(table)
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    """Writes a result for the user, whole or not at all."""
+    open_store(str(path.parent)).write(path.name, data)

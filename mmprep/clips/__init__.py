@@ -1,0 +1,1 @@
+"""From one clip to one sample, in worker processes that may die."""

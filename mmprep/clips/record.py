@@ -1,0 +1,94 @@
+"""The record of a sample, `KEY.json`: where it came from, its times, and what was checked."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mmprep.clips.decode.clip import Clip
+from mmprep.manifest import Row
+
+_SILENT: Final = 1e-4  # root mean square; -80 dB of full scale
+_BLACK: Final = 16  # of 255, mean of the brightest frame
+_FROZEN: Final = 0.5  # of 255, mean difference from the first frame
+_MISMATCH_S: Final = 1.0
+
+
+class Record:
+    """Gathers the record while a sample is made, and the seconds that each stage takes."""
+
+    def __init__(self, row: Row) -> None:
+        self.seconds: dict[str, float] = {}
+        self._checks: dict[str, Any] = {}
+        self._heard_s = 0.0
+        self._fields: dict[str, Any] = {
+            "key": row.key,
+            "label": row.label,
+            "split": row.split,
+            "sources": dict(row.sources),
+            "start": row.start,
+            "end": row.end,
+        }
+        if row.extra:
+            self._fields["extra"] = dict(row.extra)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Times a block; the same name adds up."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+
+    def note(self, **fields: Any) -> None:
+        """Adds fields."""
+        self._fields |= fields
+
+    def clip(self, clip: Clip) -> None:
+        """Adds the facts of the source that gives the clip its times."""
+        self.note(
+            duration_s=round(clip.duration_s, 4),
+            source_duration_s=round(clip.source_duration_s, 4),
+            fps=round(clip.fps, 4),
+            rotation=clip.rotation,
+            decoder=clip.decoder,
+        )
+        self._checks["damaged"] = clip.damaged
+        if self._heard_s and len(clip.times):
+            off = abs(self._heard_s - clip.duration_s)
+            self._checks["duration_mismatch"] = off > _MISMATCH_S
+
+    def pictures(self, times_s: Sequence[float], small: Sequence[NDArray[np.uint8]]) -> None:
+        """Adds times and size of the frames, and looks whether they are black or frozen."""
+        height, width = small[0].shape[:2]
+        self.note(times_s=[round(max(t, 0.0), 4) for t in times_s], size=[width, height])
+        self._checks["black"] = max(map(_mean, small)) < _BLACK
+        moves = (np.asarray(cv2.absdiff(picture, small[0]), np.uint8) for picture in small[1:])
+        self._checks["frozen"] = len(small) > 1 and max(map(_mean, moves)) < _FROZEN
+
+    def sound(
+        self, wave: NDArray[np.float32], rate_hz: int, clip_s: float, clip: Clip | None
+    ) -> None:
+        """Adds facts of the sound, and looks whether it is silent, looped or of another length."""
+        length = len(wave) / rate_hz
+        level = float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) if len(wave) else 0.0
+        self._checks["no_audio"] = not len(wave)
+        self._checks["silent"] = level < _SILENT
+        self._checks["looped"] = bool(len(wave)) and length < clip_s - 1e-3
+        self.note(audio=clip.sound_facts if clip is not None and len(wave) else None)
+        self._heard_s = length
+
+    def to_json(self) -> bytes:
+        """The bytes of `KEY.json`, on one line."""
+        return json.dumps({**self._fields, "checks": self._checks}, ensure_ascii=False).encode()
+
+
+def _mean(picture: NDArray[np.uint8]) -> float:
+    """Mean of all values; OpenCV is ten times as fast at it as NumPy."""
+    return float(sum(cv2.sumElems(picture))) / picture.size

@@ -1,0 +1,201 @@
+"""One row of the manifest to one sample: its record and parts, from one open of each source."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mmprep.clips.decode import idx
+from mmprep.clips.decode.clip import Clip
+from mmprep.clips.decode.sniff import sniff
+from mmprep.clips.parts import flow as flows
+from mmprep.clips.parts import frames as pictures
+from mmprep.clips.parts import spectrogram as sounds
+from mmprep.clips.record import Record
+from mmprep.clips.sources import Raw, sources
+from mmprep.config import PartsConfig
+from mmprep.errors import DataError
+from mmprep.failure import ClipError
+from mmprep.format import Payload
+from mmprep.manifest import Row
+
+_SHORTEST_S: Final = 0.5
+_PICTURE_PARTS: Final = {"frames", "flow", "difference"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What one clip became: the bytes of every member, and the seconds that each stage took."""
+
+    payload: Payload
+    seconds: dict[str, float]
+
+
+class SampleMaker:
+    """Makes samples of one data set.
+
+    Args:
+        raw: Folder, or URL of a bucket's prefix, that the rows' sources are relative to.
+        config: Which parts, and how.
+        decoder: ``pyav`` or ``decord``, for the pictures.
+        endpoint: Of an S3-compatible server, for ``raw``.
+    """
+
+    def __init__(
+        self, raw: Raw, config: PartsConfig, decoder: str = "pyav", endpoint: str | None = None
+    ) -> None:
+        self._sources = sources(raw, endpoint)
+        self._config = config
+        self._decoder = decoder
+        self._sounds = "spectrogram" in config.names
+        self._shows = bool(_PICTURE_PARTS & set(config.names))
+        self._flow = flows.FlowMaker(config.flow) if "flow" in config.names else None
+        cv2.setNumThreads(1)
+        if self._sounds:
+            # The first clip's time is not the time of loading scipy, librosa or torch.
+            second = np.zeros(config.spectrogram.rate_hz, np.float32)
+            sounds.spectrogram(second, config.spectrogram)
+
+    def make(self, row: Row) -> Sample:
+        """The sample of ``row``.
+
+        Raises:
+            ClipError: Why there is none.
+            StoreError: The bucket with the clips refuses.
+        """
+        record = Record(row)
+        parts: dict[str, list[bytes]] = {}
+        with ExitStack() as stack:
+            with record.stage("open"):
+                video = self._open(stack, row, "video", self._shows or self._sounds)
+                audio = self._open(stack, row, "audio", self._sounds)
+                depth = self._open(stack, row, "depth", "depth" in self._config.names)
+            if "image" in row.sources:
+                parts["frames"] = self._image(record, row.sources["image"])
+            elif self._shows:
+                parts |= self._pictures(record, _present(video, "video", row))
+            if "depth" in self._config.names:
+                parts["depth"] = self._depth(record, _present(depth, "depth", row))
+            if self._sounds:
+                parts["spectrogram"] = [self._spectrogram(record, audio or video)]
+            if (main := video or depth or audio) is not None:
+                record.clip(main)
+        if missing := [name for name in self._config.names if name not in parts]:
+            raise ClipError("parts", "no-video", f"a still image gives no {missing[0]}")
+        ordered = {name: parts[name] for name in self._config.names}
+        return Sample(payload={"json": [record.to_json()], **ordered}, seconds=record.seconds)
+
+    def _open(self, stack: ExitStack, row: Row, kind: str, wanted: bool) -> Clip | None:
+        if not wanted or kind not in row.sources:
+            return None
+        path = stack.enter_context(self._sources.open(row.sources[kind]))
+        sniff(path)
+        start = row.start or 0.0
+        clip = Clip(
+            path,
+            start,
+            min(start + self._config.clip_s, np.inf if row.end is None else row.end),
+            video=kind == "depth" or (kind == "video" and self._shows),
+            audio=self._sounds
+            and (kind == "audio" or (kind == "video" and "audio" not in row.sources)),
+            decoder=self._decoder,
+            name=row.sources[kind],
+        )
+        return stack.enter_context(clip)
+
+    def _pictures(self, record: Record, clip: Clip) -> dict[str, list[bytes]]:
+        config, count = self._config, len(clip.times)
+        shown = _shown(clip, config)
+        runs = [flows.consecutive(i, count, config.flow.fields) for i in shown if self._flow]
+        steps = [flows.consecutive(i, count, 1) for i in shown if "difference" in config.names]
+        near = {*shown, *(i for step in steps for i in step)}
+        with record.stage("video"):
+            found = clip.pictures(sorted({*near, *(i for run in runs for i in run)}))
+        parts: dict[str, list[bytes]] = {}
+        with record.stage("frames"):
+            small = {i: pictures.resized(found[i], config.frames.short_side) for i in near}
+            parts["frames"] = [pictures.jpeg(small[i], config.frames.quality) for i in shown]
+            parts["difference"] = [
+                pictures.jpeg(pictures.difference(small[a], small[b]), config.frames.quality)
+                for a, b in steps
+            ]
+            record.pictures(clip.times[shown].tolist(), [small[i] for i in shown])
+        if self._flow is not None:
+            with record.stage("flow"):
+                parts["flow"] = [self._flow_stack(self._flow, found, run) for run in runs]
+        return parts
+
+    def _flow_stack(
+        self, maker: flows.FlowMaker, found: Mapping[int, NDArray[np.uint8]], run: Sequence[int]
+    ) -> bytes:
+        side = self._config.flow.short_side
+        grey = [flows.shrunk(pictures.grey(found[i]), side) for i in run]
+        return pictures.jpeg(maker.stack(grey), self._config.flow.quality)
+
+    def _depth(self, record: Record, clip: Clip) -> list[bytes]:
+        config = self._config.frames
+        with record.stage("depth"):
+            shown = _shown(clip, self._config)
+            found = clip.pictures(sorted(set(shown)))
+            small = {i: pictures.resized(pictures.grey(found[i]), config.short_side) for i in found}
+            if not self._shows:
+                record.pictures(clip.times[shown].tolist(), [small[i] for i in shown])
+            return [pictures.jpeg(small[i], config.quality) for i in shown]
+
+    def _image(self, record: Record, source: str) -> list[bytes]:
+        name, _, number = source.partition("#")
+        with self._sources.open(name) as path, record.stage("frames"):
+            sniff(path)
+            try:
+                picture = idx.image(path, int(number)) if number else _read_image(path)
+            except (DataError, IndexError, ValueError) as error:
+                # Where the clips lay must not show in the root hash.
+                message = str(error).replace(str(path), name)
+                raise ClipError("video", "corrupt", message) from error
+            small = pictures.resized(picture, self._config.frames.short_side)
+            record.pictures([0.0], [small])
+            return [pictures.jpeg(small, self._config.frames.quality)]
+
+    def _spectrogram(self, record: Record, clip: Clip | None) -> bytes:
+        config = self._config.spectrogram
+        with record.stage("audio"):
+            wave = np.zeros(0, np.float32)
+            if clip is not None and clip.has_audio:
+                wave = clip.sound(config.rate_hz)
+            if not len(wave) and self._config.missing_audio == "fail":
+                raise ClipError(
+                    "audio", "no-audio", "no sound; --missing-audio silence makes it silence"
+                )
+            record.sound(wave, config.rate_hz, self._config.clip_s, clip)
+        with record.stage("spectrogram"):
+            samples = round(self._config.clip_s * config.rate_hz)
+            return sounds.npy(sounds.spectrogram(sounds.fitted(wave, samples), config))
+
+
+def _shown(clip: Clip, config: PartsConfig) -> list[int]:
+    if clip.duration_s < _SHORTEST_S:
+        raise ClipError(
+            "video",
+            "too-short",
+            f"{clip.duration_s:.2f} s of pictures; a sample needs {_SHORTEST_S} s",
+        )
+    at = pictures.instants(clip.duration_s, config.frames.fps, config.clip_s)
+    return [int(i) for i in pictures.on_display(clip.times, at)]
+
+
+def _present(clip: Clip | None, kind: str, row: Row) -> Clip:
+    if clip is None:
+        raise ClipError("open", "no-video", f"{row.source}: the row names no {kind}")
+    return clip
+
+
+def _read_image(path: Path) -> NDArray[np.uint8]:
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if picture is None:
+        raise ValueError("not an image that OpenCV reads")
+    return np.asarray(picture, np.uint8)

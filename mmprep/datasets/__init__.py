@@ -1,0 +1,1 @@
+"""What a data set is, where its clips are, and which of them are there."""

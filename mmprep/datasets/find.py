@@ -1,0 +1,211 @@
+"""Files of the raw folder matched with the clips of the official lists, in whatever layout."""
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from mmprep.clips.sources import Raw
+from mmprep.datasets.lists import Listed, Lists, read
+from mmprep.datasets.lists.listed import option
+from mmprep.datasets.scan import SPLIT_FOLDERS, Scan, scan
+from mmprep.datasets.spec import Spec
+from mmprep.errors import ConfigError
+from mmprep.failure import Failure
+from mmprep.manifest import SPLITS, Row, check_rows
+
+__all__ = ["Found", "collect", "find", "nothing_found", "scan"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What of a data set is there.
+
+    Attributes:
+        rows: Clips with all the sources they need, by split, then key.
+        missing: Clips without, in the same order.
+        refused: Clips whose file is a link that leads out of the raw folder.
+    """
+
+    rows: list[Row]
+    missing: list[Failure]
+    refused: list[Failure]
+
+
+def collect(
+    spec: Spec, *, raw: Raw, annotations: Path | None = None, endpoint: str | None = None
+) -> Found:
+    """Reads the lists of ``spec`` and finds their files in ``raw``, a folder or a bucket.
+
+    Raises:
+        ConfigError: A list is missing, or not one of the files is there.
+        DataError: A list is malformed.
+    """
+    files = scan(raw, endpoint)
+    folder = raw if isinstance(raw, Path) else None
+    listed = read(Lists(annotations, folder, files), spec)
+    found = find(listed, files, spec)
+    if not found.rows:
+        raise nothing_found(listed, files, spec, raw)
+    return found
+
+
+def find(listed: Sequence[Listed], files: Iterable[str], spec: Spec) -> Found:
+    """Finds each clip's files among ``files``.
+
+    Names are compared as they are written. What is not found so is looked for again without regard
+    to case, but never among the files of other clips: ids of YouTube may differ in nothing else. Of
+    two files under one name, the one in a folder of ``lists.prefer`` is taken, then the one whose
+    folders name the clip's split, then its label, then by suffix, then the shortest path.
+
+    Args:
+        listed: Clips that the lists name.
+        files: Paths from `scan`.
+        spec: The data set.
+    """
+    inside = _Index(files, spec)
+    outside = _Index(files.outside if isinstance(files, Scan) else (), spec)
+    clips = sorted(listed, key=lambda clip: (SPLITS.index(clip.split), clip.key))
+    exact = [{kind: inside.get(clip, kind) for kind in spec.sources} for clip in clips]
+    taken = {path for paths in exact for path in paths.values() if path}
+    rows: list[Row] = []
+    missing: list[Failure] = []
+    refused: list[Failure] = []
+    for clip, paths in zip(clips, exact, strict=True):
+        found = {k: path or inside.get_folded(clip, k, taken) for k, path in paths.items()}
+        absent = [k for k, path in found.items() if not path and k not in spec.optional]
+        if not absent:
+            rows.append(_row(clip, {kind: path for kind, path in found.items() if path}))
+        elif link := outside.get(clip, absent[0]):
+            refused.append(_refused(clip, link))
+        else:
+            missing.append(_missing(clip, absent[0]))
+    return Found(rows=check_rows(rows, spec.name), missing=missing, refused=refused)
+
+
+def nothing_found(
+    listed: Sequence[Listed], files: Sequence[str], spec: Spec, raw: Raw
+) -> ConfigError:
+    """The error for a raw folder without a clip of the data set: what to get, where it goes."""
+    first = (name for clip in listed[:2] for names in clip.names.values() for name in names[:1])
+    examples = dict.fromkeys(first)
+    media = [d for d in spec.downloads if not d.into.startswith("--annotations")]
+    get = "".join(f"\n  {d.what}: {d.url} -> {d.into}" for d in media)
+    holds = f"{len(files)} files, such as {', '.join(files[:2])}" if files else "no files"
+    if isinstance(files, Scan) and files.outside:
+        holds += f", and links that lead out of it, such as {files.outside[0]}"
+    return ConfigError(
+        f"none of the {len(listed)} clips of {spec.name} is in --raw {raw}\n"
+        f"looked for: {', '.join(examples) or 'nothing, because the lists are empty'}\n"
+        f"it holds: {holds}\n"
+        f"get:{get or ' see the page of the data set'}"
+    )
+
+
+class _Index:
+    """Paths by their last names, without suffix; made once for each number of names asked for."""
+
+    def __init__(self, paths: Iterable[str], spec: Spec) -> None:
+        self._paths = set(paths)
+        self._suffixes = spec.sources
+        self._known = {suffix for suffixes in spec.sources.values() for suffix in suffixes}
+        self._prefer = set(option(spec, "prefer", []))
+        self._tails: dict[tuple[int, bool], Mapping[str, list[str]]] = {}
+
+    def get(self, clip: Listed, kind: str) -> str | None:
+        """The path of a clip's source, with the ``#N`` of its name."""
+        for name in clip.names.get(kind, ()):
+            bare, number = _numbered(name, kind)
+            if bare in self._paths and self._suffix(bare) in self._suffixes[kind]:
+                return name
+            places = self._tail(bare.count("/"), fold=False).get(bare, ())
+            if fitting := [p for p in places if self._suffix(p) in self._suffixes[kind]]:
+                return self._best(fitting, clip, kind) + number
+        return None
+
+    def get_folded(self, clip: Listed, kind: str, taken: Set[str]) -> str | None:
+        """As `get`, without regard to case, among the paths that are not ``taken``."""
+        for name in clip.names.get(kind, ()):
+            bare, number = _numbered(name, kind)
+            places = self._tail(bare.count("/"), fold=True).get(_folded(bare), ())
+            free = [p for p in places if self._suffix(p) in self._suffixes[kind] and p not in taken]
+            if free:
+                return self._best(free, clip, kind) + number
+        return None
+
+    def _tail(self, slashes: int, *, fold: bool) -> Mapping[str, list[str]]:
+        if (slashes, fold) not in self._tails:
+            tails: dict[str, list[str]] = {}
+            for path in self._paths:
+                suffix = self._suffix(path)
+                stem = path[: -len(suffix) - 1] if suffix else path
+                tail = (
+                    "/".join(stem.split("/")[-slashes - 1 :])
+                    if slashes
+                    else stem.rpartition("/")[2]
+                )
+                tails.setdefault(_folded(tail) if fold else tail, []).append(path)
+            self._tails[slashes, fold] = tails
+        return self._tails[slashes, fold]
+
+    def _suffix(self, path: str) -> str:
+        """The suffix, in small letters, where it is one of the data set's; else nothing."""
+        stem, _, suffix = path.rpartition("/")[2].rpartition(".")
+        return suffix.lower() if stem and suffix.lower() in self._known else ""
+
+    def _best(self, paths: Sequence[str], clip: Listed, kind: str) -> str:
+        if len(paths) == 1:
+            return paths[0]
+
+        def order(path: str) -> tuple[bool, bool, bool, int, int, str]:
+            folders = PurePosixPath(path).parts[:-1]
+            splits = {SPLIT_FOLDERS.get(folder.lower()) for folder in folders}
+            return (
+                not self._prefer & set(folders),
+                clip.split not in splits,
+                _plain(clip.label) not in map(_plain, folders),
+                self._suffixes[kind].index(self._suffix(path)),
+                len(path),
+                path,
+            )
+
+        return min(paths, key=order)
+
+
+def _numbered(name: str, kind: str) -> tuple[str, str]:
+    """A name without its ``#N``, and that; only pictures are numbered, elsewhere # is a letter."""
+    bare, mark, number = name.partition("#") if kind == "image" else (name, "", "")
+    return bare, mark + number
+
+
+def _folded(name: str) -> str:
+    """For the second look: some disks change case, and some take letters and accents apart."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _plain(label: str) -> str:
+    return label.replace("_", " ").casefold()
+
+
+def _row(clip: Listed, sources: Mapping[str, str]) -> Row:
+    return Row(
+        key=clip.key,
+        label=clip.label,
+        split=clip.split,
+        sources=sources,
+        start=clip.start,
+        end=clip.end,
+        extra=clip.extra,
+    )
+
+
+def _missing(clip: Listed, kind: str) -> Failure:
+    names = clip.names.get(kind, ())
+    known = " or ".join((*names[:2], "...") if len(names) > 2 else names)
+    source = names[0] if names else clip.key
+    return Failure.of(clip, source, "find", "missing", f"no {kind} file named {known}")
+
+
+def _refused(clip: Listed, link: str) -> Failure:
+    message = "a link that leads out of --raw; copy the file, or give a --raw above both"
+    return Failure.of(clip, link, "find", "outside-raw", message)

@@ -1,0 +1,1 @@
+"""Data sets that are made here, for which nothing need be downloaded."""

@@ -1,0 +1,91 @@
+"""Pairs of a picture of a digit and a recording of it (AV-MNIST from MNIST and spoken digits).
+
+The k-th picture of a digit gets the next recording of that digit, in the order of take, then
+speaker, round and round. Takes are shared out between splits, so that no recording is in two.
+"""
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+from typing import Final
+
+from mmprep.clips.decode import idx
+from mmprep.datasets.lists.listed import Listed, Lists, files
+from mmprep.datasets.spec import Spec
+from mmprep.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+_VAL_PART: Final = 12  # The last twelfth of the train file: 5,000 of 60,000.
+_TAKES: Final = {"test": range(5), "val": range(5, 10), "train": range(10, 50)}
+_RECORDING: Final = re.compile(r"(?P<digit>\d)_(?P<speaker>[A-Za-z]+)_(?P<take>\d+)")
+
+
+def read(lists: Lists, spec: Spec) -> list[Listed]:
+    """Pairs for every picture; labels and recordings lie in the raw folder.
+
+    Raises:
+        ConfigError: A label file or the recordings of some digit are missing.
+        DataError: A label file is broken.
+    """
+    if lists.raw is None:
+        raise ConfigError(
+            f"{spec.name} reads labels and recordings from the raw folder; give --raw a folder"
+        )
+    raw = Lists(None, lists.raw)
+    train = idx.labels(raw.need(files(spec, "train"), spec)).tolist()
+    test = idx.labels(raw.need(files(spec, "test"), spec)).tolist()
+    sounds = _recordings(lists.raw)
+    held = len(train) - len(train) // _VAL_PART
+    return [
+        *_pairs("train", "train-images", range(held), train, sounds),
+        *_pairs("val", "train-images", range(held, len(train)), train, sounds),
+        *_pairs("test", "t10k-images", range(len(test)), test, sounds),
+    ]
+
+
+def _recordings(raw: Path) -> dict[tuple[int, str], list[str]]:
+    """(digit, split) to the names of its recordings."""
+    found = set()
+    for path in raw.rglob("*.wav"):
+        if match := _RECORDING.fullmatch(path.stem):
+            found.add((int(match["take"]), match["speaker"], int(match["digit"])))
+    sounds: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for take, speaker, digit in sorted(found):
+        for split, takes in _TAKES.items():
+            if take in takes:
+                sounds[digit, split].append(f"{digit}_{speaker}_{take}")
+    for digit in range(10):
+        for split in _TAKES:
+            if not sounds[digit, split]:
+                raise ConfigError(
+                    f"{raw} has no recording of digit {digit} for {split}: unpack the Free "
+                    f"Spoken Digit Dataset's recordings/<digit>_<speaker>_<take>.wav there"
+                )
+    log.info("%d recordings of spoken digits", len(found))
+    return sounds
+
+
+def _pairs(
+    split: str,
+    pictures: str,
+    indices: range,
+    labels: list[int],
+    sounds: dict[tuple[int, str], list[str]],
+) -> Iterator[Listed]:
+    turns = {digit: cycle(sounds[digit, split]) for digit in range(10)}
+    for index in indices:
+        recording = next(turns[labels[index]])
+        yield Listed(
+            key=f"{split}-{index:05d}",
+            label=str(labels[index]),
+            split=split,
+            names={
+                "image": (f"{pictures}-idx3-ubyte#{index}", f"{pictures}.idx3-ubyte#{index}"),
+                "audio": (recording,),
+            },
+            extra={"speaker": recording.split("_")[1]},
+        )

@@ -1,0 +1,26 @@
+"""A ready manifest, as `mmprep.manifest` writes it."""
+
+from mmprep.datasets.lists.listed import Listed, Lists, files
+from mmprep.datasets.spec import Spec
+from mmprep.manifest import read_csv
+
+
+def read(lists: Lists, spec: Spec) -> list[Listed]:
+    """The rows of the manifest; their sources have to be there under exactly these paths.
+
+    Raises:
+        ConfigError: There is no manifest.
+        DataError: Names its line and what is wrong there.
+    """
+    return [
+        Listed(
+            key=row.key,
+            label=row.label,
+            split=row.split,
+            names={kind: (source,) for kind, source in row.sources.items()},
+            start=row.start,
+            end=row.end,
+            extra=row.extra,
+        )
+        for row in read_csv(lists.need(files(spec, "manifest"), spec))
+    ]

@@ -1,0 +1,95 @@
+"""What lies in the raw folder or bucket: paths, without opening a file."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from mmprep.clips.sources import Raw
+from mmprep.errors import ConfigError
+from mmprep.storage.store import open_store
+
+log = logging.getLogger(__name__)
+
+# What people call the folders of the splits.
+SPLIT_FOLDERS: Final = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+class Scan(list[str]):
+    """POSIX paths relative to the raw folder, in order.
+
+    Attributes:
+        outside: Links, to files or folders, that lead out of the raw folder; they are not followed.
+    """
+
+    def __init__(self, paths: list[str], outside: list[str]) -> None:
+        super().__init__(paths)
+        self.outside = outside
+
+
+def scan(raw: Raw, endpoint: str | None = None) -> Scan:
+    """All files under ``raw``, less hidden ones (``._*`` of a Mac among them).
+
+    A bucket is listed once. In a folder, links to files inside ``raw`` count as files. Links to
+    folders are not followed: inside, their files are found anyway; outside, they could change
+    without a trace.
+
+    Raises:
+        ConfigError: There is no such folder, or one inside may not be read.
+        StoreError: The bucket refuses.
+    """
+    if isinstance(raw, str):
+        paths = (path for path, _ in open_store(raw, endpoint=endpoint).files())
+        return Scan(sorted(path for path in paths if not _hidden(path)), [])
+    if not raw.is_dir():
+        raise ConfigError(f"--raw {raw} is no folder")
+    found: list[str] = []
+    outside: list[str] = []
+    unreadable = 0
+    root = raw.resolve()
+    for entry in _entries(str(root)):
+        path = os.path.relpath(entry.path, root).replace(os.sep, "/")
+        if _unwritable(path):
+            unreadable += 1
+        elif entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(root):
+            outside.append(path)
+        elif os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file():
+            found.append(path)
+    if unreadable:
+        log.warning("%s: %d files left out: their names are not UTF-8", raw, unreadable)
+    if outside:
+        log.warning("%s: %d links lead out of it: %s", raw, len(outside), ", ".join(outside[:3]))
+    return Scan(sorted(found), sorted(outside))
+
+
+def _hidden(path: str) -> bool:
+    return any(name.startswith(".") for name in path.split("/"))
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    """Files and links below ``folder``."""
+    try:
+        entries = list(os.scandir(folder))
+    except PermissionError as error:
+        raise ConfigError(f"{folder} may not be read; allow it, or move it out of --raw") from error
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _entries(entry.path)
+        else:
+            yield entry
+
+
+def _unwritable(path: str) -> bool:
+    """Whether a path has bytes that are no UTF-8, which no manifest could name."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

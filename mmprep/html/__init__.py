@@ -1,0 +1,1 @@
+"""The one kit for the pages of both packages."""

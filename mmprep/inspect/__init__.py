@@ -1,5 +1,0 @@
-"""One sample in one picture: its frames, spectrogram and flow, and what was noticed about it."""
-
-from mmprep.inspect.picture import draw
-
-__all__ = ["draw"]

@@ -1,0 +1,1 @@
+"""Looking at shards: proof, summary, page, and the picture of one sample."""

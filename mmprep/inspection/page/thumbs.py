@@ -1,0 +1,91 @@
+"""Small pictures of samples, as data addresses: a frame from the middle, and the spectrogram."""
+
+import base64
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+
+from mmprep.clips.parts.frames import jpeg, resized
+from mmprep.inspection.picture.motion import colours, fields_of, strongest
+from mmprep.inspection.picture.sound import levels
+from mmprep.inspection.picture.view import View
+from mmprep.shards import Shards
+
+_SHORT: Final = 132
+_SOUND: Final = (240, 60)
+_QUALITY: Final = 82
+# The first of these that a sample has is shown.
+_PICTURES: Final = ("frames", "depth", "difference", "flow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thumb:
+    """One sample on the page.
+
+    Attributes:
+        key: Its key.
+        label: Class name.
+        split: Name of the split.
+        duration_s: Length of the clip, where the record says.
+        picture: Address of the picture; None for a sample without one.
+        part: Which part the picture comes from.
+        tiny: Whether the picture is so small that it is shown pixel by pixel.
+        sound: Address of the spectrogram; None for a sample without one.
+    """
+
+    key: str
+    label: str
+    split: str
+    duration_s: float | None
+    picture: str | None
+    part: str
+    tiny: bool
+    sound: str | None
+
+
+def thumb(shards: Shards, row: int) -> Thumb:
+    """Reads one sample's picture and spectrogram, and makes them small."""
+    has = [part for part in _PICTURES if part in shards.index.parts][:1]
+    sounds = ["spectrogram"] if "spectrogram" in shards.index.parts else []
+    view = View.at(shards, row, [*has, *sounds])
+    part = next((part for part in has if part in view.members), "")
+    picture = _picture(view, part) if part else None
+    return Thumb(
+        key=view.key,
+        label=view.label,
+        split=view.split,
+        duration_s=view.record.get("duration_s"),
+        picture=None if picture is None else _address(picture),
+        part=part,
+        tiny=picture is not None and min(picture.shape[:2]) < _SHORT,
+        sound=_address(_sound(view.spectrogram())) if "spectrogram" in view.members else None,
+    )
+
+
+def _picture(view: View, part: str) -> NDArray[np.uint8]:
+    middle = [len(view.members[part]) // 2]
+    if part == "flow":
+        config = view.config.flow
+        field = fields_of(view.planes(middle)[0], config.fields, config.bound)[0]
+        picture = (255 * colours(field, strongest(field))).astype(np.uint8)
+    else:
+        picture = view.pictures(part, middle)[0]
+    return picture if min(picture.shape[:2]) <= _SHORT else resized(picture, _SHORT)
+
+
+def _sound(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """RGB picture of a spectrogram, low frequencies at the bottom."""
+    low, high = levels(values)
+    if low is None or high is None:
+        return np.zeros((_SOUND[1], _SOUND[0], 3), np.uint8)
+    small = np.asarray(cv2.resize(values, _SOUND, interpolation=cv2.INTER_AREA), np.float32)
+    bright = np.clip((small[::-1] - low) / max(high - low, 1e-6), 0, 1)
+    return np.asarray(matplotlib.colormaps["magma"](bright, bytes=True), np.uint8)[..., :3]
+
+
+def _address(picture: NDArray[np.uint8]) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(picture, _QUALITY)).decode()}"

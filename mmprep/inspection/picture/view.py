@@ -1,0 +1,144 @@
+"""The sample that is looked at: found by its key, read once, decoded where a panel asks for it."""
+
+import difflib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from mmprep.config import PartsConfig
+from mmprep.errors import DataError, UnknownName
+from mmprep.format import Index
+from mmprep.shards import Shards
+
+_CANDIDATES: Final = 5000
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One sample.
+
+    Attributes:
+        key: Its key.
+        label: Class name.
+        split: Name of the split.
+        record: The content of ``KEY.json``; any field may be absent.
+        members: Part to the bytes of its members.
+        config: Parameters of the parts.
+    """
+
+    key: str
+    label: str
+    split: str
+    record: Mapping[str, Any]
+    members: Mapping[str, Sequence[bytes]]
+    config: PartsConfig
+
+    @classmethod
+    def of(cls, shards: Shards, key: str) -> "View":
+        """Reads the sample ``key``.
+
+        Raises:
+            UnknownName: No such sample; offers the nearest keys.
+        """
+        return cls.at(shards, row_of(shards.index, key))
+
+    @classmethod
+    def at(cls, shards: Shards, row: int, parts: Sequence[str] | None = None) -> "View":
+        """Reads the sample in ``row``: its record and ``parts``, all of them by default."""
+        index = shards.index
+        members = shards.read(row, None if parts is None else ["json", *parts])
+        return cls(
+            key=index.key[row].decode(),
+            label=index.classes[index.label[row]],
+            split=index.splits[index.split[row]],
+            record=json.loads(members["json"][0]),
+            members={part: data for part, data in members.items() if data and part != "json"},
+            config=PartsConfig.from_json(dict(shards.dataset.parts)),
+        )
+
+    @property
+    def times(self) -> list[float]:
+        """Seconds of each frame from the clip's start; empty where the record does not say."""
+        return [float(time) for time in self.record.get("times_s") or ()]
+
+    @property
+    def checks(self) -> Mapping[str, bool | int]:
+        """What was noticed about the clip."""
+        checks: Mapping[str, bool | int] = self.record.get("checks") or {}
+        return checks
+
+    def pictures(self, part: str, chosen: Sequence[int]) -> list[NDArray[np.uint8]]:
+        """The ``chosen`` pictures of a part: (H, W, 3) RGB, grey ones too.
+
+        Raises:
+            DataError: One that is no JPEG.
+        """
+        return [self._jpeg(part, i, "RGB") for i in chosen]
+
+    def planes(self, chosen: Sequence[int]) -> list[NDArray[np.uint8]]:
+        """The ``chosen`` members of ``flow``: (2 L H, W), see `mmprep.clips.parts.flow`."""
+        return [self._jpeg("flow", i, "GRAY")[..., 0] for i in chosen]
+
+    def spectrogram(self) -> NDArray[np.float32]:
+        """The spectrogram: (frequencies, columns).
+
+        Raises:
+            DataError: It is not a matrix in `.npy` form.
+        """
+        values = read_npy(self.members["spectrogram"][0], self.key)
+        if values.ndim != 2:
+            raise DataError(f"{self.key}: a spectrogram of shape {values.shape}; two axes expected")
+        return values
+
+    def _jpeg(self, part: str, i: int, space: str) -> NDArray[np.uint8]:
+        try:
+            picture = simplejpeg.decode_jpeg(self.members[part][i], colorspace=space)
+        except ValueError as error:
+            raise DataError(f"{self.key}: {part} {i} is no JPEG ({error})") from error
+        return np.asarray(picture, np.uint8)
+
+
+def read_npy(data: bytes, key: str) -> NDArray[np.float32]:
+    """The array in `.npy` bytes, as float32; never unpickles.
+
+    Raises:
+        DataError: Not an array; names the sample ``key``.
+    """
+    try:
+        return np.asarray(np.load(io.BytesIO(data), allow_pickle=False), np.float32)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{key}: the spectrogram is no .npy file ({error})") from error
+
+
+def row_of(index: Index, key: str) -> int:
+    """Row of the sample ``key``.
+
+    Raises:
+        UnknownName: No such sample; offers the nearest keys.
+    """
+    try:
+        return index.find(key)
+    except DataError as error:
+        raise UnknownName("sample", key, nearest(index, key)) from error
+
+
+def nearest(index: Index, key: str, count: int = 3) -> list[str]:
+    """Keys that resemble ``key``, best first; the first few of the data set where none does."""
+    width = index.key.dtype.itemsize
+    wanted = np.frombuffer(key.encode()[:width].ljust(width, b"\0"), np.uint8)
+    letters = np.ascontiguousarray(index.key).view(np.uint8).reshape(len(index), width)
+    # difflib takes minutes for a million keys; letters that agree, in place or one beside it (a
+    # letter too few or too many moves the rest), leave a few thousand.
+    agreeing = sum(
+        ((letters == moved) & (moved != 0)).sum(axis=1, dtype=np.int16)
+        for moved in (np.roll(wanted, by) for by in (-1, 0, 1))
+    )
+    rows = np.argsort(-agreeing, kind="stable")[:_CANDIDATES]
+    keys = [value.decode() for value in index.key[rows].tolist()]
+    return difflib.get_close_matches(key, keys, count) or index.some_keys(count)

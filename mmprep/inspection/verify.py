@@ -1,0 +1,169 @@
+"""Every byte of a data set against its index, checksums and root hash."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import IO, Final
+
+import numpy as np
+
+from mmprep.build.plan import STATE
+from mmprep.errors import DataError, StoreError
+from mmprep.format import DATASET, FAILURES, INDEX, Index, ShardInfo, crc32c
+from mmprep.format.tar import BLOCK, header, padded
+from mmprep.shards import Shards, read_dataset
+from mmprep.storage.store import Store
+
+_END: Final = bytes(2 * BLOCK)
+# So many problems in one shard are named; a shard that was swapped would name each of its samples.
+_MOST: Final = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong: the file, the sample that it hits (if any), and what was seen."""
+
+    path: str
+    key: str | None
+    message: str
+
+
+@dataclass(kw_only=True)
+class Verdict:
+    """What `verify` found.
+
+    Attributes:
+        root: Root hash of the data set.
+        samples: Samples that the index names.
+        bytes: Bytes that were read.
+        problems: Everything that is wrong; empty means that every byte is as it was written.
+    """
+
+    root: str = ""
+    samples: int = 0
+    bytes: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+def verify(store: Store, progress: Callable[[ShardInfo], None] = lambda shard: None) -> Verdict:
+    """Reads everything once, forward, without a local copy.
+
+    Raises:
+        ConfigError: No data set there.
+    """
+    verdict = Verdict()
+    present = dict(store.files())
+    try:
+        dataset = read_dataset(store)
+    except DataError as error:
+        verdict.problems.append(Problem(path=DATASET, key=None, message=str(error)))
+        return verdict
+    verdict.root, verdict.samples = dataset.root, dataset.samples
+    known = {DATASET, INDEX, FAILURES, *(shard.name for shard in dataset.shards)}
+    for path in sorted(set(present) - known):
+        what = "left by an unfinished build or repair" if path.startswith(STATE) else "not ours"
+        verdict.problems.append(Problem(path=path, key=None, message=what))
+    verdict.problems += _small_files(store, dataset.files, present)
+    with ExitStack() as stack:
+        index: Index | None = None
+        # By a damaged index good shards would look bad; the hash of each still tells.
+        if not any(problem.path == INDEX for problem in verdict.problems):
+            try:
+                index = stack.enter_context(Shards(store)).index
+                verdict.problems += _counts(index, dataset.shards)
+            except (DataError, StoreError) as error:
+                verdict.problems.append(Problem(path=INDEX, key=None, message=str(error)))
+        for shard in dataset.shards:
+            verdict.problems += _shard(store, shard, index, present)
+            verdict.bytes += shard.bytes
+            progress(shard)
+    return verdict
+
+
+def _small_files(
+    store: Store, hashes: Mapping[str, str], present: Mapping[str, int]
+) -> Iterator[Problem]:
+    for path, expected in hashes.items():
+        if path not in present:
+            yield Problem(path=path, key=None, message="missing")
+        elif hashlib.sha256(store.read(path)).hexdigest() != expected:
+            yield Problem(path=path, key=None, message="its SHA-256 is not the one in dataset.json")
+
+
+def _counts(index: Index, shards: Sequence[ShardInfo]) -> Iterator[Problem]:
+    if [shard.name for shard in shards] != list(index.shards):
+        yield Problem(path=INDEX, key=None, message="names other shards than dataset.json")
+        return
+    found = np.bincount(index.shard, minlength=len(shards)).tolist()
+    for shard, samples in zip(shards, found, strict=True):
+        if samples != shard.samples:
+            message = f"the index has {samples} samples of it, dataset.json {shard.samples}"
+            yield Problem(path=shard.name, key=None, message=message)
+
+
+def _shard(
+    store: Store, shard: ShardInfo, index: Index | None, present: Mapping[str, int]
+) -> list[Problem]:
+    if shard.name not in present:
+        return [
+            Problem(path=shard.name, key=None, message=f"missing, with {shard.samples} samples")
+        ]
+    found: list[Problem] = []
+    try:
+        with store.open(shard.name) as file:
+            reader = _Hashing(file)
+            if index is not None:
+                found += _content(reader, index, shard.name)
+            while reader.read(1 << 20):
+                pass
+    except StoreError as error:
+        return [Problem(path=shard.name, key=None, message=str(error))]
+    if reader.size != shard.bytes:
+        message = f"{reader.size} bytes, not {shard.bytes}"
+        found.insert(0, Problem(path=shard.name, key=None, message=message))
+    elif reader.digest.hexdigest() != shard.sha256 and not found:
+        message = "another shard than the one that dataset.json names"
+        found.append(Problem(path=shard.name, key=None, message=message))
+    return found[:_MOST]
+
+
+def _content(reader: "_Hashing", index: Index, shard: str) -> Iterator[Problem]:
+    if shard not in index.shards:
+        return
+    for row in np.flatnonzero(index.shard == index.shards.index(shard)).tolist():
+        yield from _sample(reader, index, row, shard)
+    if reader.read(len(_END)) != _END:
+        yield Problem(path=shard, key=None, message="the end of the archive")
+
+
+def _sample(reader: "_Hashing", index: Index, row: int, shard: str) -> Iterator[Problem]:
+    """Compares one sample with the bytes that the index demands: headers, data and padding."""
+    key = index.key[row].decode()
+    if int(index.start[row]) != reader.size:
+        message = f"begins at byte {reader.size}, the index says {index.start[row]}"
+        yield Problem(path=shard, key=key, message=message)
+    for members in index.members(row).values():
+        for member in members:
+            if reader.read(BLOCK) != header(member.name, member.size):
+                yield Problem(path=shard, key=key, message=f"the tar header of {member.name}")
+            data = reader.read(padded(member.size))
+            if crc32c(data[: member.size]) != member.crc:
+                yield Problem(path=shard, key=key, message=f"the bytes of {member.name}")
+            elif any(data[member.size :]):
+                yield Problem(path=shard, key=key, message=f"the padding behind {member.name}")
+
+
+class _Hashing:
+    """A file that is hashed while it is read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self.digest.update(data)
+        self.size += len(data)
+        return data

@@ -1,5 +1,0 @@
-"""A finished data set on one web page that needs nothing but itself."""
-
-from mmprep.page.render import render
-
-__all__ = ["render"]

@@ -1,0 +1,1 @@
+"""Local disk, S3, GCS, Azure and HTTP behind one interface."""

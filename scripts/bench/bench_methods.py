@@ -1,0 +1,129 @@
+#!/usr/bin/env python
+"""What a step of each method costs, as a multiple of a step of `joint` in the same run.
+
+    .venv/bin/python scripts/bench/bench_methods.py --data out/keypad
+    .venv/bin/python scripts/bench/bench_methods.py --data out/keypad --encoder resnet18 --size 112
+
+All methods train on the same batch from memory and take turns, some steps each, so that whatever
+else the machine does falls on all of them; a ratio is within a round. What a method does between
+steps (a growing head, a pass over the data) is not in the time of a step, and is not measured.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+
+from mmtrain.catalog import METHODS
+from mmtrain.config.run import OptimizerConfig, TrainConfig, ViewConfig
+from mmtrain.data import open_dataset
+from mmtrain.training.passes import autocast
+from mmtrain.training.run import Run
+from mmtrain.training.train import assemble, fitted
+from mmtrain.types import Batch
+
+# Multiples of naive training: wanted here, and as the papers report (seconds an epoch, CREMA-D).
+WANTED = {
+    "ogm": 1.02,
+    "opm": 1.02,
+    "iprm": 1.03,
+    "amss": 1.10,
+    "lfm-h": 1.09,
+    "sam": 2.1,
+    "igm": 2.1,
+}
+REPORTED = {"iprm": "1.035", "lfm-lb": "1.09", "ogm": "about 1", "opm": "about 1", "amss": "1.02"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="out/keypad")
+    parser.add_argument("--methods", default=",".join(METHODS.names))
+    parser.add_argument("--modalities", default="audio,visual")
+    parser.add_argument("--encoder", default="small-cnn")
+    parser.add_argument("--size", type=int, default=64, help="side of the pictures")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=2, help="of a method in a round")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="fp32")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    names = [name for name in given.methods.split(",") if METHODS.entry(name).curriculum is None]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        dataset = stack.enter_context(open_dataset(given.data))
+        runs = {}
+        for name in dict.fromkeys(("joint", *names)):
+            config = TrainConfig(
+                data=given.data,
+                method=name,
+                modalities=tuple(given.modalities.split(",")),
+                encoder=given.encoder,
+                batch_size=given.batch_size,
+                device=given.device,
+                precision=given.precision,
+                optimizer=OptimizerConfig(lr=1e-3),
+                view=ViewConfig(frames=1, size=given.size, crop="resize"),
+            )
+            runs[name] = stack.enter_context(
+                assemble(fitted(config, dataset), dataset, folder / name)
+            )
+        batch = next(runs["joint"].batches("train"))
+        show(runs, measured(runs, batch, given.rounds, given.steps))
+
+
+def measured(runs: dict[str, Run], batch: Batch, rounds: int, steps: int) -> dict[str, list[float]]:
+    """Method to the seconds of a step in each round."""
+    for run in runs.values():
+        run.model.train()
+        timed(run, batch, 2)
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            found[name].append(timed(run, batch, steps))
+    return found
+
+
+def timed(run: Run, batch: Batch, steps: int) -> float:
+    """Seconds of a step."""
+    begin = now()
+    for _ in range(steps):
+        with autocast(run.device, run.config.precision):
+            run.method.step(run, batch)
+    return (now() - begin) / steps
+
+
+def now() -> float:
+    """Seconds, with the GPU done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def show(runs: dict[str, Run], found: dict[str, list[float]]) -> None:
+    joint, run = found["joint"], runs["joint"]
+    print(
+        f"{run.config.encoder}, {' and '.join(run.config.modalities)}, pictures of "
+        f"{run.config.view.size}, batch {run.config.batch_size}, {run.config.precision}, "
+        f"{run.device}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}"
+    )
+    print(f"{'method':12} {'ms a step':>9}  {'x joint':>7}  quartiles     wanted  papers report")
+    for name, seconds in found.items():
+        ratios = [mine / base for mine, base in zip(seconds, joint, strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        wanted = f"<= {WANTED[name]:.2f}" if name in WANTED else ""
+        print(
+            f"{name:12} {1e3 * statistics.median(seconds):9.1f}  {middle:7.3f}  "
+            f"{low:.3f}-{high:.3f}   {wanted:7}  {REPORTED.get(name, '')}".rstrip()
+        )
+
+
+if __name__ == "__main__":
+    main()

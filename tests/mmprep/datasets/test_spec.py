@@ -1,0 +1,151 @@
+import subprocess
+import sys
+
+import pytest
+
+from mmprep.datasets import spec
+from mmprep.datasets.lists import READERS
+from mmprep.datasets.spec import Spec
+from mmprep.errors import ConfigError, UnknownName
+
+MINIMAL = """
+title = "t"
+reader = "folder"
+modalities = ["visual"]
+licence = "l"
+classes = ["a", "b"]
+[sources]
+video = "any"
+[parts]
+names = ["frames"]
+[lists]
+val_share = 0.1
+[lists.files]
+train = ["train.csv"]
+[expected]
+train = 3
+[variants.whole.lists]
+val_share = 0.0
+[variants.other]
+classes = ["c"]
+expected = {}
+[variants.other.lists.files]
+test = ["test.csv"]
+"""
+
+
+@pytest.fixture
+def toml(tmp_path):
+    def write(text):
+        path = tmp_path / "mine.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", spec.names())
+def test_every_manifest_and_each_of_its_variants_loads(name):
+    base = spec.load(name)
+    assert base.name == name
+    assert base.reader in READERS
+    assert base.title
+    assert base.licence
+    for variant in base.variants:
+        changed = spec.load(name, variant)
+        assert changed.variant == variant
+
+
+@pytest.mark.parametrize("name", spec.names())
+def test_parts_serve_the_modalities(name):
+    made_by = {"visual": "frames", "audio": "spectrogram", "flow": "flow"}
+    data = spec.load(name)
+    assert {made_by.get(m, m) for m in data.modalities} == set(data.parts.names)
+
+
+def test_the_data_sets_of_the_papers_are_there():
+    wanted = {"kinetics-sounds", "crema-d", "vggsound", "ucf-101", "ucf-101-three", "ave"}
+    assert wanted | {"nvgesture", "av-mnist", "keypad", "folder"} <= set(spec.names())
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [("kinetics-sounds", 31), ("crema-d", 6), ("vggsound", 309), ("ucf-101", 101), ("ave", 28)],
+)
+def test_classes_are_counted(name, classes):
+    assert len(spec.load(name).classes) == classes
+
+
+def test_sizes_of_inputs_are_those_of_the_papers():
+    def columns(data):
+        sound = data.parts.spectrogram
+        samples = round(data.parts.clip_s * sound.rate_hz)
+        return (samples - sound.overlap) // (sound.window - sound.overlap)
+
+    assert columns(spec.load("kinetics-sounds")) == 1004
+    assert columns(spec.load("crema-d")) == 299
+    gesture = spec.load("nvgesture").parts
+    assert round(gesture.clip_s * gesture.frames.fps) == 80
+
+
+def test_unknown_names_offer_the_nearest():
+    with pytest.raises(UnknownName, match="did you mean kinetics-sounds"):
+        spec.load("kinetics-sound")
+    with pytest.raises(UnknownName, match="did you mean split-"):
+        spec.load("ucf-101", "split2")
+    with pytest.raises(UnknownName):
+        spec.load("../spec")
+
+
+def test_a_variant_changes_what_it_names_and_nothing_else(toml):
+    path = toml(MINIMAL)
+    base, other = Spec.from_toml(path), Spec.from_toml(path, "other")
+    assert other.classes == ("c",)
+    assert other.expected == {}
+    assert other.lists["files"] == {"train": ["train.csv"], "test": ["test.csv"]}
+    assert other.lists["val_share"] == 0.1
+    assert (other.parts, other.sources, base.classes) == (base.parts, base.sources, ("a", "b"))
+
+
+def test_variants_join(toml):
+    both = Spec.from_toml(toml(MINIMAL), "other+whole")
+    assert both.lists["val_share"] == 0.0
+    assert both.classes == ("c",)
+    assert both.variant == "other+whole"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('title = "t"', "title = ", "not TOML"),
+        ('title = "t"', "", "no title"),
+        ('title = "t"', 'titel = "t"', "titel.*did you mean title"),
+        ('video = "any"', 'vidio = "any"', "vidio.*did you mean video"),
+        ('video = "any"', "", "empty"),
+        ('["frames"]', '["frame"]', "frame.*did you mean frames"),
+        ('names = ["frames"]', "clip_seconds = 3", "clip_seconds"),
+        ('names = ["frames"]', "frames = { fpss = 3 }", "fpss"),
+        ('["a", "b"]', '["a", "a"]', "classes has an entry twice"),
+        ('["a", "b"]', '"ab"', "classes is a list of strings"),
+        ('licence = "l"', 'licence = "l"\noptional = ["audio"]', "optional 'audio'"),
+    ],
+)
+def test_a_fault_names_the_file_and_the_fix(toml, old, new, message):
+    assert old in MINIMAL
+    with pytest.raises(ConfigError, match=message) as caught:
+        Spec.from_toml(toml(MINIMAL.replace(old, new, 1)))
+    assert "mine.toml" in str(caught.value)
+
+
+def test_any_stands_for_the_suffixes_of_its_kind(toml):
+    assert {"mp4", "avi", "flv", "mkv", "webm"} <= set(
+        Spec.from_toml(toml(MINIMAL)).sources["video"]
+    )
+
+
+def test_loading_imports_no_decoder_and_no_torch():
+    code = (
+        "import sys; from mmprep.datasets import find, spec; spec.load('ave'); "
+        "sys.exit(bool({'torch', 'cv2', 'av', 'decord', 'librosa'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,48 @@
+"""The stream out of a real object store on this machine."""
+
+from collections.abc import Iterator
+
+import pytest
+from torch.utils.data import DataLoader
+
+from mmtrain.curricula.uniform import Uniform
+from mmtrain.data import Loading, OrderedStream, ShardedDataset, View, open_dataset
+from mmtrain.errors import ConfigError
+from tests.support import objectstore
+from tests.support.streammaker import same
+
+pytestmark = pytest.mark.network
+ALL = ("audio", "visual", "flow", "depth")
+
+
+@pytest.fixture(scope="module")
+def bucket(object_store: str) -> Iterator[ShardedDataset]:
+    """The same shards as `farm`, in a bucket."""
+    with open_dataset(f"s3://{objectstore.BUCKET}/farm", endpoint=object_store) as data:
+        yield data
+
+
+def begun(data: ShardedDataset, modalities: tuple[str, ...] = ALL) -> OrderedStream:
+    stream = OrderedStream(data, modalities, 6, View(size=24), loading=Loading(hedge=False))
+    stream.begin(Uniform().visits(data.ids("train"), 0, 0), seed=0, epoch=0)
+    return stream
+
+
+def test_a_bucket_gives_what_a_folder_gives(bucket: ShardedDataset, farm: ShardedDataset) -> None:
+    pairs = zip(begun(farm), begun(bucket), strict=True)
+    assert all(same(one, other) for one, other in pairs)
+
+
+def test_only_the_bytes_asked_for_leave_the_bucket(bucket: ShardedDataset) -> None:
+    stream = begun(bucket, ("audio",))
+    list(stream)
+    sounds = [bucket.index.members(row)["spectrogram"][0] for row in bucket.ids("train")]
+    assert stream.traffic.bytes == sum(member.size for member in sounds)
+    assert stream.traffic.requests == len(sounds)
+    assert stream.traffic.retries == stream.traffic.hedged == stream.traffic.cache_hits == 0
+
+
+def test_a_forked_process_is_refused_instead_of_hanging(bucket: ShardedDataset) -> None:
+    loader = DataLoader(begun(bucket), batch_size=None, num_workers=1)
+    with pytest.raises(ConfigError, match="multiprocessing_context='forkserver'"):
+        next(iter(loader))

@@ -1,0 +1,66 @@
+import io
+import json
+import logging
+
+import pytest
+from rich.console import Console
+
+from mmtrain.training.metrics_log import Meter, MetricsFile, watching
+
+SAID = {"train_loss": 0.5, "samples_per_s": 120.0, "data_wait": 0.25}
+JUDGED = {"accuracy": 0.75, "modalities": {"audio": {"accuracy": 0.5}}}
+
+
+def tell(watch, val=JUDGED):
+    watch.step(0, 1, 5, SAID)
+    watch.epoch({"epoch": 0, **SAID, "val": val})
+
+
+def test_a_terminal_has_a_bar_and_a_line_an_epoch():
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    with watching(console, 3) as watch:
+        tell(watch)
+    text = console.file.getvalue()
+    assert "epoch 1/3 loss 0.5000, 120 samples/s, 25% waiting for data" in text
+    assert "val accuracy 0.750 (audio 0.500)" in text
+
+
+def test_elsewhere_there_are_plain_lines_now_and_then(caplog):
+    console = Console(file=io.StringIO())
+    with caplog.at_level(logging.INFO), watching(console, 3) as watch:
+        tell(watch)
+        tell(watch, None)
+    assert console.file.getvalue() == ""
+    assert [r.message for r in caplog.records] == [
+        "epoch 1/3 loss 0.5000, 120 samples/s, 25% waiting for data, "
+        "val accuracy 0.750 (audio 0.500)",
+        "epoch 1/3 loss 0.5000, 120 samples/s, 25% waiting for data",
+    ]
+
+
+def test_a_meter_by_hand():
+    meter = Meter(visits=6, seconds=2.0, waited=0.5)
+    meter.add_loss(1.0, 4)
+    meter.add_loss(4.0, 2)
+    meter.log([("k", 1.0), ("k", 2.0)])
+    assert meter.line() == {
+        "seconds": 2.0,
+        "samples_per_s": 3.0,
+        "scoring_seconds": 0.0,
+        "data_wait": 0.25,
+        "train_loss": 2.0,
+        "logged": {"k": 1.5},
+    }
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_metrics_keep_whole_lines_of_epochs_that_count(tmp_path, kept):
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    file.keep(3)
+    for epoch in range(2):
+        file.append({"epoch": epoch})
+    with (tmp_path / "metrics.jsonl").open("a") as torn:
+        torn.write('{"epoch": 2, "tr')
+    file.keep(kept)
+    assert file.read() == [{"epoch": epoch} for epoch in range(kept)]
+    assert json.dumps(file.read()).count("epoch") == kept

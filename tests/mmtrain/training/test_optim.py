@@ -1,0 +1,115 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from mmtrain.config.run import OptimizerConfig, ScheduleConfig
+from mmtrain.errors import DataError
+from mmtrain.training.optimizer import Optimizer, Schedule
+
+
+def rates(epochs, **given):
+    schedule = Schedule(ScheduleConfig(**given), epochs)
+    return [schedule.factor(epoch) for epoch in range(epochs)]
+
+
+def test_schedules_by_hand():
+    assert rates(3, name="constant") == [1, 1, 1]
+    assert rates(5, name="step", every=2, gamma=0.5) == [1, 1, 0.5, 0.5, 0.25]
+    # cos(0), cos(pi / 4) ... over 4 epochs.
+    assert rates(4, name="cosine") == pytest.approx(
+        [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]
+    )
+    assert rates(5, name="constant", warmup=3) == [0.25, 0.5, 0.75, 1, 1]
+    assert rates(4, name="cosine", warmup=2) == pytest.approx([1 / 3, 2 / 3, 1, 0.5])
+
+
+def test_plateau_waits_for_patience_and_is_saved():
+    schedule = Schedule(ScheduleConfig(name="plateau", patience=1, gamma=0.1), 9)
+    factors = []
+    for loss in (3.0, 2.0, 2.0, 2.5, 1.0, 1.0):
+        schedule.observe(loss)
+        factors.append(schedule.factor(1))
+        again = Schedule(ScheduleConfig(name="plateau", patience=1, gamma=0.1), 9)
+        again.load_state_dict(schedule.state_dict())
+        schedule = again
+    # Better, better, waits 1, waits 2 > 1: falls; better, waits 1.
+    assert factors == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1])
+
+
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+
+
+def step(net, optimizer, scale=1.0):
+    optimizer.clear()
+    (net(torch.ones(2, 3)).square().mean() * scale).backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_it_is_torchs_own_optimizer(name):
+    mine, theirs = model(), model()
+    optimizer = Optimizer(mine, OptimizerConfig(name=name, lr=0.1, weight_decay=0.01))
+    kinds = {
+        "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
+        "adamw": lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.01),
+    }
+    other = kinds[name](theirs.parameters())
+    for _ in range(3):
+        step(mine, optimizer)
+        other.zero_grad()
+        theirs(torch.ones(2, 3)).square().mean().backward()
+        other.step()
+    assert all(
+        torch.equal(a, b) for a, b in zip(mine.parameters(), theirs.parameters(), strict=True)
+    )
+
+
+def test_clipping_is_torchs_own():
+    mine, theirs = model(), model()
+    optimizer = Optimizer(mine, OptimizerConfig(lr=0.1, momentum=0, weight_decay=0, clip=0.5))
+    step(mine, optimizer, 1e3)
+    theirs(torch.ones(2, 3)).square().mean().mul(1e3).backward()
+    nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+    torch.optim.SGD(theirs.parameters(), lr=0.1).step()
+    for a, b in zip(mine.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(a, b)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_state_is_kept_by_name_whatever_the_order(name):
+    config = OptimizerConfig(name=name, lr=0.1)
+    first = model()
+    optimizer = Optimizer(first, config)
+    step(first, optimizer)
+    first.append(nn.Linear(2, 2))
+    optimizer.adopt(first[2].parameters())
+    step(first, optimizer)
+
+    class Reordered(nn.Module):
+        def __init__(self):
+            super().__init__()
+            for part in reversed(range(3)):
+                self.add_module(str(part), nn.Linear(*first[part].weight.T.shape))
+
+        def forward(self, x):
+            return self.get_submodule("2")(self.get_submodule("1")(self.get_submodule("0")(x)))
+
+    second = Reordered()
+    second.load_state_dict(first.state_dict())
+    resumed = Optimizer(second, config)
+    resumed.load_state_dict(optimizer.state_dict())
+    step(first, optimizer)
+    step(second, resumed)
+
+    after = second.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in first.state_dict().items())
+
+
+def test_state_of_an_unknown_parameter_is_refused():
+    net = model()
+    with pytest.raises(DataError, match=r"unknown 7\.weight"):
+        Optimizer(net, OptimizerConfig()).load_state_dict({"7.weight": {}})
