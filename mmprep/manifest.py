@@ -183,3 +183,28 @@ def _seconds(text: str | None, path: Path, line: int) -> float | None:
     if not 0 <= value < 1e7:
         raise DataError(f"{path}, line {line}: {text!r} is no time in seconds")
     return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """One clip that an official list names, before its files are looked for.
+
+    Attributes:
+        key: The sample's key, see `mmprep.manifest.Row`.
+        label: Class name.
+        split: ``train``, ``val`` or ``test``.
+        names: Kind of source to the file names, without suffix, under which it may lie, best first.
+            A name with ``/`` must match the end of a path; one that is a whole path of a file, with
+            its suffix, means that file; ``#N`` at the end (picture N of an idx file) is kept.
+        start: Seconds into the file where the clip begins, not into the video it was cut from.
+        end: Seconds into the file where the clip ends.
+        extra: What else the list says.
+    """
+
+    key: str
+    label: str
+    split: str
+    names: Mapping[str, tuple[str, ...]]
+    start: float | None = None
+    end: float | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)

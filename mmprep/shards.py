@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from mmprep.build.plan import JOURNAL
 from mmprep.errors import ConfigError, DataError
 from mmprep.format import DATASET, INDEX, Dataset, Index, crc32c
+from mmprep.format.paths import JOURNAL
 from mmprep.storage.store import LocalStore, Store
 
 

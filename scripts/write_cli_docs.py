@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from mmtrain.catalog import CATALOGS
+from mmtrain.config.choices import CATALOGS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "cli.md"

@@ -1,7 +1,6 @@
 """A build: begin or continue a plan, run what is left, publish. All state is in the output."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -12,20 +11,20 @@ from typing import Any, Final, TypeAlias
 from mmprep.build.engines import Engine
 from mmprep.build.engines import engine as engine_named
 from mmprep.build.lock import LOCK, locked
-from mmprep.build.plan import COPY, JOURNAL, PLAN, RUN, STATE, Plan
+from mmprep.build.plan import Plan
 from mmprep.build.publish import publish
 from mmprep.build.shard import finished
+from mmprep.build.state import clear, forget_state
 from mmprep.clips.job import Job
 from mmprep.errors import ConfigError, DataError
 from mmprep.failure import Failure
-from mmprep.format import DATASET, FAILURES, INDEX, Dataset
-from mmprep.manifest import SPLITS
+from mmprep.format import DATASET, Dataset
+from mmprep.format.paths import JOURNAL, PLAN, RUN
 from mmprep.shards import read_dataset
 from mmprep.storage.store import Store, open_store
 
 # Fewer failures than this never stop a build: a trial of ten clips may have two bad ones.
 _FEW: Final = 5
-_OURS: Final = (DATASET, INDEX, FAILURES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,30 +134,6 @@ def build(
         dataset = publish(plan, results, store)
         forget_state(store)
         return BuildReport(dataset=dataset, made=clips, seconds=seconds)
-
-
-def clear(store: Store) -> bool:
-    """Removes what a build made at ``store``, and nothing else; says whether there was a build."""
-    names = [name for name, _ in store.files()]
-    # Shards alone may be those of another program.
-    if not {DATASET, INDEX, PLAN, COPY} & set(names):
-        return False
-    # Should this be interrupted: without its description the rest is no data set, and by index or
-    # plan the next run sees that there was a build.
-    for name in sorted(names, key=lambda name: {DATASET: 0, INDEX: 2}.get(name, 1)):
-        folder, _, last = name.rpartition("/")
-        if name in _OURS or (folder in SPLITS and re.fullmatch(r"\d{6}\.tar", last)):
-            store.delete(name)
-    forget_state(store)
-    return True
-
-
-def forget_state(store: Store) -> None:
-    """Removes plan and sidecars; the lock goes when the build lets go of it."""
-    names = [name for name, _ in store.files() if name.startswith(STATE) and name != LOCK]
-    # Backwards: a repair's journal before what it names, and the sidecars before their plan.
-    for name in sorted(names, key=lambda name: (name != PLAN, name), reverse=True):
-        store.delete(name)
 
 
 def _begun(plan: Plan, store: Store, *, among_others: bool) -> Plan:

@@ -13,11 +13,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from mmprep.build.build import clear, forget_state
 from mmprep.build.lock import LOCK, locked
-from mmprep.build.plan import COPY, PLAN
+from mmprep.build.state import clear, forget_state
 from mmprep.errors import ConfigError, DataError
 from mmprep.format import DATASET, Dataset
+from mmprep.format.paths import COPY, PLAN
 from mmprep.shards import read_dataset
 from mmprep.storage.store import LocalStore, Store
 

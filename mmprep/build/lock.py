@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from mmprep.build.plan import STATE
 from mmprep.errors import ConfigError
+from mmprep.format.paths import STATE
 from mmprep.storage.store import PARTIAL, LocalStore, Store
 
 LOCK: Final = STATE + "lock"

@@ -14,11 +14,6 @@ from mmprep.errors import DataError
 from mmprep.failure import Failure
 from mmprep.manifest import SPLITS, Row
 
-STATE: Final = "_build/"
-PLAN: Final = STATE + "plan.json"
-JOURNAL: Final = STATE + "repair.json"
-RUN: Final = STATE + "run"
-COPY: Final = STATE + "copy.json"
 _VERSION: Final = 1
 # The bytes of a shard depend on these.
 _LIBRARIES: Final = ("av", "numpy", "opencv-contrib-python-headless", "scipy", "simplejpeg")

@@ -13,22 +13,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from mmprep.build.build import forget_state
 from mmprep.build.lock import locked
-from mmprep.build.plan import JOURNAL, STATE, Plan, Task, rank, versions
+from mmprep.build.plan import Plan, Task, rank, versions
 from mmprep.build.publish import compose
 from mmprep.build.shard import ShardResult
+from mmprep.build.state import forget_state
 from mmprep.clips.job import Job
 from mmprep.clips.pool import DecoderPool, Outcome
 from mmprep.clips.sample import Sample
-from mmprep.clips.sources import Raw, raw_at
 from mmprep.config import PartsConfig
 from mmprep.errors import ConfigError, DataError
 from mmprep.failure import Failure
 from mmprep.format import DATASET, FAILURES, Dataset, Index, ShardWriter
+from mmprep.format.paths import JOURNAL, STATE
 from mmprep.format.tar import BLOCK, SampleEntry
 from mmprep.manifest import Row
 from mmprep.shards import Shards, read_dataset
+from mmprep.storage.place import Raw, raw_at
 from mmprep.storage.store import Store, open_store
 
 _NEW: Final = STATE + "new/"

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmprep.build.plan import Plan, limited, listed, tasks, versions
-from mmprep.clips.sources import Raw
 from mmprep.config import PARTS, PartsConfig
 from mmprep.datasets import find, spec
 from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError, DataError, UnknownName
 from mmprep.failure import Failure
 from mmprep.manifest import Row, read_csv
+from mmprep.storage.place import Raw
 from mmprep.storage.store import open_store
 
 # What a part is made from: any of these kinds of source.

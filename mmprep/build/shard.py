@@ -8,12 +8,13 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any, Self
 
-from mmprep.build.plan import STATE, Task
+from mmprep.build.plan import Task
 from mmprep.clips.pool import DecoderPool, Outcome
 from mmprep.clips.sample import Sample
 from mmprep.errors import DataError
 from mmprep.failure import Failure
 from mmprep.format import ShardInfo, ShardWriter
+from mmprep.format.paths import STATE
 from mmprep.format.tar import SampleEntry
 from mmprep.storage.store import Store
 

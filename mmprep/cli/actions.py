@@ -23,7 +23,6 @@ from mmprep.build.repair import repair
 from mmprep.build.request import Request, make_plan, rows_of
 from mmprep.cli.progress import clips, transfer
 from mmprep.clips.job import Job
-from mmprep.clips.sources import Raw
 from mmprep.datasets import spec
 from mmprep.errors import ConfigError, DataError, StoreError
 from mmprep.failure import Failure
@@ -31,6 +30,7 @@ from mmprep.format import ShardInfo
 from mmprep.inspection.verify import verify
 from mmprep.manifest import write_csv
 from mmprep.shards import Shards
+from mmprep.storage.place import Raw
 from mmprep.storage.store import open_store
 
 

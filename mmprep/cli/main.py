@@ -13,7 +13,7 @@ from mmprep.errors import ConfigError, MmprepError
 
 if TYPE_CHECKING:
     from mmprep.build.request import Request
-    from mmprep.clips.sources import Raw
+    from mmprep.storage.place import Raw
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from mmprep.clips.sources import Raw
 from mmprep.config import PartsConfig
+from mmprep.storage.place import Raw
 
 
 @dataclass(frozen=True, kw_only=True)

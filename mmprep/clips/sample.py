@@ -17,12 +17,13 @@ from mmprep.clips.parts import flow as flows
 from mmprep.clips.parts import frames as pictures
 from mmprep.clips.parts import spectrogram as sounds
 from mmprep.clips.record import Record
-from mmprep.clips.sources import Raw, sources
+from mmprep.clips.sources import sources
 from mmprep.config import PartsConfig
 from mmprep.errors import DataError
 from mmprep.failure import ClipError
 from mmprep.format import Payload
 from mmprep.manifest import Row
+from mmprep.storage.place import Raw
 
 _SHORTEST_S: Final = 0.5
 _PICTURE_PARTS: Final = {"frames", "flow", "difference"}

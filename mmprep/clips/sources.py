@@ -5,21 +5,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 from mmprep.errors import StoreError
 from mmprep.failure import ClipError
 from mmprep.manifest import leaves
+from mmprep.storage.place import Raw
 from mmprep.storage.store import open_store
 
-# A folder, or the URL of a bucket's prefix.
-Raw: TypeAlias = Path | str
 _CHUNK: Final = 8 << 20
-
-
-def raw_at(text: str) -> Raw:
-    """The place that a command or a plan names."""
-    return text if "://" in text else Path(text)
 
 
 class Sources(Protocol):

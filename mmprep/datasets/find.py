@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mmprep.clips.sources import Raw
 from mmprep.datasets.lists import Listed, Lists, read
 from mmprep.datasets.lists.listed import option
 from mmprep.datasets.scan import SPLIT_FOLDERS, Scan, scan
@@ -13,6 +12,7 @@ from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError
 from mmprep.failure import Failure
 from mmprep.manifest import SPLITS, Row, check_rows
+from mmprep.storage.place import Raw
 
 __all__ = ["Found", "collect", "find", "nothing_found", "scan"]
 

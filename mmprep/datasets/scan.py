@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from mmprep.clips.sources import Raw
 from mmprep.errors import ConfigError
+from mmprep.storage.place import Raw
 from mmprep.storage.store import open_store
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from typing import IO, Final
 
 import numpy as np
 
-from mmprep.build.plan import STATE
 from mmprep.errors import DataError, StoreError
 from mmprep.format import DATASET, FAILURES, INDEX, Index, ShardInfo, crc32c
+from mmprep.format.paths import STATE
 from mmprep.format.tar import BLOCK, header, padded
 from mmprep.shards import Shards, read_dataset
 from mmprep.storage.store import Store

@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from mmprep.errors import MmprepError
-from mmtrain.catalog import CATALOGS, Catalog, Entry, Explanation
+from mmtrain.catalog import Catalog, Entry, Explanation
 from mmtrain.cli.compare import compare
 from mmtrain.cli.evaluate import evaluate
 from mmtrain.cli.options import as_json, run_options
 from mmtrain.cli.probe import probe
 from mmtrain.cli.report import report
+from mmtrain.config.choices import CATALOGS
 from mmtrain.errors import MmtrainError
 
 

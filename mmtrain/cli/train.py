@@ -7,13 +7,14 @@ from typing import Any
 
 from rich.console import Console
 
+from mmtrain.cli.progress import watching
 from mmtrain.comparison.entrants import Contest
 from mmtrain.config.overrides import changes, names_of, paired
 from mmtrain.config.recipes import applied
 from mmtrain.config.run import TrainConfig, parse
 from mmtrain.errors import ConfigError, Interrupted
-from mmtrain.training.metrics_log import watching
-from mmtrain.training.train import CONFIG, config_of, train
+from mmtrain.training.assemble import CONFIG, config_of
+from mmtrain.training.train import train
 
 
 def run_train(

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from mmtrain import files
 from mmtrain.comparison.entrants import Contest, Entrant, folder_name
 from mmtrain.comparison.table import Row, markdown, row_json
 from mmtrain.config.run import TrainConfig
@@ -21,9 +22,9 @@ from mmtrain.data import open_dataset
 from mmtrain.errors import ConfigError, Interrupted, MmtrainError
 from mmtrain.evaluation.open_run import write_json
 from mmtrain.report import write
-from mmtrain.training import checkpoint
-from mmtrain.training.metrics_log import Watch
-from mmtrain.training.train import CONFIG, RESULT, config_of, train
+from mmtrain.training.assemble import CONFIG, config_of
+from mmtrain.training.train import RESULT, train
+from mmtrain.training.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def compare(
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "table.json", found)
     page = markdown(found).encode()
-    checkpoint.replace(folder / "table.md", lambda file: file.write(page))
+    files.replace(folder / "table.md", lambda file: file.write(page))
     done = [folder / row.label / f"seed-{seed}" for row in rows for seed in row.results]
     if done:
         write(done, folder / "report.html")

@@ -11,7 +11,7 @@ from mmtrain.config.recipes import applied
 from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
 from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.training.train import fitted
+from mmtrain.training.assemble import fitted
 
 # What a comparison varies by itself, to the option that says how.
 _VARIED: Final = {

@@ -4,9 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from mmtrain.catalog import CURRICULA, ENCODERS, FUSIONS, METHODS, Catalog
+from mmtrain.catalog import Catalog
 from mmtrain.config.run import CHOICES, TrainConfig, Value, keys, parse
+from mmtrain.curricula.catalog import CURRICULA
 from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.methods.catalog import METHODS
+from mmtrain.models.catalog import ENCODERS, FUSIONS
 
 _CATALOGS: Final[Mapping[str, Catalog[object]]] = dict(
     zip(CHOICES, (METHODS, CURRICULA, FUSIONS, ENCODERS), strict=True)

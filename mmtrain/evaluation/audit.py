@@ -12,9 +12,9 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.data import SampleOrder, ShardedDataset
 from mmtrain.errors import ConfigError, DataError
 from mmtrain.training import checkpoint, ledger, scores
+from mmtrain.training.assemble import config_of, curriculum_of, method_of, shards_of
 from mmtrain.training.feed import parted
 from mmtrain.training.run import CHECKPOINT, LEDGER
-from mmtrain.training.train import config_of, curriculum_of, method_of, shards_of
 
 _SHOWN: Final = 5
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mmtrain import files
 from mmtrain.errors import ConfigError
-from mmtrain.training import checkpoint
+from mmtrain.training.assemble import assemble, config_of, fitted, shards_of
 from mmtrain.training.run import BEST, Run
-from mmtrain.training.train import assemble, config_of, fitted, shards_of
 
 
 @contextmanager
@@ -54,4 +54,4 @@ def require(run: Run, split: str) -> None:
 def write_json(path: Path, found: Mapping[str, Any]) -> None:
     """Writes one object: there is the old file or the new one, never a half."""
     text = json.dumps(found)
-    checkpoint.replace(path, lambda file: file.write(f"{text}\n".encode()))
+    files.replace(path, lambda file: file.write(f"{text}\n".encode()))

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from mmtrain.errors import ConfigError, RunError
 from mmtrain.evaluation.open_run import opened, require, write_json
 from mmtrain.metrics import measures
+from mmtrain.training.assemble import config_of
 from mmtrain.training.run import Run
-from mmtrain.training.train import config_of
 from mmtrain.types import Batch
 
 log = logging.getLogger(__name__)

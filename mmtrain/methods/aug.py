@@ -31,17 +31,15 @@ from typing import Final, cast
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.functional import confidence
 from mmtrain.methods.base import Method, Run, state
-from mmtrain.models.fusions.base import Features, Fusion
-from mmtrain.models.layers import linear, seeded
+from mmtrain.models.fusions.boosted import Boosted
 from mmtrain.types import Batch
 
-HIDDEN: Final = 256
 RULES: Final = ("difference", "ratio")
 
 
@@ -107,49 +105,6 @@ def fused_weights(text: str, modalities: Sequence[str]) -> dict[str, float]:
         example = ",".join(f"{m}=0.5" for m in modalities)
         raise ConfigError(f"weights are numbers above 0, such as {example}; got {text!r}")
     return {m: found[m] for m in modalities}
-
-
-class Boosted(Fusion):
-    """Classifiers of each modality: first layers of their own, and one head that all share.
-
-    ``z_j^m = W relu(A_j^m phi^m + b_j^m) + c``; share: ``w_m (z_1^m + ... + z_n^m)``, exact.
-
-    Args:
-        widths: Modality to the width of its features.
-        classes: Number of classes.
-        weights: Modality to ``w_m``.
-        seed: First layers depend on it, on their modality and on their number.
-    """
-
-    def __init__(
-        self, widths: Mapping[str, int], classes: int, weights: Mapping[str, float], seed: int
-    ) -> None:
-        super().__init__(widths, classes)
-        self.layers = nn.ModuleDict({m: nn.ModuleList() for m in widths})
-        self._weights, self._seed = dict(weights), seed
-        with seeded(seed, "boosted"):
-            self.head = linear(HIDDEN, classes)
-
-    def grow(self, modality: str) -> nn.Linear:
-        """The first layer of one more classifier of ``modality``, on the model's device."""
-        layers = cast(nn.ModuleList, self.layers[modality])
-        with seeded(self._seed, "boosted", modality, str(len(layers))):
-            layer = linear(self.widths[modality], HIDDEN).to(self.head.weight.device)
-        layers.append(layer)
-        return layer
-
-    def each(self, modality: str, feature: Tensor) -> list[Tensor]:
-        """Logits of each classifier of ``modality``, in the order in which they came; float32."""
-        layers = cast(nn.ModuleList, self.layers[modality])
-        with torch.autocast(feature.device.type, enabled=False):
-            return [self.head(layer(feature).relu()) for layer in layers]
-
-    def split(self, features: Features) -> dict[str, Tensor]:
-        """The sum of a modality's classifiers times its weight."""
-        return {
-            m: weight * reduce(torch.add, self.each(m, features[m]))
-            for m, weight in self._weights.items()
-        }
 
 
 @dataclass(kw_only=True, eq=False)

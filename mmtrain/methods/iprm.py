@@ -26,57 +26,23 @@ For more than three modalities no source says anything; there are pairs as for t
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Final, cast
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.base import Method, Run, state
-from mmtrain.models import MultimodalModel, linear, seeded
-from mmtrain.models.fusions import Fusion
+from mmtrain.models import MultimodalModel, seeded
+from mmtrain.models.fusions.arcs import Arcs
 from mmtrain.models.multimodal import Shown
 from mmtrain.types import Batch, Inputs, Outputs
 
 MIXUPS: Final = ("geodesic", "linear")
 CLASSIFIERS: Final = ("pairs", "single")
 INFERENCES: Final = ("sum", "fused")
-_OFF: Final = 1e-6
-
-
-def unit(features: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-    """Directions: vectors of length 1; 0 stays 0."""
-    return F.normalize(features, dim=-1, eps=_OFF)
-
-
-def geodesic(
-    first: Float[Tensor, "*batch width"], second: Float[Tensor, "*batch width"], weight: Tensor
-) -> Float[Tensor, "*batch width"]:
-    """The point at ``(1 - weight) theta`` from ``first`` on the arc to ``second``, Eq. 1.
-
-    ``sin(lambda theta) / sin(theta) first + sin((1 - lambda) theta) / sin(theta) second`` with
-    ``theta = arccos <first, second>``. Of length 1. Directions nearer than .0014 rad, or so near to
-    being opposite, count as so far apart.
-
-    Args:
-        first: Of length 1.
-        second: Of length 1.
-        weight: ``lambda``, in [0, 1]; broadcasts against a batch of scalars.
-    """
-    cosine = (first * second).sum(-1, keepdim=True).clamp(_OFF - 1, 1 - _OFF)
-    theta = cosine.arccos()
-    share = weight[..., None]
-    return ((share * theta).sin() * first + ((1 - share) * theta).sin() * second) / theta.sin()
-
-
-def straight(
-    first: Float[Tensor, "*batch width"], second: Float[Tensor, "*batch width"], weight: Tensor
-) -> Float[Tensor, "*batch width"]:
-    """``lambda first + (1 - lambda) second``, the ablation; shorter than 1 between directions."""
-    return weight[..., None] * first + (1 - weight[..., None]) * second
 
 
 def divergence(
@@ -98,73 +64,6 @@ def rebalanced(
     """
     total = first + second
     return torch.where(total > 0, second / total, 0.5)
-
-
-class Arcs(Fusion):
-    """Each pair of modalities at a point of its arc, and a linear layer that says the class of it.
-
-    By itself it fuses halfway, and says the mean over pairs; a modality's share is what the layers
-    of its pairs say at its end.
-
-    Args:
-        widths: Modality to the width of its features; all the same.
-        classes: Number of classes.
-        single: One layer for all pairs, not one for each.
-        mixup: ``geodesic`` or ``linear``.
-
-    Attributes:
-        pairs: Of modalities, in their order.
-    """
-
-    additive = False
-
-    def __init__(
-        self, widths: Mapping[str, int], classes: int, *, single: bool, mixup: str
-    ) -> None:
-        super().__init__(widths, classes)
-        self.pairs = [*combinations(widths, 2)]
-        width = next(iter(widths.values()))
-        heads = 1 if single else len(self.pairs)
-        self.heads = nn.ModuleList(linear(width, classes) for _ in range(heads))
-        self._mix = geodesic if mixup == "geodesic" else straight
-
-    def ends(
-        self, features: Mapping[str, Tensor], chosen: slice = slice(None)
-    ) -> tuple[Float[Tensor, "pairs batch width"], Float[Tensor, "pairs batch width"]]:
-        """Where the arcs of the chosen pairs begin and end."""
-        first, second = zip(*self.pairs[chosen], strict=True)
-        return (
-            unit(torch.stack([features[m] for m in first])),
-            unit(torch.stack([features[m] for m in second])),
-        )
-
-    def said(
-        self,
-        ends: tuple[Tensor, Tensor],
-        weights: Float[Tensor, " pairs"],
-        chosen: slice = slice(None),
-    ) -> Float[Tensor, "pairs batch classes"]:
-        """Logits of the chosen pairs, at the points of these weights."""
-        mixed = self._mix(*ends, weights[:, None])
-        heads = [self.heads[i % len(self.heads)] for i in range(len(self.pairs))[chosen]]
-        return torch.stack([head(point) for head, point in zip(heads, mixed.unbind(), strict=True)])
-
-    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Fused logits, halfway."""
-        ends = self.ends(features)
-        return self.said(ends, ends[0].new_full((len(self.pairs),), 0.5)).mean(0)
-
-    def split(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What is said at each modality's end of its arcs."""
-        ends = self.ends(features)
-        begun, ended = (
-            self.said(ends, ends[0].new_full((len(self.pairs),), w)) for w in (1.0, 0.0)
-        )
-        own: dict[str, list[Tensor]] = {m: [] for m in self.widths}
-        for (first, second), one, other in zip(self.pairs, begun, ended, strict=True):
-            own[first].append(one)
-            own[second].append(other)
-        return {m: torch.stack(logits).mean(0) for m, logits in own.items()}
 
 
 @dataclass(kw_only=True, eq=False)

@@ -32,8 +32,9 @@ from torch import Tensor
 
 from mmtrain.errors import ConfigError
 from mmtrain.functional.gradient_edit import edit, normal, on_device, weigh
-from mmtrain.functional.modulation import Modulation, reach, slowed, told
+from mmtrain.functional.modulation import reach, slowed, told
 from mmtrain.methods.base import Method, Run
+from mmtrain.methods.shared.modulation import Modulation
 from mmtrain.types import Batch, Outputs
 
 _NOISES: Final = ("none", "tensor-std", "covariance")

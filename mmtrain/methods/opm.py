@@ -26,8 +26,9 @@ from torch import Tensor
 from mmtrain.errors import ConfigError
 from mmtrain.functional.gradient_edit import edit, on_device
 from mmtrain.functional.masking import masked, spared
-from mmtrain.functional.modulation import Modulation, reach, slowed, told
+from mmtrain.functional.modulation import reach, slowed, told
 from mmtrain.methods.base import Method, Run, state
+from mmtrain.methods.shared.modulation import Modulation
 from mmtrain.types import Batch
 
 

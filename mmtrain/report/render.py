@@ -5,12 +5,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from mmtrain import files
 from mmtrain.report.markup import Cell, Markup, el
 from mmtrain.report.runs.groups import Group, Spread, grouped
 from mmtrain.report.runs.read import RunRecord, gather
 from mmtrain.report.sections import curves, evaluations, results
 from mmtrain.report.sections.curriculum import curricula
-from mmtrain.training import checkpoint
 
 # Nothing outside the page may load, whatever a name of a class holds.
 _POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -39,7 +39,7 @@ def write(runs: Sequence[Path], html: Path, data: str | None = None) -> None:
     """
     page = render(gather(runs), data)
     html.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.replace(html, lambda file: file.write(page.encode()))
+    files.replace(html, lambda file: file.write(page.encode()))
 
 
 def render(records: Sequence[RunRecord], data: str | None = None) -> str:

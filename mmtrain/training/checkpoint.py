@@ -1,16 +1,16 @@
 """Checkpoints: whole, of tensors and plain containers, written aside and renamed."""
 
-import os
 import pickle
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 
 from mmtrain.errors import DataError
+from mmtrain.files import replace
 
 FORMAT: Final = 1
 
@@ -33,21 +33,6 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise DataError(f"{path}: not a checkpoint of format {FORMAT}; written by another version?")
     return state
-
-
-def replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Writes a file aside, brings it to the disk, and renames it to ``path``."""
-    aside = path.with_name(f".{path.name}.partial")
-    with aside.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def seed_all(seed: int) -> None:

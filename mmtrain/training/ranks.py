@@ -215,10 +215,3 @@ def joined(device: torch.device) -> Iterator[Ranks]:
 def speaks() -> bool:
     """Whether this process is the first of those that torchrun started, or the only one."""
     return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK") == "0"
-
-
-def local_device(device: torch.device) -> torch.device:
-    """The GPU of this rank, of as many as there are here."""
-    if device.type != "cuda" or device.index is not None:
-        return device
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

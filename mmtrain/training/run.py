@@ -21,13 +21,16 @@ from mmtrain.errors import DataError, Interrupted, RunError
 from mmtrain.methods import Method
 from mmtrain.models import MultimodalModel
 from mmtrain.training import checkpoint, scores
+from mmtrain.training.device import _on, device_of, local_device
 from mmtrain.training.feed import Feed
 from mmtrain.training.ledger import Ledger, rewind
-from mmtrain.training.metrics_log import Meter, MetricsFile, Quiet, Watch
-from mmtrain.training.optimizer import Optimizer, Schedule
+from mmtrain.training.metrics_log import Meter, MetricsFile
+from mmtrain.training.optimizer import Optimizer
 from mmtrain.training.passes import Judging, autocast
-from mmtrain.training.ranks import ALONE, Ranks, local_device
+from mmtrain.training.ranks import ALONE, Ranks
+from mmtrain.training.schedule import Schedule
 from mmtrain.training.step import Stepping
+from mmtrain.training.watch import Quiet, Watch
 from mmtrain.types import Batch, Outputs
 
 CHECKPOINT: Final = "checkpoint.pt"
@@ -360,21 +363,3 @@ class Run(Stepping):
         if not path.exists():
             return "There is no checkpoint yet; lower lr, or set clip"
         return f"The last good checkpoint is {path}; lower lr, or set clip, in a new run"
-
-
-def device_of(name: str) -> torch.device:
-    """``auto`` is a GPU where there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
-
-
-def _on(device: torch.device, value: Any) -> Any:
-    """A copy of ``value`` with its tensors on ``device``."""
-    if isinstance(value, Tensor):
-        return value.to(device, copy=True)
-    if isinstance(value, dict):
-        return {key: _on(device, each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_on(device, each) for each in value)
-    return value

@@ -37,9 +37,9 @@ from mmtrain.curricula.bss import BSSL
 from mmtrain.curricula.memory import Judged
 from mmtrain.data import Loading, OrderedStream, SampleOrder, ShardedDataset, open_dataset
 from mmtrain.data.reading.plan import Want, plan
+from mmtrain.training.assemble import assemble, fitted
 from mmtrain.training.metrics_log import MetricsFile
 from mmtrain.training.run import METRICS, Run
-from mmtrain.training.train import assemble, fitted
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

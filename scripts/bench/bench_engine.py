@@ -26,9 +26,10 @@ from mmtrain.data import SampleOrder, ShardedDataset, open_dataset
 from mmtrain.data.stream import StreamState
 from mmtrain.methods import Method
 from mmtrain.models import MultimodalModel
+from mmtrain.training.assemble import feed_of, fitted, model_of
+from mmtrain.training.device import device_of
 from mmtrain.training.feed import Feed
-from mmtrain.training.run import Run, device_of
-from mmtrain.training.train import feed_of, fitted, model_of
+from mmtrain.training.run import Run
 from mmtrain.types import Batch
 
 

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import torch
 
-from mmtrain.catalog import METHODS
 from mmtrain.config.run import OptimizerConfig, TrainConfig, ViewConfig
 from mmtrain.data import open_dataset
+from mmtrain.methods.catalog import METHODS
+from mmtrain.training.assemble import assemble, fitted
 from mmtrain.training.passes import autocast
 from mmtrain.training.run import Run
-from mmtrain.training.train import assemble, fitted
 from mmtrain.types import Batch
 
 # Multiples of naive training: wanted here, and as the papers report (seconds an epoch, CREMA-D).

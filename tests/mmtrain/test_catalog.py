@@ -4,8 +4,10 @@ import sys
 
 import pytest
 
-from mmtrain.catalog import CATALOGS, ENCODERS, FUSIONS, Catalog, Entry
+from mmtrain.catalog import Catalog, Entry
+from mmtrain.config.choices import CATALOGS
 from mmtrain.errors import ConfigError, DataError, MmtrainError, UnknownName
+from mmtrain.models.catalog import ENCODERS, FUSIONS
 
 every_entry = pytest.mark.parametrize(
     ("catalog", "entry"),

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from mmprep.build.plan import RUN, Task, versions
+from mmprep.build.plan import Task, versions
 from mmprep.build.shard import ShardResult, finished, rows_ahead, write_shard
 from mmprep.clips.job import Job
 from mmprep.clips.pool import DecoderPool
 from mmprep.errors import ConfigError
 from mmprep.failure import Failure
+from mmprep.format.paths import RUN
 from mmprep.storage.store import Store, open_store
 
 _LOOK_S: Final = 5.0

@@ -19,11 +19,11 @@ from mmprep.datasets.lists import (
     ready,
     streams,
 )
-from mmprep.datasets.lists.listed import Listed, Lists, option
+from mmprep.datasets.lists.listed import Lists, option
 from mmprep.datasets.lists.splits import carve
 from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError, DataError, UnknownName
-from mmprep.manifest import SPLITS, safe_key
+from mmprep.manifest import SPLITS, Listed, safe_key
 
 __all__ = ["READERS", "Listed", "Lists", "read"]
 

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from mmprep.datasets.lists.listed import Listed, Lists, files, option
+from mmprep.datasets.lists.listed import Lists, files, option
 from mmprep.datasets.lists.text import fault, lines
 from mmprep.datasets.spec import Spec
-from mmprep.manifest import SPLITS, safe_key
+from mmprep.manifest import SPLITS, Listed, safe_key
 
 
 def read(lists: Lists, spec: Spec) -> list[Listed]:

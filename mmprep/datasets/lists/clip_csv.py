@@ -4,11 +4,11 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmprep.datasets.lists.listed import Listed, Lists, files
+from mmprep.datasets.lists.listed import Lists, files
 from mmprep.datasets.lists.text import fault, table
 from mmprep.datasets.lists.youtube import key, names, parse
 from mmprep.datasets.spec import Spec
-from mmprep.manifest import SPLITS
+from mmprep.manifest import SPLITS, Listed
 
 log = logging.getLogger(__name__)
 

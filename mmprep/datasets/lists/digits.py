@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from mmprep.clips.decode import idx
-from mmprep.datasets.lists.listed import Listed, Lists, files
+from mmprep.datasets.lists.listed import Lists, files
 from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError
+from mmprep.manifest import Listed
 
 log = logging.getLogger(__name__)
 

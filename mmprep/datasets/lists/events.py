@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from mmprep.datasets.lists.listed import Listed, Lists, files, option
+from mmprep.datasets.lists.listed import Lists, files, option
 from mmprep.datasets.lists.text import fault, lines
 from mmprep.datasets.spec import Spec
 from mmprep.errors import DataError
-from mmprep.manifest import SPLITS, safe_key
+from mmprep.manifest import SPLITS, Listed, safe_key
 
 log = logging.getLogger(__name__)
 

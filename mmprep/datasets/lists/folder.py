@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
-from mmprep.datasets.lists.listed import Listed, Lists, option
+from mmprep.datasets.lists.listed import Lists, option
 from mmprep.datasets.lists.splits import pick
 from mmprep.datasets.scan import SPLIT_FOLDERS, scan
 from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError, DataError
-from mmprep.manifest import SPLITS, safe_key
+from mmprep.manifest import SPLITS, Listed, safe_key
 
 log = logging.getLogger(__name__)
 

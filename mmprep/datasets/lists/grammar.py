@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmprep.datasets.lists.listed import Listed, Lists, files, option
+from mmprep.datasets.lists.listed import Lists, files, option
 from mmprep.datasets.lists.splits import by_group
 from mmprep.datasets.lists.text import fault, lines, table
 from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError
-from mmprep.manifest import SPLITS
+from mmprep.manifest import SPLITS, Listed
 
 
 def read(lists: Lists, spec: Spec) -> list[Listed]:

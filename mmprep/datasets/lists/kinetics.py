@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mmprep.datasets.lists.listed import Listed, Lists, files, option
+from mmprep.datasets.lists.listed import Lists, files, option
 from mmprep.datasets.lists.text import fault, table
 from mmprep.datasets.lists.youtube import key, names, parse
 from mmprep.datasets.spec import Spec
 from mmprep.errors import DataError
-from mmprep.manifest import SPLITS
+from mmprep.manifest import SPLITS, Listed
 
 log = logging.getLogger(__name__)
 

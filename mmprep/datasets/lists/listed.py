@@ -1,8 +1,8 @@
 """What every reader of lists takes and gives: `Lists` in, `Listed` out."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -11,31 +11,6 @@ from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError
 
 _Option = TypeVar("_Option", str, bool, float, list[str], dict[str, str])  # What TOML has.
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listed:
-    """One clip that an official list names, before its files are looked for.
-
-    Attributes:
-        key: The sample's key, see `mmprep.manifest.Row`.
-        label: Class name.
-        split: ``train``, ``val`` or ``test``.
-        names: Kind of source to the file names, without suffix, under which it may lie, best first.
-            A name with ``/`` must match the end of a path; one that is a whole path of a file, with
-            its suffix, means that file; ``#N`` at the end (picture N of an idx file) is kept.
-        start: Seconds into the file where the clip begins, not into the video it was cut from.
-        end: Seconds into the file where the clip ends.
-        extra: What else the list says.
-    """
-
-    key: str
-    label: str
-    split: str
-    names: Mapping[str, tuple[str, ...]]
-    start: float | None = None
-    end: float | None = None
-    extra: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

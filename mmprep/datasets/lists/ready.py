@@ -1,8 +1,8 @@
 """A ready manifest, as `mmprep.manifest` writes it."""
 
-from mmprep.datasets.lists.listed import Listed, Lists, files
+from mmprep.datasets.lists.listed import Lists, files
 from mmprep.datasets.spec import Spec
-from mmprep.manifest import read_csv
+from mmprep.manifest import Listed, read_csv
 
 
 def read(lists: Lists, spec: Spec) -> list[Listed]:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from mmprep.datasets.lists.listed import Listed
+from mmprep.manifest import Listed
 
 
 def draw(name: str, seed: float) -> float:

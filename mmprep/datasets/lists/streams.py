@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mmprep.datasets.lists.listed import Listed, Lists, files, option
+from mmprep.datasets.lists.listed import Lists, files, option
 from mmprep.datasets.lists.text import fault, lines
 from mmprep.datasets.spec import Spec
-from mmprep.manifest import SPLITS, safe_key
+from mmprep.manifest import SPLITS, Listed, safe_key
 
 _DECIMALS = 6  # Of a second: a millionth is far inside a frame, and a CSV file stays readable.
 

@@ -13,8 +13,9 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError, DataError
 from mmtrain.report.runs.records import Epoch, Evaluation, Judged, Probe, Result
 from mmtrain.training import scores
+from mmtrain.training.assemble import config_of
 from mmtrain.training.run import METRICS
-from mmtrain.training.train import RESULT, config_of
+from mmtrain.training.train import RESULT
 
 Read = TypeVar("Read")
 

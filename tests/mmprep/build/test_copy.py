@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 from test_kills import each_kill, whole_or_absent
 
 from mmprep.build.copy import copy
-from mmprep.build.plan import COPY
 from mmprep.cli.main import main
 from mmprep.errors import ConfigError, DataError
 from mmprep.format import DATASET, INDEX
+from mmprep.format.paths import COPY
 from mmprep.inspection.verify import verify
 from mmprep.storage.store import LocalStore, open_store
 from tests.support import ROOT

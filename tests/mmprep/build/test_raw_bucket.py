@@ -14,11 +14,12 @@ from mmprep.build.repair import repair
 from mmprep.cli.main import main
 from mmprep.clips.job import Job
 from mmprep.clips.pool import DecoderPool
-from mmprep.clips.sources import raw_at, sources
+from mmprep.clips.sources import sources
 from mmprep.datasets.scan import scan
 from mmprep.errors import ConfigError, StoreError
 from mmprep.failure import Failure
 from mmprep.format import DATASET, FAILURES
+from mmprep.storage.place import raw_at
 from mmprep.storage.store import BucketStore, open_store
 from tests.support import builds
 from tests.support.builds import contents, plan_of, rows_of

@@ -6,9 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from mmprep.errors import StoreError
-from mmtrain.catalog import CATALOGS, FUSIONS
 from mmtrain.cli.main import main
+from mmtrain.config.choices import CATALOGS
 from mmtrain.errors import DataError
+from mmtrain.models.catalog import FUSIONS
 
 every_catalog = pytest.mark.parametrize("catalog", CATALOGS, ids=lambda catalog: catalog.plural)
 

@@ -3,7 +3,6 @@ from dataclasses import fields, replace
 
 import pytest
 
-from mmtrain.catalog import METHODS
 from mmtrain.config.overrides import changes, names_of, resolved
 from mmtrain.config.run import (
     CHOICES,
@@ -17,6 +16,7 @@ from mmtrain.config.run import (
 from mmtrain.data import CROPS as STREAM_CROPS
 from mmtrain.data import View
 from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.methods.catalog import METHODS
 from tests.support.enginework import small
 
 

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.functional.gradient_edit import edit, normal, on_device, weigh
 from mmtrain.functional.masking import heard, masked, spared
-from mmtrain.functional.modulation import Modulation, difference, reach, slowed, told
+from mmtrain.functional.modulation import difference, reach, slowed, told
+from mmtrain.methods.shared.modulation import Modulation
 from mmtrain.models.fusions.concat import Concat
 from mmtrain.types import Outputs
 

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from mmtrain.config.run import OptimizerConfig, ViewConfig
 from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.methods.aug import AUG, Boosted, boosting, fused_weights, weakest
+from mmtrain.methods.aug import AUG, boosting, fused_weights, weakest
+from mmtrain.models.fusions.boosted import Boosted
 from tests.mmtrain.training.test_resume import stopped_at
 from tests.support.enginework import STEPS, lines, running, same, small
 

@@ -6,15 +6,17 @@ import json
 import pytest
 import torch
 
-from mmtrain.catalog import CURRICULA, METHODS
 from mmtrain.config.overrides import resolved
 from mmtrain.config.run import OptimizerConfig, TrainConfig
+from mmtrain.curricula.catalog import CURRICULA
 from mmtrain.data import open_dataset
 from mmtrain.errors import Interrupted
 from mmtrain.methods import Method
+from mmtrain.methods.catalog import METHODS
 from mmtrain.training import checkpoint
+from mmtrain.training.assemble import assemble, fitted
 from mmtrain.training.run import BEST, CHECKPOINT
-from mmtrain.training.train import RESULT, assemble, fitted, train
+from mmtrain.training.train import RESULT, train
 from tests.support.enginework import Stop, lines, same, small
 from tests.support.rankwork import plan, said, together
 from tests.support.shardmaker import shards_of

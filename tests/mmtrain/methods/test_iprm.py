@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError, Interrupted, UnknownName
-from mmtrain.methods.iprm import IPRM, Arcs, divergence, geodesic, rebalanced, straight, unit
+from mmtrain.methods.iprm import IPRM, divergence, rebalanced
+from mmtrain.models.fusions.arcs import Arcs, geodesic, straight, unit
 from tests.support.enginework import running, small
 
 TWO = ("audio", "visual")

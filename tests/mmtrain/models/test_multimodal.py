@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmtrain.catalog import ENCODERS, FUSIONS
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.models import MultimodalModel, channels_of
+from mmtrain.models.catalog import ENCODERS, FUSIONS
 from mmtrain.models.encoders.small_cnn import SmallCNN
 from mmtrain.models.fusions.concat import Concat
 

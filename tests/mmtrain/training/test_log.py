@@ -5,7 +5,8 @@ import logging
 import pytest
 from rich.console import Console
 
-from mmtrain.training.metrics_log import Meter, MetricsFile, watching
+from mmtrain.cli.progress import watching
+from mmtrain.training.metrics_log import Meter, MetricsFile
 
 SAID = {"train_loss": 0.5, "samples_per_s": 120.0, "data_wait": 0.25}
 JUDGED = {"accuracy": 0.75, "modalities": {"audio": {"accuracy": 0.5}}}

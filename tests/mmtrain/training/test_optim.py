@@ -6,7 +6,8 @@ from torch import nn
 
 from mmtrain.config.run import OptimizerConfig, ScheduleConfig
 from mmtrain.errors import DataError
-from mmtrain.training.optimizer import Optimizer, Schedule
+from mmtrain.training.optimizer import Optimizer
+from mmtrain.training.schedule import Schedule
 
 
 def rates(epochs, **given):

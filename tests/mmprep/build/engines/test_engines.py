@@ -16,10 +16,10 @@ from click.testing import CliRunner
 from mmprep.build import engines
 from mmprep.build.build import build
 from mmprep.build.engines.remote import errand, perform
-from mmprep.build.plan import PLAN, RUN
 from mmprep.cli.main import main
 from mmprep.clips.job import Job
 from mmprep.errors import ConfigError, MmprepError
+from mmprep.format.paths import PLAN, RUN
 from mmprep.manifest import write_csv
 from mmprep.storage.store import LocalStore, open_store
 from tests.support import builds, objectstore, raycluster

@@ -6,13 +6,14 @@ import tomllib
 import pytest
 from click.testing import CliRunner
 
-from mmtrain.catalog import CURRICULA, METHODS
 from mmtrain.cli.main import main
 from mmtrain.config import recipes
 from mmtrain.config.overrides import paired, resolved
 from mmtrain.config.recipes import applied
 from mmtrain.config.run import TrainConfig, keys
+from mmtrain.curricula.catalog import CURRICULA
 from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.methods.catalog import METHODS
 
 EACH = pytest.mark.parametrize("name", recipes.names())
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmtrain.catalog import FUSIONS
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.models import seeded
+from mmtrain.models.catalog import FUSIONS
 from mmtrain.models.fusions.concat import Concat
 from mmtrain.models.fusions.film import Film
 from mmtrain.models.fusions.gated import Gated

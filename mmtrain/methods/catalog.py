@@ -1,0 +1,127 @@
+"""The methods: one line each."""
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mmtrain.methods import Method
+from mmtrain.catalog import Catalog, Entry
+
+METHODS: Final["Catalog[Method]"] = Catalog(
+    "method",
+    "methods",
+    "mmtrain.methods",
+    (
+        Entry("joint", "base:Method", "-", "One cross-entropy on the fused logits."),
+        Entry(
+            "multitask",
+            "multitask:Multitask",
+            "Wei & Hu, ICML 2024",
+            "A cross-entropy on the fused logits and one on each modality's own head.",
+        ),
+        Entry(
+            "ogm",
+            "ogm:OGM",
+            "Wei et al., TPAMI 2024",
+            "Slows the encoder of a modality that is ahead.",
+        ),
+        Entry(
+            "ogm-ge",
+            "ogm:OGMGE",
+            "Wei et al., TPAMI 2024",
+            "Slows the encoder of a modality that is ahead, and adds noise to all gradients.",
+        ),
+        Entry(
+            "ogm-star",
+            "ogm:OGMStar",
+            "Wei et al., TPAMI 2024",
+            "Speeds up the encoder of a modality that is behind.",
+        ),
+        Entry(
+            "opm",
+            "opm:OPM",
+            "Wei et al., TPAMI 2024",
+            "Drops features of a modality that is ahead, sample by sample.",
+        ),
+        Entry(
+            "opm+ogm",
+            "opm:OPMOGM",
+            "Wei et al., TPAMI 2024",
+            "Drops features of a modality that is ahead, and slows its encoder.",
+        ),
+        Entry(
+            "amss",
+            "amss:AMSS",
+            "Yang et al., TPAMI 2025",
+            "Updates of each layer only units drawn by importance, fewer where a modality is "
+            "ahead.",
+        ),
+        Entry(
+            "amss+",
+            "amss:AMSSPlus",
+            "Yang et al., TPAMI 2025",
+            "AMSS whose masked gradient is right on average.",
+        ),
+        Entry(
+            "aug",
+            "aug:AUG",
+            "Jiang et al., NeurIPS 2025",
+            "Boosts the modality that is behind: its classifiers grow in number while it trains.",
+        ),
+        Entry(
+            "lfm-h",
+            "lfm:Heuristic",
+            "Yang et al., NeurIPS 2024",
+            "Aligns the modalities first and fits labels later, by a formula of the epoch.",
+        ),
+        Entry(
+            "lfm-lb",
+            "lfm:Learned",
+            "Yang et al., NeurIPS 2024",
+            "Mixes alignment and label fitting by a weight that is learned on held-out samples.",
+        ),
+        Entry(
+            "igm",
+            "igm:IGM",
+            "Jiang et al., IJCAI 2025",
+            "Trains the modalities in turn, along directions flat for the one before, with SAM.",
+        ),
+        Entry(
+            "igm-nosam",
+            "igm:IGMNoSAM",
+            "Jiang et al., IJCAI 2025",
+            "Trains the modalities in turn, along directions flat for the one before.",
+        ),
+        Entry(
+            "iprm",
+            "iprm:IPRM",
+            "Yang et al., IJCAI 2025",
+            "Fuses on the arc between modalities, at a point probed in the same step.",
+        ),
+        Entry(
+            "bss-h",
+            "multitask:Multitask",
+            "Guan et al., IJCAI 2025",
+            "`multitask` on the most balanced share of the data, which grows.",
+            curriculum="bss-h",
+        ),
+        Entry(
+            "bss-l",
+            "multitask:Multitask",
+            "Guan et al., IJCAI 2025",
+            "`multitask` on an order in which balanced samples come early.",
+            curriculum="bss-l",
+        ),
+        Entry(
+            "sam",
+            "sam:SAM",
+            "Foret et al., ICLR 2021",
+            "Joint training by the gradient at the worst point near the weights.",
+        ),
+        Entry(
+            "moddrop",
+            "moddrop:ModDrop",
+            "Neverova et al., TPAMI 2016",
+            "Drops features of every modality with a fixed probability.",
+        ),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Parts of algorithms that several methods use."""

@@ -1,0 +1,56 @@
+"""A sum of classifiers that may gain further ones."""
+
+from collections.abc import Mapping
+from functools import reduce
+from typing import Final, cast
+
+import torch
+from torch import Tensor, nn
+
+from mmtrain.models.fusions.base import Features, Fusion
+from mmtrain.models.layers import linear, seeded
+
+HIDDEN: Final = 256
+
+
+class Boosted(Fusion):
+    """Classifiers of each modality: first layers of their own, and one head that all share.
+
+    ``z_j^m = W relu(A_j^m phi^m + b_j^m) + c``; share: ``w_m (z_1^m + ... + z_n^m)``, exact.
+
+    Args:
+        widths: Modality to the width of its features.
+        classes: Number of classes.
+        weights: Modality to ``w_m``.
+        seed: First layers depend on it, on their modality and on their number.
+    """
+
+    def __init__(
+        self, widths: Mapping[str, int], classes: int, weights: Mapping[str, float], seed: int
+    ) -> None:
+        super().__init__(widths, classes)
+        self.layers = nn.ModuleDict({m: nn.ModuleList() for m in widths})
+        self._weights, self._seed = dict(weights), seed
+        with seeded(seed, "boosted"):
+            self.head = linear(HIDDEN, classes)
+
+    def grow(self, modality: str) -> nn.Linear:
+        """The first layer of one more classifier of ``modality``, on the model's device."""
+        layers = cast(nn.ModuleList, self.layers[modality])
+        with seeded(self._seed, "boosted", modality, str(len(layers))):
+            layer = linear(self.widths[modality], HIDDEN).to(self.head.weight.device)
+        layers.append(layer)
+        return layer
+
+    def each(self, modality: str, feature: Tensor) -> list[Tensor]:
+        """Logits of each classifier of ``modality``, in the order in which they came; float32."""
+        layers = cast(nn.ModuleList, self.layers[modality])
+        with torch.autocast(feature.device.type, enabled=False):
+            return [self.head(layer(feature).relu()) for layer in layers]
+
+    def split(self, features: Features) -> dict[str, Tensor]:
+        """The sum of a modality's classifiers times its weight."""
+        return {
+            m: weight * reduce(torch.add, self.each(m, features[m]))
+            for m, weight in self._weights.items()
+        }
