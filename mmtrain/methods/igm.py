@@ -34,9 +34,8 @@ from torch.nn import functional as F
 from mmtrain.errors import ConfigError
 from mmtrain.functional import climb, flat_projection, second_moment
 from mmtrain.methods.base import Method, Run, state
-from mmtrain.models import MultimodalModel, linear
-from mmtrain.models.layers import still
-from mmtrain.models.multimodal import Shown
+from mmtrain.models.layers import linear, still
+from mmtrain.models.multimodal import MultimodalModel, Shown
 from mmtrain.types import Batch, Inputs, Outputs
 
 _TURNS: Final = 4  # Of each modality in a run, unless lengths are given.

@@ -35,9 +35,9 @@ from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.base import Method, Run, state
-from mmtrain.models import MultimodalModel, seeded
 from mmtrain.models.fusions.arcs import Arcs
-from mmtrain.models.multimodal import Shown
+from mmtrain.models.layers import seeded
+from mmtrain.models.multimodal import MultimodalModel, Shown
 from mmtrain.types import Batch, Inputs, Outputs
 
 MIXUPS: Final = ("geodesic", "linear")

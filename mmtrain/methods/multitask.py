@@ -17,8 +17,7 @@ from torch.nn import functional as F
 
 from mmtrain.errors import UnknownName
 from mmtrain.methods.base import Method, Run
-from mmtrain.models import MultimodalModel
-from mmtrain.models.multimodal import Shown
+from mmtrain.models.multimodal import MultimodalModel, Shown
 from mmtrain.types import Inputs, Outputs
 
 INFERENCES: Final = ("fused", "sum", "heads")

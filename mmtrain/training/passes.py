@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mmtrain.curricula.memory import Judged
 from mmtrain.functional import agreement
-from mmtrain.methods import Method
+from mmtrain.methods.base import Method
 from mmtrain.metrics import judged
-from mmtrain.models import MultimodalModel
+from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.training.feed import Feed
 from mmtrain.training.ranks import Ranks
 from mmtrain.types import Batch, Outputs

@@ -18,8 +18,8 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.curricula.base import Curriculum
 from mmtrain.curricula.memory import Judged, Memory
 from mmtrain.errors import DataError, Interrupted, RunError
-from mmtrain.methods import Method
-from mmtrain.models import MultimodalModel
+from mmtrain.methods.base import Method
+from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.training import checkpoint, scores
 from mmtrain.training.device import _on, device_of, local_device
 from mmtrain.training.feed import Feed

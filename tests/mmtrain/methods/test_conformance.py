@@ -11,7 +11,7 @@ from mmtrain.config.run import OptimizerConfig, TrainConfig
 from mmtrain.curricula.catalog import CURRICULA
 from mmtrain.data import open_dataset
 from mmtrain.errors import Interrupted
-from mmtrain.methods import Method
+from mmtrain.methods.base import Method
 from mmtrain.methods.catalog import METHODS
 from mmtrain.training import checkpoint
 from mmtrain.training.assemble import assemble, fitted

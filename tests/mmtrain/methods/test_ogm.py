@@ -10,7 +10,7 @@ from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import ConfigError, Interrupted, UnknownName
 from mmtrain.functional import confidence, discrepancy
 from mmtrain.functional.modulation import slowed
-from mmtrain.methods import Method
+from mmtrain.methods.base import Method
 from mmtrain.methods.ogm import OGM, OGMGE, OGMStar, raised, slowed_cvpr22
 from tests.support.enginework import Stop, lines, running, same, small
 from tests.support.methodwork import fitted

@@ -7,7 +7,7 @@ import torch
 
 from mmtrain.errors import ConfigError, Interrupted, UnknownName
 from mmtrain.functional.modulation import slowed
-from mmtrain.methods import Method
+from mmtrain.methods.base import Method
 from mmtrain.methods.ogm import OGM
 from mmtrain.methods.opm import OPM, OPMOGM, drop_probability, rescaling
 from tests.support.enginework import Stop, lines, running, same, small

@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import ConfigError
-from mmtrain.methods import Method
+from mmtrain.methods.base import Method
 from mmtrain.methods.sam import SAM
 from tests.support.enginework import lines, running, small
 from tests.support.methodwork import batch_normalised

@@ -6,10 +6,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.models import MultimodalModel, channels_of
 from mmtrain.models.catalog import ENCODERS, FUSIONS
 from mmtrain.models.encoders.small_cnn import SmallCNN
 from mmtrain.models.fusions.concat import Concat
+from mmtrain.models.multimodal import MultimodalModel, channels_of
 
 CLASSES = 5
 TARGET = torch.tensor([0, 1, 2])

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from mmtrain.config.run import OptimizerConfig, ScheduleConfig
 from mmtrain.errors import ConfigError, DataError, Interrupted
 from mmtrain.evaluation.audit import audit
-from mmtrain.methods import Method, state
+from mmtrain.methods.base import Method, state
 from mmtrain.training.run import BEST, CHECKPOINT, LEDGER, METRICS
 from mmtrain.training.train import train
 from mmtrain.types import Outputs

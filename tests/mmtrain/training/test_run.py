@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from mmtrain.config.run import OptimizerConfig
 from mmtrain.data import open_dataset
-from mmtrain.methods import Method, Run, multitask
+from mmtrain.methods import multitask
+from mmtrain.methods.base import Method, Run
 from mmtrain.training import checkpoint
 from mmtrain.training.run import CHECKPOINT
 from tests.support.enginework import STEPS, lines, running, small
