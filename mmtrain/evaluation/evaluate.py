@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -100,12 +101,12 @@ def predictions(
     tensors = [{m: torch.from_numpy(shown) for m, shown in mask.items()} for mask in masks]
 
     def predicted(batch: Batch) -> Tensor:
-        out = run.method.predict(run.model, batch.inputs)
+        out = run.method.predict(run.model, batch)
         found = [out.fused, *(out.logits[m] for m in modalities)]
         rows = torch.from_numpy(np.searchsorted(ids, batch.ids.cpu().numpy()))
         for mask in tensors:
             shown = {m: each[rows].to(run.device) for m, each in mask.items()}
-            found.append(run.method.predict(run.model, batch.inputs, shown).fused)
+            found.append(run.method.predict(run.model, replace(batch, shown=shown)).fused)
         return torch.stack([logits.float() for logits in found], dim=1)
 
     logits = run.score(predicted, split).cpu()

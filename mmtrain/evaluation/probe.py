@@ -129,7 +129,7 @@ def features_of(run: Run, split: str) -> dict[str, Examples]:
     log.info("%s: features of %d samples", split, len(ids))
 
     def encoded(batch: Batch) -> Tensor:
-        features = run.model.encode(batch.inputs)
+        features = run.model.encode(batch)
         return torch.cat([features[m] for m in modalities], dim=1)
 
     features = run.score(encoded, split)

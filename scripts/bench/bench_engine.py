@@ -94,7 +94,7 @@ class Bare:
         """One step."""
         here = batch.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
-            loss = F.cross_entropy(self.model(here.inputs).fused, here.target)
+            loss = F.cross_entropy(self.model(here).fused, here.target)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

@@ -28,9 +28,7 @@ def test_a_step_goes_back_and_takes_the_gradient_of_the_worst_point(shards, tmp_
         before = [p.detach().clone() for p in own]
 
         def gradients():
-            return run.gradients(
-                F.cross_entropy(run.model(batch.inputs).fused, batch.target), run.model
-            )
+            return run.gradients(F.cross_entropy(run.model(batch).fused, batch.target), run.model)
 
         here = gradients()
         norm = torch.cat([g.flatten() for g in here]).norm()

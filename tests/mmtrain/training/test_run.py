@@ -29,7 +29,7 @@ def first(run, split="train"):
 
 
 def loss_of(run, batch):
-    return F.cross_entropy(run.model(batch.inputs).fused, batch.target)
+    return F.cross_entropy(run.model(batch).fused, batch.target)
 
 
 def snapshot(run):
@@ -118,11 +118,11 @@ def test_a_second_forward_in_a_step_sees_weights_that_were_moved(shards, tmp_pat
     class Perturbed(Method):
         def step(self, run, batch):
             encoder = run.model.encoders["audio"]
-            here = run.model(batch.inputs).features["audio"].detach()
+            here = run.model(batch).features["audio"].detach()
             with torch.no_grad():
                 for parameter in encoder.parameters():
                     parameter.mul_(1.5)
-            there = run.model(batch.inputs)
+            there = run.model(batch)
             assert not torch.allclose(here, there.features["audio"])
             with run.update(F.cross_entropy(there.fused, batch.target)):
                 for parameter in encoder.parameters():
@@ -239,7 +239,7 @@ def test_multitask_loss_by_hand(run):
     # Three classes, logits all 0: each cross-entropy is ln 3.
     batch = first(run)
     zeros = torch.zeros(4, 3)
-    out = run.model(batch.inputs)
+    out = run.model(batch)
     out = type(out)(fused=zeros, logits=dict.fromkeys(out.logits, zeros), features=out.features)
 
     loss = multitask.Multitask(fused=0.1, unimodal=0.9).loss(run, out, batch)
