@@ -168,7 +168,8 @@ def state(default: Any = None, *, default_factory: Callable[[], Any] | None = No
 class Method:
     """Plain joint training: the cross-entropy of the fused logits.
 
-    ``L = CE(f, y)``, or the loss of another task. Subclasses override the smallest scope that their paper changes.
+    ``L = CE(f, y)``, or the loss of another task. Subclasses override the smallest scope that their
+    paper changes.
     """
 
     @property

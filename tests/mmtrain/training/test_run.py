@@ -73,7 +73,7 @@ def test_what_the_loss_does_not_reach_stays(shards, tmp_path):
     with running(small(shards, optimizer=decaying), tmp_path) as run:
         run.minimise(loss_of(run, first(run)))
         before = snapshot(run)
-        features = run.model.encode(first(run).inputs)
+        features = run.model.encode(first(run))
 
         run.minimise(features["audio"].square().mean())
 
@@ -92,7 +92,7 @@ def test_an_error_in_the_body_leaves_the_weights(run):
 
 def test_gradients_are_for_looking_only(run):
     run.model.zero_grad()
-    out = run.model(first(run).inputs)
+    out = run.model(first(run))
     loss = out.logits["audio"].sum()
 
     audio = run.gradients(loss, run.model.encoders["audio"])
@@ -147,7 +147,7 @@ def test_a_module_that_joins_is_updated_and_the_others_keep_their_momentum(shard
         assert all(torch.equal(after[n]["momentum_buffer"], b) for n, b in before.items())
         assert len(run._optimizer.parameters) == len([*run.model.parameters()])
         weight = run.model.heads["audio"].weight.clone()
-        run.minimise(run.model(first(run).inputs).logits["audio"].square().mean())
+        run.minimise(run.model(first(run)).logits["audio"].square().mean())
         assert not torch.equal(run.model.heads["audio"].weight, weight)
         assert "heads.audio.weight" in run._optimizer.state_dict()
 
