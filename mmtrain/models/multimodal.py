@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import torch
 from jaxtyping import Bool
@@ -12,7 +12,7 @@ from mmtrain.errors import ConfigError
 from mmtrain.models.encoders import Encoder
 from mmtrain.models.fusions import Fusion
 from mmtrain.models.fusions.base import Features
-from mmtrain.models.inputs import preparation
+from mmtrain.models.inputs import Preparation, preparation
 from mmtrain.models.layers import linear, seeded
 from mmtrain.types import Inputs, Outputs
 
@@ -117,7 +117,8 @@ class MultimodalModel(nn.Module):
             )
         prepared = self.preparations[modality](inputs[modality])
         if shown is not None and modality in shown:
-            prepared = torch.where(shown[modality].view(-1, 1, 1, 1, 1), prepared, 0)
+            prepare = cast(Preparation, self.preparations[modality])
+            prepared = prepare.hide(prepared, shown[modality])
         feature: Tensor = self.encoders[modality](prepared)
         return feature.float()
 

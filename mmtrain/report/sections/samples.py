@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
-from mmtrain.data import Loading, OrderedStream, SampleOrder, ShardedDataset, View
+from mmtrain.data import OrderedStream, SampleOrder, ShardedDataset, StreamOptions, View
 from mmtrain.report.charts.lines import data_url
 from mmtrain.report.markup import Markup, el
 
@@ -36,7 +36,7 @@ def gallery(
         DataError: A sample is damaged.
     """
     view = View(frames=_FRAMES, size=_SIDE, crop="resize", flip=False).evaluation()
-    stream = OrderedStream(dataset, modalities, len(ids), view, loading=Loading(workers=1))
+    stream = OrderedStream(dataset, modalities, len(ids), view, options=StreamOptions(workers=1))
     stream.begin(SampleOrder(ids), seed=0, epoch=0)
     (batch,) = stream
     figures = []

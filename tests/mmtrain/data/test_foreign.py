@@ -10,7 +10,7 @@ import torch
 
 from mmprep.format import INDEX
 from mmprep.storage.store import LocalStore
-from mmtrain.data import ForeignStream, Loading, OrderedStream, SampleOrder, Share, View
+from mmtrain.data import ForeignStream, OrderedStream, SampleOrder, Share, StreamOptions, View
 from mmtrain.data.dataset import ShardedDataset
 from mmtrain.data.foreign import Layout
 from mmtrain.errors import ConfigError, DataError, UnknownName
@@ -95,7 +95,7 @@ def test_resuming_and_ranks(tmp_path: Path) -> None:
     for _ in islice(first, 2):
         pass
     for rank in range(2):
-        resumed = ForeignStream(store, ALL, 6, VIEW, FARM, Loading(workers=1))
+        resumed = ForeignStream(store, ALL, 6, VIEW, FARM, StreamOptions(workers=1))
         resumed.share = Share(rank=rank, ranks=2)
         resumed.load_state_dict(first.state_dict())
         for whole, part in zip(straight[2:], resumed, strict=True):
@@ -128,8 +128,8 @@ def test_damaged_samples_stop_or_are_skipped(
     with pytest.raises(DataError, match=f"a.tar: sample 'clips/0001' {said}"):
         list(ForeignStream(LocalStore(tmp_path), ("audio", "visual"), 2, VIEW))
 
-    loading = Loading(skip_damaged=True)
-    stream = ForeignStream(LocalStore(tmp_path), ("audio", "visual"), 2, VIEW, loading=loading)
+    options = StreamOptions(skip_damaged=True)
+    stream = ForeignStream(LocalStore(tmp_path), ("audio", "visual"), 2, VIEW, options=options)
     assert [b.filler.tolist() for b in stream] == [[False, True]]
     assert said in stream.skipped["clips/0001"]
 
@@ -142,8 +142,8 @@ def test_a_damaged_shard_stops_or_is_passed_over(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.tar: damaged"):
         list(ForeignStream(LocalStore(tmp_path), ("audio",), 2, VIEW))
 
-    loading = Loading(skip_damaged=True)
-    stream = ForeignStream(LocalStore(tmp_path), ("audio",), 2, VIEW, loading=loading)
+    options = StreamOptions(skip_damaged=True)
+    stream = ForeignStream(LocalStore(tmp_path), ("audio",), 2, VIEW, options=options)
     real = sum(int((~batch.filler).sum()) for batch in stream)
     assert 3 < real < 6
 

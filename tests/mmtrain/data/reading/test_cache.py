@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from mmtrain.curricula.uniform import Uniform
-from mmtrain.data import Loading, OrderedStream, ShardedDataset, View, open_dataset
+from mmtrain.data import OrderedStream, ShardedDataset, StreamOptions, View, open_dataset
 from mmtrain.data.reading.cache import Cache
 from mmtrain.errors import ConfigError
 from mmtrain.types import Batch
@@ -43,8 +43,8 @@ def begun(
     data: ShardedDataset, folder: Path, limit: int = PLENTY, modalities: tuple[str, ...] = BOTH
 ) -> OrderedStream:
     """A stream of a run of its own."""
-    loading = Loading(workers=2, cache=folder, cache_bytes=limit)
-    return OrderedStream(open_dataset(data.store), modalities, 6, View(size=24), loading=loading)
+    options = StreamOptions(workers=2, cache=folder, cache_bytes=limit)
+    return OrderedStream(open_dataset(data.store), modalities, 6, View(size=24), options=options)
 
 
 def epoch(stream: OrderedStream, number: int = 0) -> list[Batch]:
@@ -157,7 +157,7 @@ def test_two_streams_of_a_run_share_what_they_keep(
 ) -> None:
     training = begun(distant, tmp_path)
     epoch(training)
-    other = OrderedStream(training.dataset, BOTH, 6, View(size=24), loading=training.loading)
+    other = OrderedStream(training.dataset, BOTH, 6, View(size=24), options=training.options)
     reads_of(distant).clear()
     assert_right(epoch(other), farm)
     assert reads_of(distant) == []
