@@ -6,12 +6,12 @@ an encoder, and hides it). Both are named as ``module:name`` and imported when t
 needed: so the table costs no import of torch, and folders that may not import each other share it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Final, TypeVar
 
-from mmtrain.errors import UnknownName
+from mmtrain.errors import ConfigError, UnknownName
 
 Made = TypeVar("Made", covariant=True)
 
@@ -28,8 +28,7 @@ class Modality:
     """One line of the table.
 
     Attributes:
-        part: Part of the shards that the modality is read from; no other modality may read it in
-            the same stream.
+        part: Part of the shards that the modality is read from.
         kind: Kind of tensor that it is in a batch; decides how a report draws it.
         decoder: ``module:name`` of a function from `mmtrain.data.batches.decode.PartSource` to the
             decoder of the modality.
@@ -93,6 +92,25 @@ def modality(name: str) -> Modality:
     if name not in MODALITIES:
         raise UnknownName("modality", name, MODALITIES)
     return MODALITIES[name]
+
+
+def parts_of(names: Iterable[str]) -> dict[str, str]:
+    """Returns the part that each modality is read from, by the name of the modality.
+
+    Raises:
+        UnknownName: No modality has one of the names.
+        ConfigError: Two of them are read from the same part, which a stream decodes only once.
+    """
+    parts: dict[str, str] = {}
+    for name in names:
+        part = modality(name).part
+        if rival := next((other for other, its in parts.items() if its == part), None):
+            raise ConfigError(
+                f"the modalities {rival} and {name} are both read from the part {part!r}, which a "
+                "stream decodes once; choose one of them"
+            )
+        parts[name] = part
+    return parts
 
 
 def load(target: str) -> Callable[..., Made]:

@@ -18,7 +18,7 @@ from mmprep.errors import StoreError
 from mmprep.format import DATASET, INDEX, Dataset, Index
 from mmprep.storage.store import LocalStore, Store, open_store
 from mmtrain.errors import ConfigError, DataError, UnknownName
-from mmtrain.modalities import MODALITIES, modality
+from mmtrain.modalities import MODALITIES, parts_of
 
 _CHUNK: Final = 8 << 20
 # Times that description and index are read from a bucket before they count as damaged.
@@ -132,21 +132,14 @@ class ShardedDataset:
             UnknownName: No modality has that name.
             ConfigError: The shards lack a part, or two modalities are read from the same one.
         """
-        parts: dict[str, str] = {}
-        for name in modalities:
-            part = modality(name).part
+        parts = parts_of(modalities)
+        for name, part in parts.items():
             if part not in self.index.parts:
                 have = ", ".join(f"{m} ({MODALITIES[m].part})" for m in self.modalities)
                 raise ConfigError(
                     f"{self.store.url}: no part {part!r} for the modality {name!r}; the shards "
                     f"have {have}. Choose among them, or build again with {part} in --parts"
                 )
-            if part in parts.values():
-                # Its bytes would be decoded once, into the rows of one of the two.
-                raise ConfigError(
-                    f"{name} and another modality are both read from the part {part!r}; choose one"
-                )
-            parts[name] = part
         if not parts:
             raise ConfigError(
                 f"no modality asked for; the shards have {', '.join(self.modalities)}"

@@ -30,7 +30,7 @@ from mmtrain.data.order import Share, slots
 from mmtrain.data.reading.local import Bytes
 from mmtrain.data.reading.options import StreamOptions
 from mmtrain.errors import ConfigError, DataError, UnknownName
-from mmtrain.modalities import MODALITIES, load, modality
+from mmtrain.modalities import MODALITIES, load, modality, parts_of
 from mmtrain.types import Batch
 
 log = logging.getLogger(__name__)
@@ -115,8 +115,9 @@ class ForeignStream(IterableDataset[Batch]):
         if not self.shards:
             raise ConfigError(f"{store.url}: no .tar files")
         for name in modalities:
-            if name not in self.layout.fields or name not in MODALITIES:
+            if name not in self.layout.fields:
                 raise UnknownName("modality", name, self.layout.fields)
+        self._parts = parts_of(modalities)
         refuse_collating()
         self.modalities = tuple(modalities)
         self.share = _ALONE
@@ -232,7 +233,7 @@ class ForeignStream(IterableDataset[Batch]):
                     f"({self.layout.fields[name]}); of the members asked for it has "
                     f"{', '.join(have) or 'none'}. Give a Layout with other fields"
                 )
-            part = modality(name).part
+            part = self._parts[name]
             make: Callable[..., Decoder] = load(modality(name).decoder)
             decoders[name] = make(
                 PartSource(
@@ -277,7 +278,7 @@ class ForeignStream(IterableDataset[Batch]):
     ) -> None:
         try:
             targets[row] = self._target(sample)
-            names = {modality(m).part: self._members(sample, m) for m in self.modalities}
+            names = {part: self._members(sample, m) for m, part in self._parts.items()}
             counts = {part: len(members) for part, members in names.items()}
             for part, ordinals in buffer.members(row, counts).items():
                 for place, ordinal in enumerate(ordinals):
