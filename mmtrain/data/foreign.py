@@ -122,6 +122,7 @@ class ForeignStream(IterableDataset[Batch]):
         self.modalities = tuple(modalities)
         self.share = _ALONE
         self.skipped: dict[str, str] = {}
+        self._iterated = False
         self._state: ForeignState = {"seed": 0, "epoch": 0, "position": 0}
 
     def begin(self, *, seed: int, epoch: int, position: int = 0) -> None:
@@ -133,6 +134,7 @@ class ForeignStream(IterableDataset[Batch]):
             position: Number of samples that were handed out before, and are left out.
         """
         self._state = {"seed": seed, "epoch": epoch, "position": position}
+        self._iterated = False
 
     def state_dict(self) -> ForeignState:
         """Returns the position of the stream, behind the batch that it handed out last."""
@@ -141,15 +143,26 @@ class ForeignStream(IterableDataset[Batch]):
     def load_state_dict(self, state: ForeignState) -> None:
         """Moves to the position of another stream."""
         self._state = {**state}
+        self._iterated = False
 
     def __iter__(self) -> Iterator[Batch]:
         """Yields the batches of the pass that are left.
 
         Raises:
-            ConfigError: The shards lack a modality, or the caller is a worker process.
+            ConfigError: The shards lack a modality, this pass was iterated over already, or the
+                caller is a worker process.
             DataError: A shard or sample is damaged; names it.
         """
         refuse_worker_process()
+        if self._iterated:
+            raise ConfigError(
+                "this pass was iterated over already; call begin(seed=..., epoch=...) before each "
+                "further one"
+            )
+        self._iterated = True
+        return self._batches()
+
+    def _batches(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)
         start = self._state["position"]
         samples = islice(self._samples(), start, None)

@@ -1,4 +1,4 @@
-"""What torch's DataLoader may and may not do with a stream: refusals that name the cure."""
+"""Refuses the uses of a stream in torch's DataLoader that would go wrong, and names the cure."""
 
 from typing import NoReturn
 

@@ -106,7 +106,7 @@ def processor_s() -> float:
 
 def all_ways(root: Path, batch_size: int, workers: int) -> dict[str, Way]:
     data = open_dataset(root / "shards")
-    loading = StreamOptions(workers=workers)
+    options = StreamOptions(workers=workers)
     # Four epochs in one, so that starting and stopping of threads weighs little.
     ids = np.tile(data.ids("train"), 4)
     shuffled = Uniform().visits(ids, seed=0, epoch=0)
@@ -115,16 +115,11 @@ def all_ways(root: Path, batch_size: int, workers: int) -> dict[str, Way]:
 
     def stream(order: SampleOrder, modalities: tuple[str, ...], view: View = VIEW) -> Way:
         def run() -> int:
-            made = OrderedStream(data, modalities, batch_size, view, options=loading)
+            made = OrderedStream(data, modalities, batch_size, view, options=options)
             made.begin(order, seed=0, epoch=0)
             return sum(len(batch) for batch in made)
 
         return run
-
-    def processes() -> int:
-        made = OrderedStream(data, both, batch_size, VIEW, options=replace(loading, workers=1))
-        made.begin(shuffled, seed=0, epoch=0)
-        return sum(len(b) for b in DataLoader(made, batch_size=None, num_workers=workers))
 
     return {
         "stream": stream(shuffled, both),
@@ -143,7 +138,6 @@ def all_ways(root: Path, batch_size: int, workers: int) -> dict[str, Way]:
         "stream, random-resized-crop": stream(shuffled, both, View()),
         "stream, evaluation (resize)": stream(in_order, both, View().evaluation()),
         "stream, audio only": stream(shuffled, ("audio",)),
-        "stream in DataLoader processes": processes,
     }
 
 

@@ -34,7 +34,7 @@ VIEW = View(frames=2, size=16)
 
 
 class CodesDecoder:
-    """Signs of the first six values of a spectrogram, (B, 6) int64, as tokens of a text would be."""
+    """Signs of the first six values of a spectrogram, (B, 6) int64, like tokens of a text."""
 
     dtype = torch.int64
     blank = PAD

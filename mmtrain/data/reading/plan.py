@@ -144,7 +144,7 @@ def member_name(index: Index, piece: Piece) -> str:
 def _pieces(index: Index, visits: Sequence[Visit], gap: int) -> tuple[list[Piece], list[bool]]:
     """Every member once a visit that reads it, in the order of the bytes, and the `_joins`.
 
-    With whole arrays, since this runs in the training thread, for thousands of members a batch.
+    With whole arrays, since this runs in the training thread, for hundreds of members a batch.
     """
     columns = {part: i for i, part in enumerate(index.parts)}
     heads = [

@@ -40,7 +40,7 @@ def without_index(folder: Path) -> Path:
 
 
 def foreign_shard(path: Path, samples: list[dict[str, bytes]]) -> None:
-    """A shard as others write them: folders, extra files, numbers in ``cls``."""
+    """Writes a shard as other tools do: with folders, extra files, and numbers in ``cls``."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for number, sample in enumerate(samples):
@@ -114,7 +114,7 @@ def test_members_that_are_missing_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"JPG": b"\xff\xd8 no picture"}, "is no JPEG"),
         ({"cls": b"cat"}, "has no label"),
@@ -122,16 +122,16 @@ def test_members_that_are_missing_are_named(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_samples_stop_or_are_skipped(
-    tmp_path: Path, change: dict[str, bytes], said: str
+    tmp_path: Path, change: dict[str, bytes], message: str
 ) -> None:
     foreign_shard(tmp_path / "a.tar", [foreign_sample(0), {**foreign_sample(1), **change}])
-    with pytest.raises(DataError, match=f"a.tar: sample 'clips/0001' {said}"):
+    with pytest.raises(DataError, match=f"a.tar: sample 'clips/0001' {message}"):
         list(ForeignStream(LocalStore(tmp_path), ("audio", "visual"), 2, VIEW))
 
     options = StreamOptions(skip_damaged=True)
     stream = ForeignStream(LocalStore(tmp_path), ("audio", "visual"), 2, VIEW, options=options)
     assert [b.filler.tolist() for b in stream] == [[False, True]]
-    assert said in stream.skipped["clips/0001"]
+    assert message in stream.skipped["clips/0001"]
 
 
 def test_a_damaged_shard_stops_or_is_passed_over(tmp_path: Path) -> None:

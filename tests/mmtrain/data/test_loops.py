@@ -145,12 +145,19 @@ def test_a_loader_that_makes_batches_of_batches_is_refused(
         list(DataLoader(stream_of(farm), batch_size=batch_size))
 
 
-def test_batches_of_batches_of_foreign_shards_are_refused(
-    farm_folder: Path, farm: ShardedDataset
-) -> None:
+def test_batches_of_batches_of_foreign_shards_are_refused(farm: ShardedDataset) -> None:
     stream = ForeignStream(farm.store, BOTH, 6, VIEW, Layout(classes=CLASSES))
     with pytest.raises(ConfigError, match="give the DataLoader batch_size=None"):
         list(DataLoader(stream, batch_size=2))
+
+
+def test_a_second_pass_over_foreign_shards_needs_begin(farm: ShardedDataset) -> None:
+    stream = ForeignStream(farm.store, BOTH, 9, VIEW, Layout(classes=CLASSES))
+    first = list(stream)
+    with pytest.raises(ConfigError, match="call begin"):
+        iter(stream)
+    stream.begin(seed=0, epoch=0)
+    assert_same(list(stream), first)
 
 
 @pytest.mark.parametrize("context", ["fork", "forkserver"])

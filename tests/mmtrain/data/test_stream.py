@@ -107,14 +107,14 @@ def test_ranks_share_the_batches_of_one(farm: ShardedDataset, ranks: int) -> Non
 
 
 def rows_by_id(pieces: list[Batch]) -> dict[int, tuple[Batch, int]]:
-    """Sample to the batch and row that hold it; each once, fillers apart."""
-    found: dict[int, tuple[Batch, int]] = {}
+    """Maps each sample to the batch and row that hold it; checks that it comes once."""
+    rows: dict[int, tuple[Batch, int]] = {}
     for piece in pieces:
         for at in range(len(piece)):
             if not piece.filler[at]:
-                assert int(piece.ids[at]) not in found
-                found[int(piece.ids[at])] = piece, at
-    return found
+                assert int(piece.ids[at]) not in rows
+                rows[int(piece.ids[at])] = piece, at
+    return rows
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -184,7 +184,7 @@ def test_frames_of_a_clip_share_crop_and_flip(farm: ShardedDataset) -> None:
         assert (frames[:, 1:, :2] - frames[:, :1, :2]).abs().mean() < 4
 
 
-def test_what_is_not_shown_is_zero_and_said_so(farm: ShardedDataset) -> None:
+def test_what_is_not_shown_is_zero_and_marked_as_hidden(farm: ShardedDataset) -> None:
     ids = farm.ids("train")
     mask = np.arange(len(ids)) % 2 == 0
     stream = begun(farm, modalities=("audio", "visual"))
@@ -227,8 +227,8 @@ def test_impossible_requests_are_refused(farm: ShardedDataset) -> None:
         farm.ids("trian")
 
 
-def damaged(folder: Path, sample: int, part: str) -> ShardedDataset:
-    """A data set with one byte changed in the middle of the first member of ``part``."""
+def damage(folder: Path, sample: int, part: str) -> ShardedDataset:
+    """Makes a data set with one byte changed in the middle of the first member of ``part``."""
     data = open_dataset(make_data(folder))
     member = data.index.members(sample)[part][0]
     shard = folder / data.index.shards[data.index.shard[sample]]
@@ -240,20 +240,20 @@ def damaged(folder: Path, sample: int, part: str) -> ShardedDataset:
 
 @pytest.mark.parametrize("through", ["local", "store"])
 def test_damage_stops_with_shard_and_sample(tmp_path: Path, through: str) -> None:
-    data = damaged(tmp_path, 7, "spectrogram")
+    data = damage(tmp_path, 7, "spectrogram")
     if through == "store":
         data = open_dataset(recording(tmp_path))
     with pytest.raises(DataError) as caught:
         list(begun(data))
-    said = str(caught.value)
-    assert f"{tmp_path}/train/000001.tar: sample 'train007'" in said
-    assert "train007.spectrogram.npy does not fit its checksum" in said
+    message = str(caught.value)
+    assert f"{tmp_path}/train/000001.tar: sample 'train007'" in message
+    assert "train007.spectrogram.npy does not fit its checksum" in message
 
 
 def test_damage_is_skipped_and_counted_when_asked(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data = damaged(tmp_path, 7, "spectrogram")
+    data = damage(tmp_path, 7, "spectrogram")
     stream = OrderedStream(data, ALL, 6, VIEW, options=StreamOptions(skip_damaged=True))
     order = SampleOrder(data.ids("train"))
     with caplog.at_level(logging.WARNING):
@@ -298,7 +298,7 @@ def test_a_stream_that_is_left_early_stops_its_threads(farm: ShardedDataset) -> 
     assert not any(t.name.startswith("mmtrain-stream") for t in threading.enumerate())
 
 
-def test_open_dataset_says_what_the_shards_hold(farm: ShardedDataset) -> None:
+def test_open_dataset_describes_the_shards(farm: ShardedDataset) -> None:
     assert farm.classes == ("bark", "meow", "moo")
     assert farm.splits == {"train": 23, "val": 4}
     assert farm.modalities == ("audio", "visual", "flow", "depth")
@@ -317,6 +317,6 @@ def test_a_store_that_is_no_folder_is_read_through_a_copy_of_the_index(
         assert all(same(one, other) for one, other in pairs)
 
 
-def test_what_is_no_data_set_says_what_to_do(tmp_path: Path) -> None:
+def test_what_is_no_data_set_is_refused_with_the_cure(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a build that has not finished"):
         open_dataset(tmp_path)

@@ -77,13 +77,13 @@ def test_random_crop_is_a_slice_of_the_picture():
     colour, rows = ColourDecoder("frames", view, checked=True), np.zeros((1, 32, 32, 3), np.uint8)
     seen = set()
     for position in range(40):
-        drawn = draws(view, position)
-        colour.decode(data(encoded(picture(0, 0))), drawn, rows, 0)
-        window = view.window(drawn, 40, 56)
+        row = draws(view, position)
+        colour.decode(data(encoded(picture(0, 0))), row, rows, 0)
+        window = view.window(row, 40, 56)
         expected = whole[window.top : window.top + 32, window.left : window.left + 32]
-        flipped = view.flips(drawn)
-        assert np.array_equal(rows[0], expected[:, ::-1] if flipped else expected)
-        seen.add((window.top, window.left, flipped))
+        flip = view.flips(row)
+        assert np.array_equal(rows[0], expected[:, ::-1] if flip else expected)
+        seen.add((window.top, window.left, flip))
     assert len(seen) > 30
 
 
@@ -100,8 +100,8 @@ def test_rows_that_are_not_shown_change_nothing(sampling: str, progressive: bool
 
     assert (head.height, head.width, head.sequential) == (70, 90, not progressive)
     for rows in range(1, 71):
-        found = decode_jpeg(content, "RGB", head, rows)
-        assert np.array_equal(found[:rows], whole[:rows])
+        picture_rows = decode_jpeg(content, "RGB", head, rows)
+        assert np.array_equal(picture_rows[:rows], whole[:rows])
 
 
 def test_centre_crop_and_resize():

@@ -1,4 +1,4 @@
-"""The stream out of a real object store on this machine."""
+"""Streams from a real object store on this machine."""
 
 import multiprocessing
 import warnings

@@ -18,7 +18,7 @@ ALL = {"frames": range(FRAMES), "spectrogram": [0], "flow": range(FRAMES), "dept
 
 
 def part_bytes(index: Index, part: str) -> set[tuple[str, int]]:
-    """Every byte of every member of ``part``."""
+    """Shard and offset of every byte of every member of ``part``."""
     return {
         (index.shards[index.shard[row]], byte)
         for row in range(len(index))
