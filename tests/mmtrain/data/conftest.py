@@ -12,7 +12,7 @@ from tests.support.streammaker import make_data
 
 @pytest.fixture(scope="session")
 def farm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """23 training samples in shards of 5, with sound, frames, flow and depth. Tests do not change it."""
+    """23 training samples in shards of 5, with sound, frames, flow and depth; never changed."""
     return make_data(tmp_path_factory.mktemp("farm"))
 
 

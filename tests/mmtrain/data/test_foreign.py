@@ -17,11 +17,11 @@ from mmtrain.errors import ConfigError, DataError, UnknownName
 from tests.support.streammaker import (
     SOUND,
     array_bytes,
-    encoded,
+    encode_jpeg,
     make_data,
     picture,
     put,
-    recording,
+    record_reads,
     same,
 )
 
@@ -55,7 +55,7 @@ def foreign_sample(number: int) -> dict[str, bytes]:
     sound = np.full(SOUND, number, np.float32)
     return {
         "cls": str(number % 3).encode(),
-        "JPG": encoded(picture(number, 0)),
+        "JPG": encode_jpeg(picture(number, 0)),
         "npy": array_bytes(sound),
         "txt": b"not asked for",
     }
@@ -76,7 +76,7 @@ def test_shards_of_other_tools(tmp_path: Path) -> None:
     for shard in range(3):
         samples = [foreign_sample(4 * shard + i) for i in range(4)]
         foreign_shard(tmp_path / f"clips-{shard}.tar", samples)
-    store = recording(tmp_path)
+    store = record_reads(tmp_path)
     stream = ForeignStream(store, ("audio", "visual"), 5, View(frames=2, size=40).evaluation())
     batches = list(stream)
 
@@ -149,7 +149,7 @@ def test_a_damaged_shard_stops_or_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_labels_by_name_need_the_classes(tmp_path: Path) -> None:
-    sample = {"json": json.dumps({"label": "moo"}).encode(), "jpg": encoded(picture(0, 0))}
+    sample = {"json": json.dumps({"label": "moo"}).encode(), "jpg": encode_jpeg(picture(0, 0))}
     foreign_shard(tmp_path / "a.tar", [sample])
     with pytest.raises(DataError, match="0 classes"):
         list(ForeignStream(LocalStore(tmp_path), ("visual",), 1, VIEW))

@@ -10,7 +10,7 @@ from mmtrain.data.batches.array import array_header
 from mmtrain.data.batches.decode import ColourDecoder, PlanesDecoder, SpectrogramDecoder
 from mmtrain.data.batches.jpeg import decode_jpeg, jpeg_head
 from mmtrain.errors import ConfigError, DataError, UnknownName
-from tests.support.streammaker import array_bytes, encoded, motion, picture
+from tests.support.streammaker import array_bytes, encode_jpeg, motion, picture
 
 STILL = View(frames=3, size=32, crop="random-crop", random=False)
 
@@ -19,7 +19,7 @@ def data(content: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8)
 
 
-def decoded(content: bytes, space: str = "RGB") -> NDArray[np.uint8]:
+def decode_whole(content: bytes, space: str = "RGB") -> NDArray[np.uint8]:
     head = jpeg_head(data(content))
     return decode_jpeg(data(content), space, head, head.height).copy()
 
@@ -72,13 +72,13 @@ def test_draws_of_a_visit_do_not_depend_on_where_one_begins():
 
 
 def test_random_crop_is_a_slice_of_the_picture():
-    whole = decoded(encoded(picture(0, 0)))
+    whole = decode_whole(encode_jpeg(picture(0, 0)))
     view = View(frames=1, size=32, crop="random-crop")
     colour, rows = ColourDecoder("frames", view, checked=True), np.zeros((1, 32, 32, 3), np.uint8)
     seen = set()
     for position in range(40):
         row = draws(view, position)
-        colour.decode(data(encoded(picture(0, 0))), row, rows, 0)
+        colour.decode(data(encode_jpeg(picture(0, 0))), row, rows, 0)
         window = view.window(row, 40, 56)
         expected = whole[window.top : window.top + 32, window.left : window.left + 32]
         flip = view.flips(row)
@@ -106,16 +106,16 @@ def test_rows_that_are_not_shown_change_nothing(sampling: str, progressive: bool
 
 def test_centre_crop_and_resize():
     rows = np.zeros((3, 32, 32, 3), np.uint8)
-    whole = decoded(encoded(picture(1, 2)))
+    whole = decode_whole(encode_jpeg(picture(1, 2)))
 
     ColourDecoder("frames", STILL, checked=True).decode(
-        data(encoded(picture(1, 2))), draws(STILL), rows, 1
+        data(encode_jpeg(picture(1, 2))), draws(STILL), rows, 1
     )
     assert np.array_equal(rows[1], whole[4:36, 12:44])
 
     view = View(size=32, crop="random-resized-crop").evaluation()
     ColourDecoder("frames", view, checked=True).decode(
-        data(encoded(picture(1, 2))), draws(view), rows, 2
+        data(encode_jpeg(picture(1, 2))), draws(view), rows, 2
     )
     bilinear = np.asarray(Image.fromarray(whole).resize((32, 32), Image.Resampling.BILINEAR))
     assert np.abs(rows[2].astype(int) - bilinear).max() <= 6
@@ -166,10 +166,10 @@ def test_a_mirrored_clip_moves_the_other_way():
     flow = PlanesDecoder("flow", view, 4, motion=True, checked=True)
     rows = np.zeros(flow.shape, np.uint8)
 
-    flow.decode(data(encoded(motion(0, 0))), keep, rows, 0)
+    flow.decode(data(encode_jpeg(motion(0, 0))), keep, rows, 0)
     assert np.abs(rows[0, ::2, :, 0].astype(int) - 200).max() <= 4
     assert np.abs(rows[0, ::2, :, -1].astype(int) - 150).max() <= 4
-    flow.decode(data(encoded(motion(0, 0))), flip, rows, 0)
+    flow.decode(data(encode_jpeg(motion(0, 0))), flip, rows, 0)
     assert np.abs(rows[0, ::2, :, 0].astype(int) - 106).max() <= 4
     assert np.abs(rows[0, ::2, :, -1].astype(int) - 56).max() <= 4
     assert np.abs(rows[0, 1::2].astype(int) - 90).max() <= 4
@@ -178,7 +178,9 @@ def test_a_mirrored_clip_moves_the_other_way():
 def test_planes_that_do_not_divide_the_height_are_damage():
     flow = PlanesDecoder("flow", STILL, 6, motion=True, checked=True)
     with pytest.raises(DataError, match="160 pixels high"):
-        flow.decode(data(encoded(motion(0, 0))), draws(STILL), np.zeros(flow.shape, np.uint8), 0)
+        flow.decode(
+            data(encode_jpeg(motion(0, 0))), draws(STILL), np.zeros(flow.shape, np.uint8), 0
+        )
 
 
 def test_sound_is_copied_and_its_shape_checked():

@@ -24,19 +24,19 @@ def bucket(object_store: str) -> Iterator[ShardedDataset]:
         yield data
 
 
-def begun(data: ShardedDataset, modalities: tuple[str, ...] = ALL) -> OrderedStream:
+def begin_stream(data: ShardedDataset, modalities: tuple[str, ...] = ALL) -> OrderedStream:
     stream = OrderedStream(data, modalities, 6, View(size=24), options=StreamOptions(hedge=False))
     stream.begin(Uniform().visits(data.ids("train"), 0, 0), seed=0, epoch=0)
     return stream
 
 
 def test_a_bucket_gives_what_a_folder_gives(bucket: ShardedDataset, farm: ShardedDataset) -> None:
-    pairs = zip(begun(farm), begun(bucket), strict=True)
+    pairs = zip(begin_stream(farm), begin_stream(bucket), strict=True)
     assert all(same(one, other) for one, other in pairs)
 
 
 def test_only_the_bytes_asked_for_leave_the_bucket(bucket: ShardedDataset) -> None:
-    stream = begun(bucket, ("audio",))
+    stream = begin_stream(bucket, ("audio",))
     list(stream)
     sounds = [bucket.index.members(row)["spectrogram"][0] for row in bucket.ids("train")]
     assert stream.traffic.bytes == sum(member.size for member in sounds)
@@ -55,7 +55,7 @@ def iterate(end: Connection, stream: OrderedStream) -> None:
 def test_a_forked_process_is_refused_instead_of_hanging(bucket: ShardedDataset) -> None:
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
-    process = context.Process(target=iterate, args=(theirs, begun(bucket)))
+    process = context.Process(target=iterate, args=(theirs, begin_stream(bucket)))
     with warnings.catch_warnings():
         # The point of the test: threads of the bucket's client are not there in the child.
         warnings.simplefilter("ignore", DeprecationWarning)

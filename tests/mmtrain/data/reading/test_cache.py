@@ -21,7 +21,7 @@ from mmtrain.data import OrderedStream, ShardedDataset, StreamOptions, View, ope
 from mmtrain.data.reading.cache import Cache
 from mmtrain.errors import ConfigError
 from mmtrain.types import Batch
-from tests.support.streammaker import RecordingStore, recording, same
+from tests.support.streammaker import RecordingStore, record_reads, same
 
 BOTH = ("audio", "visual")
 PLENTY = 1 << 20
@@ -36,10 +36,10 @@ FOREIGN = {
 @pytest.fixture
 def distant(farm_folder: Path) -> ShardedDataset:
     """The shards of `farm` in a store that is no local disk, and that records its reads."""
-    return open_dataset(recording(farm_folder))
+    return open_dataset(record_reads(farm_folder))
 
 
-def begun(
+def begin_stream(
     data: ShardedDataset, folder: Path, limit: int = PLENTY, modalities: tuple[str, ...] = BOTH
 ) -> OrderedStream:
     """Makes a stream as a new run would, with a data set and a cache of its own."""
@@ -77,7 +77,7 @@ def packs_of(folder: Path) -> list[Path]:
 def test_what_was_read_is_not_read_again(
     tmp_path: Path, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
-    stream = begun(distant, tmp_path)
+    stream = begin_stream(distant, tmp_path)
     assert_right(epoch(stream), farm)
     reads_of(distant).clear()
     assert_right(epoch(stream), farm)
@@ -89,8 +89,8 @@ def test_what_was_read_is_not_read_again(
 def test_another_run_finds_what_one_has_left(
     tmp_path: Path, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
-    epoch(begun(distant, tmp_path))
-    stream = begun(distant, tmp_path)
+    epoch(begin_stream(distant, tmp_path))
+    stream = begin_stream(distant, tmp_path)
     reads_of(distant).clear()
     assert_right(epoch(stream), farm)
     assert reads_of(distant) == []
@@ -101,14 +101,14 @@ def test_other_frames_of_a_clip_are_read_until_all_are_here(
     gap: int, tmp_path: Path, distant: ShardedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mmtrain.data.reading.members._GAP_BUCKET", gap)
-    stream = begun(distant, tmp_path, modalities=("visual",))
+    stream = begin_stream(distant, tmp_path, modalities=("visual",))
     reads_of(distant).clear()
     needed = []
     for number in range(30):
         before = len(reads_of(distant))
         epoch(stream, number)
         needed.append(len(reads_of(distant)) - before)
-    # Each of the three frames is one of three or four, and what was read between them is cached as well.
+    # Each of the three frames is one of three or four; with a gap, those between come along.
     assert needed[0] > 2 * needed[2] if gap else needed[0] > needed[2]
     assert needed[-1] == 0
     if not gap:
@@ -119,12 +119,12 @@ def test_other_frames_of_a_clip_are_read_until_all_are_here(
 def test_of_a_cache_that_is_too_small_its_share_is_hit(
     share: float, tmp_path: Path, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
-    stream = begun(distant, tmp_path / "whole", modalities=("audio",))
+    stream = begin_stream(distant, tmp_path / "whole", modalities=("audio",))
     epoch(stream)
     index = distant.index
     sizes = [index.members(row)["spectrogram"][0].size for row in distant.ids("train")]
     limit = int(share * sum(sizes))
-    stream = begun(distant, tmp_path / "small", limit, modalities=("audio",))
+    stream = begin_stream(distant, tmp_path / "small", limit, modalities=("audio",))
     for number in range(4):
         stream.traffic.cache_hits = 0
         epoch(stream, number)
@@ -137,12 +137,12 @@ def test_of_a_cache_that_is_too_small_its_share_is_hit(
 def test_damage_is_noticed_and_read_anew(
     suffix: str, tmp_path: Path, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
-    epoch(begun(distant, tmp_path))
+    epoch(begin_stream(distant, tmp_path))
     for path in tmp_path.glob(f"*.{suffix}"):
         content = bytearray(path.read_bytes())
         content[20:] = (byte ^ 0x55 for byte in content[20:])
         path.write_bytes(content)
-    stream = begun(distant, tmp_path)
+    stream = begin_stream(distant, tmp_path)
     reads_of(distant).clear()
     assert_right(epoch(stream), farm)
     assert len(reads_of(distant)) > 0
@@ -155,7 +155,7 @@ def test_damage_is_noticed_and_read_anew(
 def test_two_streams_of_a_run_share_what_they_keep(
     tmp_path: Path, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
-    training = begun(distant, tmp_path)
+    training = begin_stream(distant, tmp_path)
     epoch(training)
     other = OrderedStream(training.dataset, BOTH, 6, View(size=24), options=training.options)
     reads_of(distant).clear()
@@ -167,19 +167,19 @@ def test_two_streams_of_a_run_share_what_they_keep(
 def test_packs_that_are_gone_are_read_anew(
     tmp_path: Path, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
-    stream = begun(distant, tmp_path)
+    stream = begin_stream(distant, tmp_path)
     epoch(stream)
     for path in tmp_path.iterdir():
         path.unlink()
     assert_right(epoch(stream), farm)
-    assert_right(epoch(begun(distant, tmp_path)), farm)
+    assert_right(epoch(begin_stream(distant, tmp_path)), farm)
 
 
 def test_what_somebody_else_wrote_stays(tmp_path: Path, distant: ShardedDataset) -> None:
     for name, content in FOREIGN.items():
         (tmp_path / name).write_bytes(content)
     for limit in (PLENTY, 20_000, 8_000):
-        epoch(begun(distant, tmp_path, limit))
+        epoch(begin_stream(distant, tmp_path, limit))
     assert {name: (tmp_path / name).read_bytes() for name in FOREIGN} == FOREIGN
 
 
@@ -294,7 +294,7 @@ def test_a_full_disk_ends_the_keeping_with_one_warning(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    stream = begun(distant, tmp_path)
+    stream = begin_stream(distant, tmp_path)
     with caplog.at_level(logging.WARNING):
         assert_right(epoch(stream), farm)
         assert_right(epoch(stream), farm)
@@ -314,7 +314,7 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path, farm: ShardedDa
 def test_a_stream_with_a_cache_can_be_sent_to_another_process(
     tmp_path: Path, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
-    stream = begun(distant, tmp_path)
+    stream = begin_stream(distant, tmp_path)
     epoch(stream)
     assert_right(epoch(pickle.loads(pickle.dumps(stream))), farm)
 

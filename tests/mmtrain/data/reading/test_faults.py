@@ -41,7 +41,7 @@ def distant(proxy: FaultProxy) -> Iterator[ShardedDataset]:
         yield data
 
 
-def begun(data: ShardedDataset, options: StreamOptions, kind: str = "") -> OrderedStream:
+def begin_stream(data: ShardedDataset, options: StreamOptions, kind: str = "") -> OrderedStream:
     # Only where all bytes read are wanted is any wrong bit a wrong member.
     modalities = ("audio",) if kind == "flip" else BOTH
     stream = OrderedStream(data, modalities, 6, View(size=24), options=options)
@@ -50,7 +50,7 @@ def begun(data: ShardedDataset, options: StreamOptions, kind: str = "") -> Order
 
 
 def assert_right(batches: list[Batch], farm: ShardedDataset, kind: str = "") -> None:
-    expected = begun(farm, StreamOptions(workers=1), kind)
+    expected = begin_stream(farm, StreamOptions(workers=1), kind)
     assert all(same(one, other) for one, other in zip(batches, expected, strict=True))
 
 
@@ -72,7 +72,7 @@ def test_a_fault_that_passes_changes_nothing(
     kind: str, proxy: FaultProxy, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
     proxy.clear()
-    stream = begun(distant, StreamOptions(retry=QUICK), kind)
+    stream = begin_stream(distant, StreamOptions(retry=QUICK), kind)
     proxy.faults = (fault(kind, share=0.3, times=2),)
     batches = list(stream)
     assert proxy.made[kind] > 0
@@ -83,7 +83,7 @@ def test_a_fault_that_passes_changes_nothing(
 def test_many_faults_at_once_change_nothing(
     proxy: FaultProxy, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
-    stream = begun(distant, StreamOptions(retry=RetryPolicy(tries=9, backoff_s=0.002)))
+    stream = begin_stream(distant, StreamOptions(retry=RetryPolicy(tries=9, backoff_s=0.002)))
     proxy.clear()
     proxy.faults = tuple(fault(kind, share=0.4) for kind in PASSING if kind != "stall")
     batches = list(stream)
@@ -98,7 +98,7 @@ def test_a_fault_that_stays_stops_the_epoch_and_names_shard_and_sample(
 ) -> None:
     proxy.clear()
     patience = RetryPolicy(tries=3, backoff_s=0.002, deadline_s=0.1)
-    stream = begun(distant, StreamOptions(retry=patience), kind)
+    stream = begin_stream(distant, StreamOptions(retry=patience), kind)
     proxy.faults = (fault(kind, share=0.3, times=None),)
     error = DataError if kind == "flip" else StoreError
     with pytest.raises(error, match=rf"{URL}/train/0000\d\d.tar.*sample '?train\d\d\d") as caught:
@@ -147,7 +147,7 @@ def test_a_store_that_dies_stops_the_epoch_in_bounded_time(
     with FaultProxy(object_store) as proxy:
         data = open_dataset(URL, endpoint=proxy.address)
         patience = RetryPolicy(tries=4, backoff_s=0.01, deadline_s=1, give_up_s=5)
-        stream = begun(data, StreamOptions(retry=patience))
+        stream = begin_stream(data, StreamOptions(retry=patience))
     with data:
         before = time.monotonic()
         with pytest.raises(StoreError, match=r"Gave up after 4 tries .*--resume .*sample train"):
@@ -160,7 +160,7 @@ def test_a_store_that_never_answers_stops_the_epoch_in_bounded_time(
 ) -> None:
     proxy.clear()
     patience = RetryPolicy(tries=9, backoff_s=0.01, deadline_s=0.2, give_up_s=0.5)
-    stream = begun(distant, StreamOptions(retry=patience))
+    stream = begin_stream(distant, StreamOptions(retry=patience))
     proxy.faults = (fault("stall", times=None),)
     before = time.monotonic()
     with pytest.raises(StoreError, match=r"no answer in 0.2 s. Gave up after \d tries in \d.\d s"):
@@ -248,7 +248,7 @@ def test_one_read_in_twenty_may_be_raced() -> None:
 def test_racing_can_be_left_out(proxy: FaultProxy, distant: ShardedDataset) -> None:
     proxy.clear()
     proxy.latency_s = 0.001
-    stream = begun(distant, StreamOptions(hedge=False))
+    stream = begin_stream(distant, StreamOptions(hedge=False))
     list(stream)
     proxy.latency_s = 0.0
     assert stream.traffic.hedged == 0
@@ -258,7 +258,7 @@ def test_damaged_samples_may_be_skipped_and_are_counted(
     proxy: FaultProxy, distant: ShardedDataset, caplog: pytest.LogCaptureFixture
 ) -> None:
     proxy.clear()
-    stream = begun(distant, StreamOptions(retry=QUICK, skip_damaged=True), "flip")
+    stream = begin_stream(distant, StreamOptions(retry=QUICK, skip_damaged=True), "flip")
     proxy.faults = (fault("flip", share=0.3, times=None),)
     with caplog.at_level(logging.WARNING):
         batches = list(stream)

@@ -11,7 +11,7 @@ from mmtrain.curricula.uniform import Uniform
 from mmtrain.data import OrderedStream, SampleOrder, ShardedDataset, View, open_dataset
 from mmtrain.data.reading.local import LocalReader
 from mmtrain.data.reading.plan import Visit, plan
-from tests.support.streammaker import FRAMES, RecordingStore, make_data, recording
+from tests.support.streammaker import FRAMES, RecordingStore, make_data, record_reads
 
 VIEW = View(frames=3, size=16)
 ALL = {"frames": range(FRAMES), "spectrogram": [0], "flow": range(FRAMES), "depth": range(FRAMES)}
@@ -32,7 +32,7 @@ def bytes_read(store: RecordingStore) -> set[tuple[str, int]]:
 
 
 def run(folder: Path, modalities: tuple[str, ...], order: SampleOrder) -> RecordingStore:
-    store = recording(folder)
+    store = record_reads(folder)
     stream = OrderedStream(open_dataset(store), modalities, 4, VIEW)
     store.reads.clear()
     stream.begin(order, seed=0, epoch=0)
@@ -64,7 +64,7 @@ def test_three_frames_of_ten_are_read_as_three_ranges(
 ) -> None:
     monkeypatch.setattr("mmtrain.data.reading.members._GAP_BUCKET", 0)
     make_data(tmp_path, parts=("frames",))
-    store = recording(tmp_path)
+    store = record_reads(tmp_path)
     stream = OrderedStream(open_dataset(store), ("visual",), 1, VIEW.evaluation())
     stream.begin(SampleOrder(np.array([3])), seed=0, epoch=0)
     list(stream)
