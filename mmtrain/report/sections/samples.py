@@ -8,7 +8,8 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
-from mmtrain.data import Loading, OrderedStream, SampleOrder, ShardedDataset, View
+from mmtrain.data import OrderedStream, SampleOrder, ShardedDataset, StreamOptions, View
+from mmtrain.modalities import PICTURES, SPECTROGRAM, modality
 from mmtrain.report.charts.lines import data_url
 from mmtrain.report.markup import Markup, el
 
@@ -36,32 +37,39 @@ def gallery(
         DataError: A sample is damaged.
     """
     view = View(frames=_FRAMES, size=_SIDE, crop="resize", flip=False).evaluation()
-    stream = OrderedStream(dataset, modalities, len(ids), view, loading=Loading(workers=1))
+    stream = OrderedStream(dataset, modalities, len(ids), view, options=StreamOptions(workers=1))
     stream.begin(SampleOrder(ids), seed=0, epoch=0)
     (batch,) = stream
     figures = []
     for i, caption in enumerate(captions):
         key, label = dataset.key(int(ids[i])), dataset.classes[int(batch.target[i])]
         pictures = [
-            _drawn(batch.inputs[m][i].numpy(), f"{m} of {key}, {label}") for m in modalities
+            _DRAW[modality(m).kind](batch.inputs[m][i].numpy(), f"{m} of {key}, {label}")
+            for m in modalities
         ]
         said = el("figcaption", el("strong", label), f"{key}: {caption}")
         figures.append(el("figure", *pictures, said))
     return el("div", *figures, class_="samples")
 
 
-def _drawn(values: NDArray[np.generic], alt: str) -> Markup:
-    """What one modality shows: told by the shape that it has in a batch."""
-    if values.ndim == 3:
-        return el(
-            "img", src=_address(_sound(values[0].astype(np.float32))), alt=alt, class_="sound"
-        )
+def _draw_spectrogram(values: NDArray[np.generic], alt: str) -> Markup:
+    """Draws a spectrogram (1, frequencies, columns) in colours."""
+    address = _address(_sound(values[0].astype(np.float32)))
+    return el("img", src=address, alt=alt, class_="sound")
+
+
+def _draw_pictures(values: NDArray[np.generic], alt: str) -> Markup:
+    """Draws pictures (T, channels, H, W) side by side."""
     frames = values.astype(np.uint8)
     if frames.shape[1] != 3:
         # Motion and depth have a plane or more a frame; the first says enough at this size.
         frames = np.repeat(frames[:, :1], 3, axis=1)
     strip = np.concatenate(list(frames.transpose(0, 2, 3, 1)), axis=1)
     return el("img", src=_address(strip), alt=alt)
+
+
+# Kind of tensor, as the table of modalities has it, to the function that draws one sample of it.
+_DRAW: Final = {SPECTROGRAM: _draw_spectrogram, PICTURES: _draw_pictures}
 
 
 def _sound(values: NDArray[np.float32]) -> NDArray[np.uint8]:
