@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Self
 
 from mmprep.errors import ConfigError, UnknownName
+from mmprep.format.parts import PARTS
 
 RECIPES: Final = ("psd", "stft", "fbank")
 FLOWS: Final = ("dis", "tvl1")
@@ -118,33 +119,26 @@ class PartsConfig:
     def to_json(self) -> dict[str, Any]:
         """A dict of plain values; only the parameters that the parts in use depend on."""
         plain = asdict(self)
-        used = (
-            {"frames", *self.names}
-            if "difference" in self.names or "depth" in self.names
-            else {*self.names}
-        )
-        for name in ("frames", "spectrogram", "flow"):
-            if name not in used:
-                del plain[name]
+        for table in {*_TABLES} - {table for name in self.names for table in PARTS[name].settings}:
+            del plain[table]
         return {**plain, "names": list(self.names)}
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Self:
         """The inverse of `to_json`; what is absent takes its default."""
-        nested = {"frames": FrameConfig, "spectrogram": SpectrogramConfig, "flow": FlowConfig}
         known = {f.name for f in fields(cls)}
         if unknown := set(plain) - known:
             raise ConfigError(
                 f"unknown parameter {sorted(unknown)[0]!r}; known: {', '.join(sorted(known))}"
             )
-        values = {k: nested[k](**v) if k in nested else v for k, v in plain.items()}
+        values = {k: _TABLES[k](**v) if k in _TABLES else v for k, v in plain.items()}
         if "names" in values:
             values["names"] = tuple(values["names"])
         return cls(**values)
 
 
-# Order is the order of a sample's members; a part's members are `KEY.<stem>[NN].<suffix>`.
-PARTS: Final = ("frames", "spectrogram", "flow", "difference", "depth")
+# Parameters that stand in a table of their own; `mmprep.format.parts` names the parts they change.
+_TABLES: Final = {"frames": FrameConfig, "spectrogram": SpectrogramConfig, "flow": FlowConfig}
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

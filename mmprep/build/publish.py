@@ -9,7 +9,7 @@ from dataclasses import asdict
 from mmprep.build.plan import Plan
 from mmprep.build.shard import ShardResult
 from mmprep.format import DATASET, FAILURES, INDEX, Dataset, SplitInfo, write_index
-from mmprep.format.tar import RECORD
+from mmprep.format.parts import RECORD
 from mmprep.manifest import SPLITS
 from mmprep.storage.store import Store
 

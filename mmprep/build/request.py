@@ -7,23 +7,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmprep.build.plan import Plan, limited, listed, tasks, versions
-from mmprep.config import PARTS, PartsConfig
+from mmprep.config import PartsConfig
 from mmprep.datasets import find, spec
 from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError, DataError, UnknownName
 from mmprep.failure import Failure
+from mmprep.format.parts import PARTS
 from mmprep.manifest import Row, read_csv
 from mmprep.storage.place import Raw
 from mmprep.storage.store import open_store
 
-# What a part is made from: any of these kinds of source.
-_SOURCES: Final = {
-    "frames": {"video", "image"},
-    "flow": {"video", "image"},
-    "difference": {"video", "image"},
-    "spectrogram": {"audio", "video"},
-    "depth": {"depth"},
-}
 # These have flags of their own.
 _BY_FLAG: Final = ("names", "missing_audio")
 
@@ -189,7 +182,7 @@ def _names(plain: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 def _needing(data_set: Spec, parts: PartsConfig) -> Spec:
     """``data_set`` with only those kinds of source that ``parts`` are made from."""
-    needed = set().union(*(_SOURCES[name] for name in parts.names))
+    needed = frozenset[str]().union(*(PARTS[name].made_from for name in parts.names))
     sources = {kind: ends for kind, ends in data_set.sources.items() if kind in needed}
     if not sources:
         kinds = ", ".join(data_set.sources)

@@ -10,6 +10,7 @@ import click
 
 from mmprep import __version__
 from mmprep.errors import ConfigError, MmprepError
+from mmprep.format.parts import PARTS
 
 if TYPE_CHECKING:
     from mmprep.build.request import Request
@@ -141,7 +142,12 @@ def manifest(
     help="A ready CSV (label, split, video ...) in place of official lists.",
 )
 @click.option("--out", required=True, metavar="DIR_OR_URL", help="Folder, or s3://bucket/prefix.")
-@click.option("--parts", metavar="NAMES", help="Of frames,spectrogram,flow,difference,depth.")
+@click.option(
+    "--parts",
+    metavar="NAMES",
+    help=f"Parts to make, separated by commas: any of {', '.join(PARTS)}. "
+    "[default: those of the data set]",
+)
 @click.option(
     "--set",
     "settings",

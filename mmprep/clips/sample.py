@@ -22,11 +22,15 @@ from mmprep.config import PartsConfig
 from mmprep.errors import DataError
 from mmprep.failure import ClipError
 from mmprep.format import Payload
+from mmprep.format.parts import PARTS
 from mmprep.manifest import Row
 from mmprep.storage.place import Raw
 
 _SHORTEST_S: Final = 0.5
-_PICTURE_PARTS: Final = {"frames", "flow", "difference"}
+# Parts for which the video's pictures are decoded.
+_PICTURE_PARTS: Final = {
+    name for name, part in PARTS.items() if part.kind == "image" and "video" in part.made_from
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmprep.errors import DataError
-from mmprep.format.tar import BLOCK, MEMBERS, SampleEntry, member_names, padded
+from mmprep.format.parts import PARTS, RECORD
+from mmprep.format.tar import BLOCK, SampleEntry, member_names, padded
 
 _TABLES: Final[Mapping[str, str]] = {
     "label": "<u2",
@@ -202,7 +203,7 @@ class Index:
         }
         if wrong := [name for name, length in shapes.items() if length != n]:
             raise DataError(f"{path}: column {wrong[0]!r} has not the {n} rows of `key`")
-        if strange := [part for part in self.parts if part not in MEMBERS]:
+        if strange := [part for part in self.parts if part not in {RECORD, *PARTS}]:
             raise DataError(f"{path}: no part {strange[0]!r} in this format; upgrade mmprep")
         if self.counts.shape[1:] != (len(self.parts),):
             raise DataError(f"{path}: column 'counts' has not the {len(self.parts)} parts")

@@ -17,19 +17,10 @@ from numpy.typing import NDArray
 
 from mmprep.errors import DataError
 from mmprep.format.dataset import ShardInfo
+from mmprep.format.parts import RECORD, part_named
 
 BLOCK: Final = 512
 _LARGEST: Final = 8 << 30  # what eleven octal digits hold; a larger or negative size is no USTAR
-RECORD: Final = "json"
-# Members are `KEY.<stem>.<suffix>`, with a number behind the stem where a part is a sequence.
-MEMBERS: Final[Mapping[str, tuple[str, str, bool]]] = {
-    RECORD: ("", "json", False),
-    "frames": ("frame", "jpg", True),
-    "spectrogram": ("spectrogram", "npy", False),
-    "flow": ("flow", "jpg", True),
-    "difference": ("difference", "jpg", True),
-    "depth": ("depth", "jpg", True),
-}
 
 # Part to the bytes of its members, `RECORD` among them.
 Payload: TypeAlias = Mapping[str, Sequence[bytes]]
@@ -47,11 +38,7 @@ def crc32c(data: bytes | NDArray[np.uint8], before: int = 0) -> int:
 
 def member_names(key: str, part: str, count: int) -> list[str]:
     """Names of the ``count`` members of one part of one sample, in their order in the archive."""
-    stem, suffix, numbered = MEMBERS[part]
-    if not numbered:
-        return [f"{key}.{stem}.{suffix}" if stem else f"{key}.{suffix}"] * count
-    width = max(2, len(str(count - 1)))
-    return [f"{key}.{stem}{i:0{width}}.{suffix}" for i in range(count)]
+    return part_named(part).member_names(key, count)
 
 
 def padded(size: int) -> int:
