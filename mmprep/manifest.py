@@ -134,7 +134,7 @@ def check_rows(rows: Sequence[Row], origin: str) -> list[Row]:
                 f"{origin}: {row.key}: split {row.split!r} is none of {', '.join(SPLITS)}"
             )
         for source in row.sources.values():
-            if leaves(source):
+            if leads_outside(source):
                 raise DataError(
                     f"{origin}: {row.key}: {source!r} leaves --raw; give a path below it"
                 )
@@ -142,7 +142,7 @@ def check_rows(rows: Sequence[Row], origin: str) -> list[Row]:
     return list(rows)
 
 
-def leaves(source: str) -> bool:
+def leads_outside(source: str) -> bool:
     """Whether a source's path, as written, leads out of the raw folder."""
     path = PurePosixPath(source.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or bool(re.match(r"[A-Za-z]:", source))

@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mmprep.build.build import BuildReport, build
+from mmprep.build.build import BuildReport, build_dataset
 from mmprep.build.copy import copy
-from mmprep.build.engines import engine
+from mmprep.build.engines import engine_named
 from mmprep.build.plan import Plan
 from mmprep.build.repair import repair
 from mmprep.build.request import Request, make_plan, rows_of
-from mmprep.cli.progress import clips, transfer
+from mmprep.cli.progress import byte_progress, clip_progress
 from mmprep.clips.job import Job
 from mmprep.datasets import spec
 from mmprep.errors import ConfigError, DataError, StoreError
@@ -88,7 +88,7 @@ def run_manifest(request: Request, out: Path, as_json: bool) -> None:
     if as_json:
         print_json({"manifest": str(out), "clips": splits, "absent": len(found.absent)})
         return
-    click.echo(f"{out}: {said(splits)}; {len(found.absent)} listed clips are absent")
+    click.echo(f"{out}: {format_counts(splits)}; {len(found.absent)} listed clips are absent")
 
 
 def run_build(request: Request, flags: BuildFlags) -> None:
@@ -96,12 +96,12 @@ def run_build(request: Request, flags: BuildFlags) -> None:
     console = Console(stderr=True)
     if not flags.dry_run:
         generate(request)
-    run = engine(flags.engine, _engine_options(flags))
+    run = engine_named(flags.engine, _engine_options(flags))
     plan = make_plan(request)
     absent = Counter(failure.cause for failure in plan.absent)
     console.print(
         f"{plan.name}: {plan.rows:,} clips in {len(plan.tasks)} shards"
-        + (f"; of the listed clips {said(absent)}" if absent else ""),
+        + (f"; of the listed clips {format_counts(absent)}" if absent else ""),
         highlight=False,
     )
     if flags.dry_run:
@@ -117,10 +117,10 @@ def run_build(request: Request, flags: BuildFlags) -> None:
     )
 
     def begin(begun: Plan, left: int) -> AbstractContextManager[Callable[[Failure | None], None]]:
-        return clips(console, "building", begun.rows, done=begun.rows - left)
+        return clip_progress(console, "building", begun.rows, done=begun.rows - left)
 
     started = time.monotonic()
-    report = build(
+    report = build_dataset(
         plan,
         job,
         engine=run,
@@ -171,7 +171,7 @@ def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -
             workers=flags.workers,
             force=flags.force,
             dry_run=flags.dry_run,
-            begin=lambda total: stack.enter_context(transfer(console, total)),
+            begin=lambda total: stack.enter_context(byte_progress(console, total)),
         )
     seconds = time.monotonic() - started
     dataset = report.dataset
@@ -237,7 +237,7 @@ def run_repair(
         return
     click.echo(f"{out}: tried {report.tried} clips again, {report.mended} are samples now")
     if left:
-        click.echo(f"left: {said(left)}")
+        click.echo(f"left: {format_counts(left)}")
     if report.absent:
         click.echo(
             f"{report.absent} listed clips had no file when the shards were planned; "
@@ -259,7 +259,7 @@ def generate(request: Request) -> None:
             if not steps:
                 console = Console(stderr=True)
                 console.print(f"{data_set.name}: writing {total:,} clips into {raw}")
-                meter = clips(console, "writing", total, done=done - 1)
+                meter = clip_progress(console, "writing", total, done=done - 1)
                 steps.append(stack.enter_context(meter))
             steps[0](None)
 
@@ -271,7 +271,7 @@ def print_json(plain: Mapping[str, Any]) -> None:
     click.echo(json.dumps(plain, ensure_ascii=False, indent=1))
 
 
-def said(counts: Mapping[str, int]) -> str:
+def format_counts(counts: Mapping[str, int]) -> str:
     """Counts as words: ``train 12, test 3``."""
     return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
 
@@ -293,17 +293,21 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
         return
     for task in plan.tasks:
         click.echo(f"{task.name}.tar  {len(task.rows)} clips, from {task.rows[0].source}")
-    click.echo(f"{said(splits)}; parts {', '.join(plan.parts.names)}; nothing was written")
+    click.echo(f"{format_counts(splits)}; parts {', '.join(plan.parts.names)}; nothing was written")
 
 
 def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: BuildFlags) -> None:
     from mmprep.inspection import info
 
     dataset, summary = report.dataset, info.summarise(shards)
-    rate = report.made / seconds if report.made and seconds else 0.0
+    rate = report.clips_read / seconds if report.clips_read and seconds else 0.0
     stages = {name: round(value, 3) for name, value in sorted(report.seconds.items())}
     if flags.as_json:
-        run = {"clips": report.made, "seconds": round(seconds, 3), "clips_per_s": round(rate, 2)}
+        run = {
+            "clips": report.clips_read,
+            "seconds": round(seconds, 3),
+            "clips_per_s": round(rate, 2),
+        }
         print_json({**summary, "run": {**run, "seconds_by_stage": stages}})
         return
     table = Table(title=Text(f"{dataset.name} at {flags.out}", "bold"), show_header=False)
@@ -318,9 +322,11 @@ def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: Bui
         *((f"bytes, {name}", f"{part['bytes']:,}") for name, part in summary["parts"].items()),
         ("root", dataset.root),
     ]
-    if report.made:
+    if report.clips_read:
         spent = ", ".join(f"{name} {value:.2f}" for name, value in stages.items())
-        rows.append(("this run", f"{report.made:,} clips in {seconds:.1f} s, {rate:.1f} clips/s"))
+        rows.append(
+            ("this run", f"{report.clips_read:,} clips in {seconds:.1f} s, {rate:.1f} clips/s")
+        )
         rows.append(("seconds, all workers", spent))
     else:
         rows.append(("this run", "nothing to do: everything was there already"))

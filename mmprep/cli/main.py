@@ -124,7 +124,7 @@ def manifest(
     """Write the CSV of a data set's clips that are in --raw: one row a clip."""
     from mmprep.cli import actions
 
-    request = _request(dataset=dataset, variant=variant, raw=raw, annotations=annotations)
+    request = _make_request(dataset=dataset, variant=variant, raw=raw, annotations=annotations)
     actions.run_manifest(request, out, as_json)
 
 
@@ -223,14 +223,14 @@ def build(
     from mmprep.cli import actions
 
     actions.run_build(
-        _request(out=out, endpoint=endpoint, **request),
+        _make_request(out=out, endpoint=endpoint, **request),
         actions.BuildFlags(
             out=out,
             endpoint=endpoint,
             workers=workers,
             engine=engine,
             ray_address=ray_address,
-            slurm=dict(_pair("--slurm", text) for text in slurm),
+            slurm=dict(_split_pair("--slurm", text) for text in slurm),
             max_failed=max_failed,
             clip_timeout_s=clip_timeout,
             dry_run=dry_run,
@@ -240,7 +240,7 @@ def build(
     )
 
 
-def _pair(option: str, text: str) -> tuple[str, str]:
+def _split_pair(option: str, text: str) -> tuple[str, str]:
     key, found, value = text.partition("=")
     if not found or not key:
         raise ConfigError(f"{option} takes KEY=VALUE; got {text!r}")
@@ -349,7 +349,7 @@ def repair(
     actions.run_repair(out, raw, workers, clip_timeout, endpoint, as_json)
 
 
-def _request(
+def _make_request(
     *,
     dataset: str | None,
     raw: "Raw | None",

@@ -23,7 +23,7 @@ _EVERY_S: Final = 5.0
 
 
 @contextmanager
-def clips(
+def clip_progress(
     console: Console, verb: str, total: int, *, done: int = 0
 ) -> Iterator[Callable[[Failure | None], None]]:
     """A context whose value is called after each clip, with its failure if it failed.
@@ -36,7 +36,7 @@ def clips(
     """
     meter = _Meter(total - done)
     if not console.is_terminal:
-        with _lines(console, verb, meter) as step:
+        with _line_progress(console, verb, meter) as step:
             yield step
         return
     columns = (
@@ -59,7 +59,7 @@ def clips(
 
 
 @contextmanager
-def transfer(console: Console, total: int) -> Iterator[Callable[[int], None]]:
+def byte_progress(console: Console, total: int) -> Iterator[Callable[[int], None]]:
     """A context whose value is called with bytes as they move, from any thread.
 
     Args:
@@ -70,17 +70,17 @@ def transfer(console: Console, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("copying", total=total)
         lock, done = threading.Lock(), 0
-        begin = said = time.monotonic()
+        begin = last_line_s = time.monotonic()
 
         def step(moved: int) -> None:
-            nonlocal done, said
+            nonlocal done, last_line_s
             bar.advance(task, moved)
             with lock:
                 done += moved
                 now = time.monotonic()
-                if console.is_terminal or now - said < _EVERY_S:
+                if console.is_terminal or now - last_line_s < _EVERY_S:
                     return
-                said = now
+                last_line_s = now
             rate = done / max(now - begin, 1e-9) / 1e6
             console.print(
                 f"copying: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB, {rate:,.1f} MB/s",
@@ -115,16 +115,16 @@ class _Meter:
 
 
 @contextmanager
-def _lines(
+def _line_progress(
     console: Console, verb: str, meter: _Meter
 ) -> Iterator[Callable[[Failure | None], None]]:
-    said = time.monotonic()
+    last_line_s = time.monotonic()
 
     def step(failure: Failure | None) -> None:
-        nonlocal said
+        nonlocal last_line_s
         meter.step(failure)
-        if time.monotonic() - said >= _EVERY_S:
-            said = time.monotonic()
+        if time.monotonic() - last_line_s >= _EVERY_S:
+            last_line_s = time.monotonic()
             console.print(f"{verb}: {meter}", highlight=False)
 
     yield step

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mmprep.errors import DataError
 from mmprep.format.parts import PARTS, RECORD
-from mmprep.format.tar import BLOCK, SampleEntry, member_names, padded
+from mmprep.format.tar import BLOCK, SampleEntry, member_names, padded_size
 
 _TABLES: Final[Mapping[str, str]] = {
     "label": "<u2",
@@ -112,7 +112,7 @@ class Index:
                     name: tuple(s.decode() for s in file[name][:]) for name in _NAMES
                 }
                 columns: dict[str, Any] = {
-                    name: _mapped(path, file[name]) for name in ("key", *_TABLES)
+                    name: _map_column(path, file[name]) for name in ("key", *_TABLES)
                 }
         except (OSError, KeyError, ValueError) as error:
             raise DataError(f"{path}: not an index of this format ({error})") from error
@@ -147,7 +147,7 @@ class Index:
                 found[part].append(
                     Member(name=name, offset=offset + BLOCK, size=size, crc=int(self.crc[first]))
                 )
-                offset += BLOCK + padded(size)
+                offset += BLOCK + padded_size(size)
                 first += 1
         return found
 
@@ -220,7 +220,7 @@ class Index:
                 raise DataError(f"{path}: column {name!r} points outside its {len(known)} names")
 
 
-def _mapped(path: Path, table: h5py.Dataset) -> NDArray[Any]:
+def _map_column(path: Path, table: h5py.Dataset) -> NDArray[Any]:
     offset = table.id.get_offset()
     if offset is None or not table.size:
         return np.asarray(table[...])

@@ -41,7 +41,7 @@ def member_names(key: str, part: str, count: int) -> list[str]:
     return part_named(part).member_names(key, count)
 
 
-def padded(size: int) -> int:
+def padded_size(size: int) -> int:
     """Bytes that a member of ``size`` bytes takes in the archive behind its header."""
     return -(-size // BLOCK) * BLOCK
 
@@ -80,7 +80,7 @@ class ShardWriter:
             for name, data in zip(
                 member_names(key, part, len(payload[part])), payload[part], strict=True
             ):
-                blocks += [header(name, len(data)), data, bytes(padded(len(data)) - len(data))]
+                blocks += [header(name, len(data)), data, bytes(padded_size(len(data)) - len(data))]
         self._put(b"".join(blocks))
         members = [data for part in self._parts for data in payload[part]]
         return SampleEntry(
@@ -146,8 +146,8 @@ def read_members(file: IO[bytes], name: str) -> Iterator[tuple[str, int, bytes]]
         plain = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and 0 <= info.size < _LARGEST
         if not plain or not info.name or "/" in info.name or info.name.startswith("."):
             raise DataError(f"{name}: {info.name!r} is not a plain file of a sample; refused")
-        data = file.read(padded(info.size))
-        if len(data) < padded(info.size):
+        data = file.read(padded_size(info.size))
+        if len(data) < padded_size(info.size):
             raise DataError(f"{name}: ends inside {info.name!r}")
         yield info.name, offset, data[: info.size]
-        offset += padded(info.size)
+        offset += padded_size(info.size)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mmprep.build.build import BuildReport, build
-from mmprep.build.plan import Plan, listed, tasks, versions
+from mmprep.build.build import BuildReport, build_dataset
+from mmprep.build.plan import Plan, listing_digest, tasks, versions
 from mmprep.clips.job import Job
 from mmprep.config import FrameConfig, PartsConfig, SpectrogramConfig
 from mmprep.failure import Failure
@@ -88,7 +88,7 @@ def plan_of(
         seed=seed,
         shard_size=shard_size,
         tasks=tasks(rows, seed=seed, shard_size=shard_size),
-        listed=listed(rows, absent),
+        listed=listing_digest(rows, absent),
         absent=absent,
         made_by=versions(parts, "pyav"),
     )
@@ -103,7 +103,7 @@ def run(plan: Plan, out: Path | str, *, timeout_s: float = 20.0, **options: Any)
         config=plan.parts,
         clip_timeout_s=timeout_s,
     )
-    return build(plan, job, **options)
+    return build_dataset(plan, job, **options)
 
 
 def start(raw: Path, out: Path, workers: int, timeout_s: float = 20.0) -> "subprocess.Popen[bytes]":

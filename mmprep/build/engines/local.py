@@ -1,6 +1,6 @@
-"""Engine `local`: decoding processes on this machine, one writing thread a shard.
+"""Engine `local`: decoding processes on this machine, and a thread that writes each shard.
 
-With fewer shards than workers several workers decode for one shard, so none is idle.
+If there are fewer shards than workers, several workers decode for one shard, so none is idle.
 """
 
 import os
@@ -18,7 +18,7 @@ from mmprep.storage.store import open_store
 def run(
     tasks: Sequence[Task], job: Job, *, workers: int | None, seen: Seen
 ) -> Iterator[ShardResult]:
-    """Runs ``tasks`` and yields each result when its shard is whole."""
+    """Runs ``tasks`` (see `mmprep.build.engines.Engine`) and yields each result when it is done."""
     if not tasks:
         return
     store = open_store(job.out, endpoint=job.endpoint)

@@ -83,29 +83,29 @@ class Clip:
         self._start, self._end = start or 0.0, end
         self.damaged = 0
         self.rotation = 0
-        self._heard_s = 0.0
-        self._opened = ExitStack()
+        self._sound_start_s = 0.0
+        self._resources = ExitStack()
         self._open(name or str(path))
         try:
-            self._video = self._best_video() if video else None
-            self._audio = self._best_audio() if audio else None
+            self._video = self._select_video() if video else None
+            self._audio = self._select_audio() if audio else None
             self._packets: dict[int, list[AnyPacket]] = {}
-            self._cut_short = self._demux()
-            self._place()
+            self._broke_off = self._read_packets()
+            self._compute_times()
         except BaseException:
-            self._opened.close()
+            self._resources.close()
             raise
 
     def _open(self, name: str) -> None:
         file: str | FileIO = str(self._path)
         if Path(name).suffix != self._path.suffix:
-            file = self._opened.enter_context(FileIO(self._path))
+            file = self._resources.enter_context(FileIO(self._path))
             file.name = name
         try:
             self._container: InputContainer = av.open(file, "r", metadata_errors="replace")
-            self._opened.callback(self._container.close)
+            self._resources.callback(self._container.close)
         except av.FFmpegError as error:
-            self._opened.close()
+            self._resources.close()
             message = f"no known container ({error.strerror})"
             raise ClipError("open", "not-media", message) from error
 
@@ -113,7 +113,7 @@ class Clip:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._opened.close()
+        self._resources.close()
 
     @property
     def sound_facts(self) -> dict[str, object]:
@@ -124,8 +124,8 @@ class Clip:
             "codec": context.name,
             "rate_hz": context.sample_rate,
             "channels": context.channels,
-            "start_s": round(self._heard_s, 4),
-            "duration_s": round(self._length_of_sound() - self._start, 4),
+            "start_s": round(self._sound_start_s, 4),
+            "duration_s": round(self._sound_end_s() - self._start, 4),
         }
 
     @property
@@ -139,16 +139,16 @@ class Clip:
         Raises:
             ClipError: `unsupported-codec`, `corrupt` or `truncated`.
         """
-        if self.decoder == "decord" and (by_decord := self._by_decord(wanted)) is not None:
+        if self.decoder == "decord" and (by_decord := self._decode_with_decord(wanted)) is not None:
             return by_decord
         self.decoder = "pyav"
-        if not self._timed:
+        if not self._has_stamps:
             found = self._decode_counted(set(wanted))
         else:
             stamps = {self._stamps[i]: i for i in wanted}
             found = {stamps[pts]: rgb for pts, rgb in self._decode_stamped(set(stamps))}
         for index in set(wanted) - set(found):
-            found[index] = self._neighbour(index)
+            found[index] = self._decode_neighbour(index)
         return found
 
     def sound(self, rate_hz: int) -> NDArray[np.float32]:
@@ -182,9 +182,9 @@ class Clip:
             )
         pieces += [f.to_ndarray()[0] for f in resampler.resample(None)]
         wave = np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
-        return self._placed(wave, first, rate_hz).astype(np.float32) / np.float32(32768)
+        return self._align_sound(wave, first, rate_hz).astype(np.float32) / np.float32(32768)
 
-    def _best_video(self) -> VideoStream:
+    def _select_video(self) -> VideoStream:
         stream = self._container.streams.best("video")
         if not isinstance(stream, VideoStream) or stream.disposition & _COVER:
             raise ClipError("open", "no-video", "the file has no picture stream")
@@ -193,13 +193,13 @@ class Clip:
         stream.thread_type = "NONE"
         return stream
 
-    def _best_audio(self) -> AudioStream | None:
+    def _select_audio(self) -> AudioStream | None:
         stream = self._container.streams.best("audio")
         if isinstance(stream, AudioStream) and stream.codec_context is None:
             raise ClipError("open", "unsupported-codec", "no decoder for the sound")
         return stream if isinstance(stream, AudioStream) else None
 
-    def _demux(self) -> bool:
+    def _read_packets(self) -> bool:
         """Reads the packets of the span; returns whether the file broke off."""
         streams = [s for s in (self._video, self._audio) if s is not None]
         self._packets = {s.index: [] for s in streams}
@@ -230,12 +230,12 @@ class Clip:
             return math.inf
         return math.floor(Fraction(self._end + self._origin + 1.0) / stream.time_base)
 
-    def _place(self) -> None:
+    def _compute_times(self) -> None:
         """Finds the time of every picture."""
         self.times: NDArray[np.float64] = np.zeros(0)
         self.fps = 0.0
         if self._video is None:
-            self.duration_s = self._length_of_sound()
+            self.duration_s = self._sound_end_s()
             return
         packets = self._packets[self._video.index]
         shown = [p for p in packets if not p.is_discard]
@@ -244,10 +244,10 @@ class Clip:
         rate = self._video.average_rate or self._video.guessed_rate
         self.fps = float(rate or 0)
         # Where AVI says more than an order, its demuxer made it up.
-        self._timed = "avi" not in self._container.format.name
-        self._timed = self._timed and all(p.pts is not None for p in shown)
+        self._has_stamps = "avi" not in self._container.format.name
+        self._has_stamps = self._has_stamps and all(p.pts is not None for p in shown)
         last_s = 1 / self.fps if self.fps else 0.04
-        if self._timed:
+        if self._has_stamps:
             base = float(self._video.time_base or 0)
             self._stamps = sorted({p.pts for p in shown if p.pts is not None})
             times = np.array(self._stamps, np.float64) * base - self._origin
@@ -263,7 +263,7 @@ class Clip:
         if stop <= self._first or end <= self._start:
             raise ClipError("open", "too-short", f"no picture from {self._start:g} s on")
         self.times = times[self._first : stop] - self._start
-        if self._timed:
+        if self._has_stamps:
             self._stamps = self._stamps[self._first : stop]
         self.duration_s = end - self._start
         self._check_length(end)
@@ -276,16 +276,16 @@ class Clip:
             promised = float(header * self._video.time_base)
         else:
             promised = (self._container.duration or 0) / av.time_base
-            end = max(end, self._length_of_sound())
+            end = max(end, self._sound_end_s())
         promised = min(promised, self._end or promised)
         if end < promised - max(0.5, _DAMAGE * (promised - self._start)):
             raise ClipError(
                 "open", "truncated", f"ends at {end:.2f} s, its header says {promised:.2f} s"
             )
-        if self._cut_short and end < (self._end or np.inf):
+        if self._broke_off and end < (self._end or np.inf):
             self.damaged += 1
 
-    def _length_of_sound(self) -> float:
+    def _sound_end_s(self) -> float:
         packets = self._packets[self._audio.index] if self._audio is not None else []
         ends = [
             float((p.pts + (p.duration or 0)) * p.time_base)
@@ -316,27 +316,29 @@ class Clip:
         context.skip_frame = "DEFAULT"
         context.flush_buffers()
 
-    def _by_decord(self, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]] | None:
+    def _decode_with_decord(self, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]] | None:
         from mmprep.clips.decode import decord_reader
 
-        if not self._timed:
+        if not self._has_stamps:
             return None
         stamps_s = self.times + self._start + self._origin
         return decord_reader.pictures(self._path, stamps_s, self._first, wanted)
 
     def _decode_stamped(self, chosen: set[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         assert self._video is not None
-        for run in _runs(self._packets[self._video.index], chosen):
+        for run in _runs_to_decode(self._packets[self._video.index], chosen):
             for frame in self._decode(run, chosen):
                 if frame.pts in chosen:
-                    yield frame.pts, self._upright(frame)
+                    yield frame.pts, self._to_upright_rgb(frame)
 
     def _decode_counted(self, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
         assert self._video is not None
         numbered = enumerate(self._decode(self._packets[self._video.index], None), -self._first)
-        return {number: self._upright(frame) for number, frame in numbered if number in wanted}
+        return {
+            number: self._to_upright_rgb(frame) for number, frame in numbered if number in wanted
+        }
 
-    def _neighbour(self, index: int) -> NDArray[np.uint8]:
+    def _decode_neighbour(self, index: int) -> NDArray[np.uint8]:
         """The nearest picture that does decode, for one that does not."""
         assert self._video is not None
         best: tuple[float, VideoFrame] | None = None
@@ -345,7 +347,7 @@ class Clip:
         for number, frame in numbered:
             time = (
                 number / self.fps
-                if not self._timed
+                if not self._has_stamps
                 else (frame.time or 0) - self._origin - self._start
             )
             last = max(last, time)
@@ -356,18 +358,18 @@ class Clip:
             cause = "truncated" if last < self.times[index] else "corrupt"
             raise ClipError("video", cause, f"nothing decodes near {self.times[index]:.2f} s")
         self.damaged += 1
-        return self._upright(best[1])
+        return self._to_upright_rgb(best[1])
 
-    def _upright(self, frame: VideoFrame) -> NDArray[np.uint8]:
+    def _to_upright_rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
         self.rotation = frame.rotation
         picture: NDArray[np.uint8] = frame.to_ndarray(format="rgb24", threads=1).view(np.uint8)
         return np.rot90(picture, round(frame.rotation / 90) % 4)
 
-    def _placed(
+    def _align_sound(
         self, wave: NDArray[np.int16], first: float | None, rate_hz: int
     ) -> NDArray[np.int16]:
         """Moves sound that starts early or late onto the clip's clock, and cuts it at the end."""
-        offset = self._heard_s = (first or 0.0) - self._origin - self._start
+        offset = self._sound_start_s = (first or 0.0) - self._origin - self._start
         if offset < 0:
             wave = wave[round(-offset * rate_hz) :]
         elif offset > _LATE_S:
@@ -375,7 +377,7 @@ class Clip:
         return wave if self._end is None else wave[: round((self._end - self._start) * rate_hz)]
 
 
-def _runs(packets: Sequence[AnyPacket], chosen: set[int]) -> Iterator[list[AnyPacket]]:
+def _runs_to_decode(packets: Sequence[AnyPacket], chosen: set[int]) -> Iterator[list[AnyPacket]]:
     """Stretches of whole groups of pictures that must be decoded to see the chosen frames.
 
     A group's first pictures may refer to the group before it, so that one is decoded too.

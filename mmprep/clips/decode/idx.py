@@ -49,7 +49,7 @@ def image(path: Path, number: int) -> Bytes:
         DataError: As `images`, or the file has no such image.
     """
     stat = path.stat()
-    kept = _kept(path, stat.st_mtime_ns, stat.st_size)
+    kept = _cached_images(path, stat.st_mtime_ns, stat.st_size)
     if not 0 <= number < len(kept):
         raise DataError(
             f"{path}: no image {number}, the file has {len(kept)} (0 is the first); "
@@ -60,16 +60,16 @@ def image(path: Path, number: int) -> Bytes:
 
 
 @lru_cache(maxsize=2)  # a data set has two: train and test
-def _kept(path: Path, mtime_ns: int, size: int) -> Bytes:
+def _cached_images(path: Path, mtime_ns: int, size: int) -> Bytes:
     # Time and size are part of the cache's key, so that a file that was replaced is read again.
     return images(path)
 
 
 def _read(path: Path, kind: str) -> Bytes:
-    content = _unpacked(path)
+    content = _unpack(path)
     magic = int.from_bytes(content[:4], "big")
     if MAGIC.get(magic) != kind:
-        raise DataError(_stranger(path, kind, magic))
+        raise DataError(_wrong_magic(path, kind, magic))
     header = 16 if kind == "images" else 8
     shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4))
     body = len(content) - header
@@ -81,7 +81,7 @@ def _read(path: Path, kind: str) -> Bytes:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def _unpacked(path: Path) -> bytes:
+def _unpack(path: Path) -> bytes:
     content = path.read_bytes()
     if not content.startswith(_GZIP):  # by content: copies of MNIST go by many names
         return content
@@ -91,7 +91,7 @@ def _unpacked(path: Path) -> bytes:
         raise DataError(f"{path}: a damaged gzip file ({error}); download it again") from error
 
 
-def _stranger(path: Path, kind: str, magic: int) -> str:
+def _wrong_magic(path: Path, kind: str, magic: int) -> str:
     if other := MAGIC.get(magic):
         return f"{path}: holds {other}, not {kind}; give the idx file of the {kind}"
     return f"{path}: not an idx file of {kind} (its magic number is {magic}); download it again"

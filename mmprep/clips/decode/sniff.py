@@ -33,11 +33,11 @@ def sniff(path: Path) -> None:
         )
     if head.lstrip().lower().startswith(_PAGE):
         raise ClipError("open", "html-page", "a web page, not media; download the clip again")
-    if head[4:8] == b"ftyp" and _cut_off(path, size):
+    if head[4:8] == b"ftyp" and _lacks_index(path, size):
         raise ClipError("open", "truncated", "an MP4 that ends before its index (moov)")
 
 
-def _cut_off(path: Path, size: int) -> bool:
+def _lacks_index(path: Path, size: int) -> bool:
     """Whether the top-level boxes of an MP4 end without ``moov``."""
     with path.open("rb") as file:
         at = 0

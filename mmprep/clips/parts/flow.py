@@ -23,8 +23,8 @@ class FlowMaker:
             else cv2.optflow.createOptFlow_DualTVL1()
         )
 
-    def stack(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        """Fields between L + 1 consecutive grey pictures (H, W): u1 v1 u2 v2 ..., (2 L H, W).
+    def compute_stack(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """Fields between L + 1 consecutive_indices grey pictures (H, W): u1 v1 u2 v2 ..., (2 L H, W).
 
         Each plane holds pixels of motion, clipped to +-bound, as ``encode`` writes them.
         """
@@ -50,7 +50,7 @@ def decode(plane: NDArray[np.uint8], bound: float) -> NDArray[np.float32]:
     return ((plane.astype(np.float32) - 128) / 127 * bound).astype(np.float32)
 
 
-def shrunk(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
+def shrink(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
     """A grey picture (H, W) with its shorter side at ``short_side``, for flow: fast, not perfect.
 
     By a whole factor first, for which OpenCV's area rule is five times as fast, then linearly.
@@ -65,8 +65,8 @@ def shrunk(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def consecutive(index: int, count: int, fields: int) -> list[int]:
-    """Indices of ``fields + 1`` consecutive pictures from ``index``, shifted back at the end.
+def consecutive_indices(index: int, count: int, fields: int) -> list[int]:
+    """Indices of ``fields + 1`` consecutive_indices pictures from ``index``, shifted back at the end.
 
     Raises:
         ClipError: `too-short`: there are not ``fields + 1`` of the ``count`` pictures.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 _SLACK_S = 6e-4
 
 
-def instants(duration_s: float, fps: float, limit_s: float) -> NDArray[np.float64]:
+def frame_times(duration_s: float, fps: float, limit_s: float) -> NDArray[np.float64]:
     """The middle of each interval of ``1 / fps`` seconds that the clip reaches: (T,) seconds.
 
     A clip of 10 s gives 10 at 1 fps; one of 2.6 s gives 3; one of 2.4 s gives 2.
@@ -19,12 +19,12 @@ def instants(duration_s: float, fps: float, limit_s: float) -> NDArray[np.float6
     return (np.arange(count, dtype=np.float64) + 0.5) / fps
 
 
-def on_display(times: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.int64]:
+def indices_on_display(times: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.int64]:
     """Index of the picture that is on display at each instant: the last that began by then."""
     return np.maximum(np.searchsorted(times, at + _SLACK_S, side="right") - 1, 0)
 
 
-def resized(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
+def resize(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
     """``picture`` (H, W, 3) or (H, W) with its shorter side at ``short_side`` pixels."""
     height, width = picture.shape[:2]
     scale = short_side / min(height, width)
@@ -35,7 +35,7 @@ def resized(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(picture, size, interpolation=rule), np.uint8)
 
 
-def grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def luma(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Luma (H, W) of an RGB picture."""
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
 

@@ -20,7 +20,7 @@ from mmprep.config import SpectrogramConfig
 FLOOR: Final = 1e-7
 
 
-def fitted(wave: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+def fit_length(wave: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
     """``wave`` looped when short, cut when long, to exactly ``samples``; nothing gives silence."""
     if not len(wave):
         return np.zeros(samples, np.float32)

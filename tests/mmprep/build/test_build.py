@@ -174,7 +174,7 @@ def test_too_many_failures_stop_the_build_and_a_higher_limit_goes_on(raw, plan, 
     assert set(before) == shards
 
     report = run(plan, out, max_failed=0.1)
-    assert report.made == len(last.rows)
+    assert report.clips_read == len(last.rows)
     assert changed(before, out) & shards == set()
     assert report.dataset.failures == {"not-media": 1}
     assert verify(LocalStore(out)).problems == []
@@ -220,8 +220,8 @@ def test_running_again_after_a_stop_does_only_what_is_left(raw, plan, tmp_path, 
     os.rename(raw / "aside.mp4", raw / second.rows[0].source)
 
     report = run(plan, out, max_failed=0.0)
-    assert report.made == 12 - len(plan.tasks[0].rows)
-    assert not report.found
+    assert report.clips_read == 12 - len(plan.tasks[0].rows)
+    assert not report.was_complete
     assert changed(before, out) & done == set()
     run(plan, tmp_path / "undisturbed")
     assert contents(out) == contents(tmp_path / "undisturbed")
@@ -230,7 +230,7 @@ def test_running_again_after_a_stop_does_only_what_is_left(raw, plan, tmp_path, 
 def test_a_complete_build_does_nothing_again(finished, clips):
     before = stamps(finished)
     report = run(plan_of(clips, rows_of(), parts=BOTH), finished)
-    assert (report.found, report.made) == (True, 0)
+    assert (report.was_complete, report.clips_read) == (True, 0)
     assert report.dataset == Shards(LocalStore(finished)).dataset
     assert stamps(finished) == before
 
@@ -299,7 +299,7 @@ def test_a_build_to_a_bucket_is_that_to_disk(clips, finished, bucket):
     assert {name: store.read(name) for name, _ in store.files()} == contents(finished)
     verdict = verify(store)
     assert (verdict.problems, verdict.root) == ([], report.dataset.root)
-    assert run(plan, bucket).found
+    assert run(plan, bucket).was_complete
 
     damaged = bytearray(store.read("val/000000.tar"))
     damaged[700] ^= 1
@@ -314,7 +314,7 @@ def test_a_stopped_build_to_a_bucket_goes_on(raw, plan, bucket, tmp_path):
     with pytest.raises(DataError):
         run(plan, bucket, max_failed=0.0)
     os.rename(tmp_path / "aside", source)
-    assert run(plan, bucket, max_failed=0.0).made < 12
+    assert run(plan, bucket, max_failed=0.0).clips_read < 12
     run(plan, tmp_path / "undisturbed")
     store = open_store(bucket)
     found = {name: store.read(name) for name, _ in store.files()}

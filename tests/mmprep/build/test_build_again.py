@@ -134,7 +134,7 @@ def test_a_shard_that_is_gone_or_was_cut_is_made_again(raw, plan, tmp_path):
     with (out / "train/000001.tar").open("r+b") as file:
         file.truncate(1000)
     report = run(plan, out)
-    assert report.made == sum(len(task.rows) for task in (*plan.tasks[:2], last))
+    assert report.clips_read == sum(len(task.rows) for task in (*plan.tasks[:2], last))
     assert verify(LocalStore(out)).problems == []
 
 
