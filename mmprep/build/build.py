@@ -101,7 +101,7 @@ def build_dataset(
     force: bool = False,
     begin: Begin | None = None,
 ) -> BuildReport:
-    """Builds the data set that ``plan`` describes at ``job.out``, or continues an earlier build.
+    """Builds the data set that ``plan`` describes at ``job.out``; continues an earlier build.
 
     Args:
         plan: Plan of the present request; a build begun earlier continues with its own plan.
@@ -129,7 +129,7 @@ def build_dataset(
             forget_state(store)
             return BuildReport(dataset=dataset, was_complete=True)
         plan = _begin_or_continue(plan, store, among_others=cleared)
-        # Tasks of a run that lost its driver may still run on a cluster; they stop without this file.
+        # Tasks of a run that lost its driver may still run on a cluster; they stop without this.
         store.delete(RUN)
         results = {
             t.name: r for t in plan.tasks if (r := completed_result(store, t.name)) is not None

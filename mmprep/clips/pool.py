@@ -1,4 +1,4 @@
-"""A pool of decoding processes with a time limit: a hang or a crash costs one clip, not the build."""
+"""A pool of decoding processes with a time limit, so that a hang or a crash costs one clip."""
 
 import os
 import queue

@@ -23,7 +23,7 @@ from mmprep.manifest import Row
 
 def main() -> None:
     """Answers rows until the parent closes the socket."""
-    # The parent handles Ctrl-C. The worker must not outlive it, since nobody would take its samples.
+    # The parent handles Ctrl-C. The worker must not outlive it: nobody would take its samples.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
     _keep_freed_memory()
@@ -46,7 +46,6 @@ def answer(maker: SampleMaker, row: Row) -> Sample | Failure | StoreError:
         return maker.make(row)
     except StoreError as error:
         # No fault of the clip, so no failure of it: the build stops, and a later run continues.
-        # Made anew, because its cause may be an exception of obstore that cannot be pickled.
         return StoreError(str(error))
     except ClipError as error:
         stage, cause, message = error.stage, error.cause, error.message

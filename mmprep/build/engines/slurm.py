@@ -105,7 +105,7 @@ class _Element:
     def checkpoint(
         self, tasks: Sequence[Task], remote_job: RemoteJob
     ) -> "submitit.helpers.DelayedSubmission":
-        """Submission that replaces the element when Slurm takes its node away or its time is over."""
+        """Submission that replaces the element when Slurm takes its node or its time is over."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(self, tasks, remote_job)

@@ -1,12 +1,12 @@
-"""A source opened once: packets first, so that times are known before anything is decoded.
+"""Decodes a media file that is opened once: its packets first, then the pictures that are chosen.
 
-Frames are chosen by presentation time from the packets' time stamps; then only the groups of
-pictures that hold a chosen frame are decoded, and of those the pictures that nothing refers to
-are skipped unless they are chosen. The frames are those of a full decode, for two thirds of its
-time where a stream has such pictures.
+The packets give the time of every frame before anything is decoded. Frames are chosen by those
+times; then only the groups of pictures that hold a chosen frame are decoded, and within a group
+the pictures to which no other refers are skipped unless they are chosen. The result equals that of
+a full decode, in two thirds of its time for streams that have such pictures.
 
-One clock: second 0 is the start of the container's presentation (or ``start`` of the row), for
-pictures and sound alike. AVI stores no presentation times; there frames are evenly spaced.
+Pictures and sound share one clock: second 0 is the start of the container's presentation, or
+``start`` of the row. AVI stores no presentation times; its frames are taken as evenly spaced.
 """
 
 import math
@@ -15,31 +15,32 @@ from contextlib import ExitStack
 from fractions import Fraction
 from io import FileIO
 from pathlib import Path
-from typing import Any, Final, Self, TypeAlias
+from typing import Final, Self
 
 import av
 import numpy as np
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from mmprep.clips.decode.packets import AnyPacket, runs_to_decode
 from mmprep.failure import ClipError
 
-AnyPacket: TypeAlias = "Packet[Any]"
-
-# A chosen frame that does not decode may be replaced by a neighbour this near.
+# Seconds within which a neighbour may replace a chosen frame that does not decode.
 _SUBSTITUTE_S: Final = 0.5
-# Later sound than this is moved to its time by silence; less is the usual offset of an encoder, and
-# silence in its place would be a black stripe in every other spectrogram.
+# Sound that starts later than this is moved to its time by leading silence. A smaller delay is the
+# usual offset of an encoder, and silence for it would put a black stripe into many spectrograms.
 _LATE_S: Final = 0.1
-# Before this, reading from the beginning is as quick as seeking, and always exact.
+# Starts before this second are reached by reading from the beginning, which is as quick as seeking
+# there, and always exact.
 _SEEK_S: Final = 30.0
+# Share of packets that may fail to decode, and of the promised length that may be absent.
 _DAMAGE: Final = 0.1
+# Music files carry their cover as a picture stream, which is no video.
 _COVER: Final = Disposition.attached_pic
 
 
@@ -47,24 +48,26 @@ class Clip:
     """One media file, or the span ``[start, end)`` of it.
 
     Args:
-        path: The file.
-        start: Seconds from the file's beginning where the clip starts; 0 by default.
-        end: Seconds where it ends; the end of the file by default.
+        path: Path of the file.
+        start: Seconds from the file's beginning to the clip's start; None is 0.
+        end: Seconds from the file's beginning to the clip's end; None is the end of the file.
         video: Whether pictures are wanted.
         audio: Whether sound is wanted.
-        decoder: ``pyav``, or ``decord`` for pictures where its times can be trusted.
-        name: What the file is called; ``path`` by default. Its suffix tells some formats apart.
+        decoder: Decoder of the pictures: ``pyav``, or ``decord`` if its times prove right.
+        name: Original name of the file, by default ``path``; FFmpeg tells some formats apart by
+            its suffix.
 
     Attributes:
         times: (n,) seconds of every picture from the clip's start, ascending; empty without video.
         fps: Average frame rate; 0 without video.
-        duration_s: Length of the pictures, or of the sound where there are none.
-        source_duration_s: Length of the whole file, as its header says.
-        damaged: Packets that did not decode so far.
-        decoder: What decoded the pictures.
+        duration_s: Length of the pictures in seconds, or of the sound if there are none.
+        source_duration_s: Length of the whole file in seconds, according to its header.
+        damaged: Number of packets that did not decode so far.
+        decoder: Name of the decoder that gave the pictures.
+        rotation: Rotation of the pictures in degrees, which `pictures` undoes.
 
     Raises:
-        ClipError: `not-media`, `unsupported-codec`, `no-video`, `truncated`.
+        ClipError: The cause is `not-media`, `unsupported-codec`, `no-video` or `truncated`.
     """
 
     def __init__(
@@ -117,7 +120,7 @@ class Clip:
 
     @property
     def sound_facts(self) -> dict[str, object]:
-        """Codec, rate, channels, start and length of the sound as the file has it, once decoded."""
+        """Codec, rate, channels, start and length of the file's sound; call `sound` first."""
         assert self._audio is not None
         context = self._audio.codec_context
         return {
@@ -130,36 +133,40 @@ class Clip:
 
     @property
     def has_audio(self) -> bool:
-        """Whether there is a sound stream with something in it."""
+        """Whether the file has a sound stream that is not empty."""
         return self._audio is not None and bool(self._packets[self._audio.index])
 
     def pictures(self, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
-        """RGB pictures (H, W, 3), upright, by their index in ``times``.
+        """Decodes the pictures ``wanted``, which are indices in ``times``.
+
+        Returns:
+            Index to upright RGB picture (H, W, 3).
 
         Raises:
-            ClipError: `unsupported-codec`, `corrupt` or `truncated`.
+            ClipError: The cause is `unsupported-codec`, `corrupt` or `truncated`.
         """
         if self.decoder == "decord" and (by_decord := self._decode_with_decord(wanted)) is not None:
             return by_decord
         self.decoder = "pyav"
         if not self._has_stamps:
-            found = self._decode_counted(set(wanted))
+            decoded = self._decode_counted(set(wanted))
         else:
             stamps = {self._stamps[i]: i for i in wanted}
-            found = {stamps[pts]: rgb for pts, rgb in self._decode_stamped(set(stamps))}
-        for index in set(wanted) - set(found):
-            found[index] = self._decode_neighbour(index)
-        return found
+            decoded = {stamps[pts]: rgb for pts, rgb in self._decode_stamped(set(stamps))}
+        for index in set(wanted) - set(decoded):
+            decoded[index] = self._decode_neighbour(index)
+        return decoded
 
     def sound(self, rate_hz: int) -> NDArray[np.float32]:
-        """Mono sound (samples,) in [-1, 1] from the clip's start to its end.
+        """Decodes the sound from the clip's start to its end: mono (samples,) in [-1, 1].
 
         Raises:
-            ClipError: `unsupported-codec`, or `corrupt` where over a tenth does not decode.
+            ClipError: The cause is `unsupported-codec`, or `corrupt` if over a tenth of the packets
+                does not decode.
         """
         assert self._audio is not None
         packets = self._packets[self._audio.index]
-        # A second at a time: the stream's own frames are small, and each has its price.
+        # Frames of one second, because every frame costs a call and the stream's own are small.
         resampler = AudioResampler(format="s16", layout="mono", rate=rate_hz, frame_size=rate_hz)
         pieces: list[NDArray[np.int16]] = []
         first: float | None = None
@@ -169,6 +176,7 @@ class Clip:
                 for frame in self._audio.codec_context.decode(packet):
                     if first is None:
                         first = frame.time
+                    # The resampler gets one continuous stream; `_align_sound` sets its time.
                     frame.pts = None
                     pieces += [f.to_ndarray()[0] for f in resampler.resample(frame)]
             except av.error.DecoderNotFoundError as error:
@@ -200,14 +208,14 @@ class Clip:
         return stream if isinstance(stream, AudioStream) else None
 
     def _read_packets(self) -> bool:
-        """Reads the packets of the span; returns whether the file broke off."""
+        """Reads the packets of the span; returns whether the file breaks off."""
         streams = [s for s in (self._video, self._audio) if s is not None]
         self._packets = {s.index: [] for s in streams}
         self._origin = (self._container.start_time or 0) / av.time_base
         self.source_duration_s = (self._container.duration or 0) / av.time_base
         if self._start > _SEEK_S:
             self._container.seek(int((self._start + self._origin) * av.time_base))
-        # In ticks: to compare fractions costs more than to read the packet.
+        # In ticks of each stream: comparing fractions costs more than reading a packet.
         stops = {s.index: self._last_tick(s) for s in streams}
         ended: set[int] = set()
         try:
@@ -225,13 +233,13 @@ class Clip:
         return False
 
     def _last_tick(self, stream: VideoStream | AudioStream) -> float:
-        """The time stamp in ``stream`` from which on nothing is wanted."""
+        """Time stamp of ``stream`` behind which no packet is wanted, with a second to spare."""
         if self._end is None or stream.time_base is None:
             return math.inf
         return math.floor(Fraction(self._end + self._origin + 1.0) / stream.time_base)
 
     def _compute_times(self) -> None:
-        """Finds the time of every picture."""
+        """Computes the time of every picture, and the clip's length."""
         self.times: NDArray[np.float64] = np.zeros(0)
         self.fps = 0.0
         if self._video is None:
@@ -243,7 +251,7 @@ class Clip:
             raise ClipError("open", "no-video", "the picture stream has no packets")
         rate = self._video.average_rate or self._video.guessed_rate
         self.fps = float(rate or 0)
-        # Where AVI says more than an order, its demuxer made it up.
+        # AVI stores only an order of frames; the stamps of its packets are made up by the demuxer.
         self._has_stamps = "avi" not in self._container.format.name
         self._has_stamps = self._has_stamps and all(p.pts is not None for p in shown)
         last_s = 1 / self.fps if self.fps else 0.04
@@ -257,7 +265,7 @@ class Clip:
             self.fps = self.fps or 25.0
             times = np.arange(len(shown)) / self.fps
         end = min(float(times[-1]) + last_s, self._end or np.inf)
-        # The picture on display when the clip starts may have begun before.
+        # The picture on display at the clip's start may have begun before it.
         self._first = max(int(np.searchsorted(times, self._start + 1e-6, side="right")) - 1, 0)
         stop = int(np.searchsorted(times, end - 1e-6))
         if stop <= self._first or end <= self._start:
@@ -269,7 +277,7 @@ class Clip:
         self._check_length(end)
 
     def _check_length(self, end: float) -> None:
-        """Refuses a file that ends well before its header says, within the span that is wanted."""
+        """Raises `ClipError` if the span ends well before the length that the header promises."""
         assert self._video is not None
         header = self._video.duration
         if header is not None and self._video.time_base is not None:
@@ -297,7 +305,13 @@ class Clip:
     def _decode(
         self, packets: Sequence[AnyPacket], chosen: set[int] | None
     ) -> Iterator[VideoFrame]:
-        """Frames in presentation order; what is neither ``chosen`` nor referred to is skipped."""
+        """Yields frames in presentation order.
+
+        Args:
+            packets: Packets of whole groups of pictures.
+            chosen: Stamps of the wanted frames; frames that are neither wanted nor referred to by
+                others are skipped. None decodes all.
+        """
         assert self._video is not None
         context = self._video.codec_context
         for packet in [*packets, None]:
@@ -326,7 +340,7 @@ class Clip:
 
     def _decode_stamped(self, chosen: set[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         assert self._video is not None
-        for run in _runs_to_decode(self._packets[self._video.index], chosen):
+        for run in runs_to_decode(self._packets[self._video.index], chosen):
             for frame in self._decode(run, chosen):
                 if frame.pts in chosen:
                     yield frame.pts, self._to_upright_rgb(frame)
@@ -339,7 +353,7 @@ class Clip:
         }
 
     def _decode_neighbour(self, index: int) -> NDArray[np.uint8]:
-        """The nearest picture that does decode, for one that does not."""
+        """Decodes the picture nearest to ``times[index]``, which itself does not decode."""
         assert self._video is not None
         best: tuple[float, VideoFrame] | None = None
         last = -np.inf
@@ -351,9 +365,9 @@ class Clip:
                 else (frame.time or 0) - self._origin - self._start
             )
             last = max(last, time)
-            off = abs(time - self.times[index])
-            if off <= _SUBSTITUTE_S and (best is None or off < best[0]):
-                best = off, frame
+            gap_s = abs(time - self.times[index])
+            if gap_s <= _SUBSTITUTE_S and (best is None or gap_s < best[0]):
+                best = gap_s, frame
         if best is None:
             cause = "truncated" if last < self.times[index] else "corrupt"
             raise ClipError("video", cause, f"nothing decodes near {self.times[index]:.2f} s")
@@ -368,32 +382,10 @@ class Clip:
     def _align_sound(
         self, wave: NDArray[np.int16], first: float | None, rate_hz: int
     ) -> NDArray[np.int16]:
-        """Moves sound that starts early or late onto the clip's clock, and cuts it at the end."""
+        """Shifts sound that starts early or late to the clip's clock, and cuts it at the end."""
         offset = self._sound_start_s = (first or 0.0) - self._origin - self._start
         if offset < 0:
             wave = wave[round(-offset * rate_hz) :]
         elif offset > _LATE_S:
             wave = np.concatenate([np.zeros(round(offset * rate_hz), np.int16), wave])
         return wave if self._end is None else wave[: round((self._end - self._start) * rate_hz)]
-
-
-def _runs_to_decode(packets: Sequence[AnyPacket], chosen: set[int]) -> Iterator[list[AnyPacket]]:
-    """Stretches of whole groups of pictures that must be decoded to see the chosen frames.
-
-    A group's first pictures may refer to the group before it, so that one is decoded too.
-    """
-    groups: list[list[AnyPacket]] = []
-    for packet in packets:
-        if packet.is_keyframe or not groups:
-            groups.append([])
-        groups[-1].append(packet)
-    holds = [any(packet.pts in chosen for packet in group) for group in groups]
-    run: list[AnyPacket] = []
-    for group, here, after in zip(groups, holds, [*holds[1:], False], strict=True):
-        if here or after:
-            run += group
-        elif run:
-            yield run
-            run = []
-    if run:
-        yield run
