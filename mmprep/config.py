@@ -1,4 +1,4 @@
-"""Parameters of the parts and of a build: frozen, checked, and written into `dataset.json`."""
+"""Parameters of the parts: frozen, checked, and written into `dataset.json`."""
 
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Self
@@ -12,12 +12,12 @@ FLOWS: Final = ("dis", "tvl1")
 
 @dataclass(frozen=True, kw_only=True)
 class FrameConfig:
-    """JPEG frames.
+    """Parameters of JPEG frames.
 
     Attributes:
         fps: Frames a second, each from the middle of its interval.
-        short_side: Pixels of the shorter side, up or down.
-        quality: Of the JPEG, 1 to 100.
+        short_side: Pixels of the shorter side; pictures are enlarged or reduced to it.
+        quality: Quality of the JPEG, 1 to 100.
     """
 
     fps: float = 1.0
@@ -32,15 +32,16 @@ class FrameConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SpectrogramConfig:
-    """A log spectrogram as float16, see `mmprep.clips.parts.spectrogram`.
+    """Parameters of log spectrograms, see `mmprep.clips.parts.spectrogram`.
 
     Attributes:
-        recipe: ``psd`` (scipy), ``stft`` (librosa) or ``fbank`` (torchaudio's Kaldi filter bank).
+        recipe: Formula: ``psd`` (scipy), ``stft`` (librosa) or ``fbank`` (torchaudio's Kaldi filter
+            bank).
         rate_hz: Sample rate of the mono sound.
-        window: Samples a window; ``window // 2 + 1`` frequencies.
-        overlap: Samples that neighbouring windows share; 512 and 353 give a hop of 159.
-        mels: Bins of ``fbank``.
-        columns: Columns of ``fbank``, padded with zeros or cut.
+        window: Samples in a window, which gives ``window // 2 + 1`` frequencies.
+        overlap: Samples that neighbouring windows share; 353 of 512 give a hop of 159.
+        mels: Number of mel bins of ``fbank``.
+        columns: Number of columns of ``fbank``, which is padded with zeros or cut to it.
     """
 
     recipe: str = "psd"
@@ -62,14 +63,14 @@ class SpectrogramConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FlowConfig:
-    """Optical flow: ``fields`` pairs of (u, v) planes at each frame time.
+    """Parameters of optical flow: ``fields`` pairs of (u, v) planes at each frame time.
 
     Attributes:
-        algorithm: ``dis`` (fast) or ``tvl1`` (slow, what older papers used).
-        fields: Fields between consecutive frames, at each frame time (``L`` of the papers).
-        bound: Pixels; u and v are clipped to +-bound and stored in 8 bits.
-        short_side: Pixels of the shorter side on which flow is computed.
-        quality: Of the JPEG, 1 to 100.
+        algorithm: Algorithm: ``dis`` (fast) or ``tvl1`` (slow; older papers used it).
+        fields: Number of fields between consecutive pictures at each frame time (``L`` of papers).
+        bound: Largest motion in pixels; u and v are clipped to +-bound and stored in 8 bits.
+        short_side: Pixels of the shorter side at which flow is computed.
+        quality: Quality of the JPEG, 1 to 100.
     """
 
     algorithm: str = "dis"
@@ -89,12 +90,15 @@ class FlowConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PartsConfig:
-    """Which parts a sample has, and how each is made.
+    """Parts of a sample, and the parameters of each.
 
     Attributes:
-        names: Parts, of `PARTS`, in the order in which a sample holds them.
-        clip_s: Seconds of a clip: sound is looped or cut to it, frames stop there.
-        missing_audio: ``fail`` or ``silence``.
+        names: Names of parts (see `mmprep.format.parts`), in the order of a sample's files.
+        clip_s: Seconds of a clip: sound is looped or cut to it, and frames stop there.
+        missing_audio: Treatment of a clip without sound: ``fail``, or ``silence`` in its place.
+        frames: Parameters of frames, differences and depth.
+        spectrogram: Parameters of spectrograms.
+        flow: Parameters of optical flow.
     """
 
     names: tuple[str, ...] = ("frames", "spectrogram")
@@ -117,7 +121,10 @@ class PartsConfig:
             raise ConfigError(f"missing_audio is fail or silence; got {self.missing_audio!r}")
 
     def to_json(self) -> dict[str, Any]:
-        """A dict of plain values; only the parameters that the parts in use depend on."""
+        """Plain values of the parameters on which the parts in use depend.
+
+        Others are left out, so that a new default of theirs changes no root hash.
+        """
         plain = asdict(self)
         for table in {*_TABLES} - {table for name in self.names for table in PARTS[name].settings}:
             del plain[table]
@@ -125,7 +132,11 @@ class PartsConfig:
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Self:
-        """The inverse of `to_json`; what is absent takes its default."""
+        """Inverts `to_json`; parameters that are absent take their defaults.
+
+        Raises:
+            ConfigError: A parameter is unknown or out of range.
+        """
         known = {f.name for f in fields(cls)}
         if unknown := set(plain) - known:
             raise ConfigError(

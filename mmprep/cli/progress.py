@@ -1,4 +1,4 @@
-"""How a long command says how far it is: a bar on a terminal, else a line every few seconds."""
+"""Progress of long commands: a bar on a terminal, else a line every few seconds."""
 
 import threading
 import time
@@ -26,13 +26,15 @@ _EVERY_S: Final = 5.0
 def clip_progress(
     console: Console, verb: str, total: int, *, done: int = 0
 ) -> Iterator[Callable[[Failure | None], None]]:
-    """A context whose value is called after each clip, with its failure if it failed.
+    """Shows the progress of a command that treats clips.
+
+    The context's value is a function to call after each clip, with its failure or None.
 
     Args:
-        console: Standard error.
-        verb: What is done, such as ``building``.
-        total: Clips in all.
-        done: Clips that an earlier run did.
+        console: Console on standard error.
+        verb: Activity, such as ``building``.
+        total: Number of all clips.
+        done: Number of clips that an earlier run treated.
     """
     meter = _Meter(total - done)
     if not console.is_terminal:
@@ -60,11 +62,13 @@ def clip_progress(
 
 @contextmanager
 def byte_progress(console: Console, total: int) -> Iterator[Callable[[int], None]]:
-    """A context whose value is called with bytes as they move, from any thread.
+    """Shows the progress of a copy.
+
+    The context's value is a function to call with each number of copied bytes, from any thread.
 
     Args:
-        console: Standard error.
-        total: Bytes in all.
+        console: Console on standard error.
+        total: Number of all bytes.
     """
     columns = (TextColumn("copying"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -91,7 +95,7 @@ def byte_progress(console: Console, total: int) -> Iterator[Callable[[int], None
 
 
 class _Meter:
-    """Clips, failures and speed since it was made."""
+    """Counts clips and failures, and measures the speed since it was made."""
 
     def __init__(self, total: int) -> None:
         self.total, self.done, self.failed = total, 0, 0
@@ -107,10 +111,10 @@ class _Meter:
         return self.done / max(time.monotonic() - self._begin, 1e-9)
 
     def __str__(self) -> str:
-        left = (self.total - self.done) / max(self.rate, 1e-9)
+        remaining_s = (self.total - self.done) / max(self.rate, 1e-9)
         return (
             f"{self.done} of {self.total} clips, {self.rate:.1f} clips/s, "
-            f"{self.failed} failed, {left:.0f} s left"
+            f"{self.failed} failed, {remaining_s:.0f} s left"
         )
 
 

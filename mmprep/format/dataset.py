@@ -1,4 +1,4 @@
-"""`dataset.json`, the description of a data set; it is written last, so its presence means complete."""
+"""`dataset.json`, the description of a data set; written last, so its presence means complete."""
 
 import hashlib
 import json

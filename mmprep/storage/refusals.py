@@ -9,7 +9,7 @@ _PUBLIC: Final = "a public bucket needs none (--anonymous of mmtrain)"
 _CREDENTIALS: Final = f"check the credentials and what they may do; {_PUBLIC}"
 # A piece of obstore's error text to the remedy.
 _HINTS: Final = {
-    # Addresses at which machines of a cloud find their credentials; obstore tries them last.
+    # Addresses at which machines of a cloud find their credentials.
     "/latest/api/token": "there are no credentials here: set AWS_ACCESS_KEY_ID and "
     f"AWS_SECRET_ACCESS_KEY; {_PUBLIC}",
     "computeMetadata": "there are no credentials here: set GOOGLE_APPLICATION_CREDENTIALS; "

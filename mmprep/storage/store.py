@@ -46,7 +46,7 @@ class Store(Protocol):
         """Yields every file with its size, in no order; half-written files are included."""
 
     def create(self, path: str) -> AbstractContextManager[IO[bytes]]:
-        """Context of a new file, which is published whole on exit, or not at all after an error."""
+        """Context of a new file, published whole on exit, or not at all after an error."""
 
     def write(self, path: str, data: bytes) -> None:
         """Publishes ``data`` under ``path``, whole or not at all."""
@@ -169,7 +169,7 @@ class LocalStore:
             self._prune((self.root / path).parent)
 
     def _prune(self, folder: Path) -> None:
-        """Removes folders that a deletion left empty, since a bucket has no empty folders either."""
+        """Removes folders that a deletion left empty; a bucket has no empty folders either."""
         while folder != self.root and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
             folder = folder.parent

@@ -123,7 +123,7 @@ def test_clips_may_lie_elsewhere_now(case, clips):
 
 def test_clips_that_are_nowhere_are_asked_for(case, tmp_path):
     before = contents(case.out)
-    with pytest.raises(ConfigError, match=r"gone: no such folder; say with --raw where"):
+    with pytest.raises(ConfigError, match=r"gone: no such folder; name with --raw the folder"):
         repair(str(case.out), raw=tmp_path / "gone")
     assert contents(case.out) == before
 
