@@ -43,7 +43,7 @@ workers = click.option(
     "--workers",
     type=click.IntRange(1),
     default=None,
-    help="Number of workers at a time. [default: one for each core]",
+    help="How many work at once. [default: one a core]",
 )
 clip_timeout = click.option(
     "--clip-timeout",

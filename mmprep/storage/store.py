@@ -46,13 +46,13 @@ class Store(Protocol):
         """Yields every file with its size, in no order; half-written files are included."""
 
     def create(self, path: str) -> AbstractContextManager[IO[bytes]]:
-        """Context of a new file, published whole on exit, or not at all after an error."""
+        """Context of a new file: published whole on exit, or not at all after an error."""
 
     def write(self, path: str, data: bytes) -> None:
         """Publishes ``data`` under ``path``, whole or not at all."""
 
     def put(self, path: str, chunks: Iterable[bytes]) -> None:
-        """Publishes the bytes of ``chunks``, piece by piece; nothing at all if ``chunks`` raises."""
+        """Publishes the bytes of ``chunks`` piece by piece, or nothing if ``chunks`` raises."""
 
     def move(self, path: str, to: str) -> None:
         """Moves a file to another path, and replaces the file there."""

