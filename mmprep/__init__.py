@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mmprep.clips.job import Job
     from mmprep.format.dataset import Dataset
     from mmprep.format.index import Index
-    from mmprep.inspection.picture.picture import draw
+    from mmprep.inspection.picture import draw
     from mmprep.inspection.verify import verify
     from mmprep.shards import Shards
     from mmprep.storage.store import open_store
@@ -58,7 +58,7 @@ __getattr__ = exporter(
         "Shards": "mmprep.shards",
         "build_dataset": "mmprep.build.build",
         "copy": "mmprep.build.copy",
-        "draw": "mmprep.inspection.picture.picture",
+        "draw": "mmprep.inspection.picture",
         "make_plan": "mmprep.build.request",
         "open_store": "mmprep.storage.store",
         "repair": "mmprep.build.repair",

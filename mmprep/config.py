@@ -25,9 +25,9 @@ class FrameConfig:
     quality: int = 90
 
     def __post_init__(self) -> None:
-        _within("frames.fps", self.fps, 0.01, 1000)
-        _within("frames.short_side", self.short_side, 8, 4096)
-        _within("frames.quality", self.quality, 1, 100)
+        _check_range("frames.fps", self.fps, 0.01, 1000)
+        _check_range("frames.short_side", self.short_side, 8, 4096)
+        _check_range("frames.quality", self.quality, 1, 100)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +54,11 @@ class SpectrogramConfig:
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:
             raise UnknownName("spectrogram recipe", self.recipe, RECIPES)
-        _within("spectrogram.rate_hz", self.rate_hz, 1000, 192_000)
-        _within("spectrogram.window", self.window, 16, 65_536)
-        _within("spectrogram.overlap", self.overlap, 0, self.window - 1)
-        _within("spectrogram.mels", self.mels, 1, 512)
-        _within("spectrogram.columns", self.columns, 1, 100_000)
+        _check_range("spectrogram.rate_hz", self.rate_hz, 1000, 192_000)
+        _check_range("spectrogram.window", self.window, 16, 65_536)
+        _check_range("spectrogram.overlap", self.overlap, 0, self.window - 1)
+        _check_range("spectrogram.mels", self.mels, 1, 512)
+        _check_range("spectrogram.columns", self.columns, 1, 100_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +82,10 @@ class FlowConfig:
     def __post_init__(self) -> None:
         if self.algorithm not in FLOWS:
             raise UnknownName("flow algorithm", self.algorithm, FLOWS)
-        _within("flow.fields", self.fields, 1, 64)
-        _within("flow.bound", self.bound, 0.1, 1000)
-        _within("flow.short_side", self.short_side, 8, 4096)
-        _within("flow.quality", self.quality, 1, 100)
+        _check_range("flow.fields", self.fields, 1, 64)
+        _check_range("flow.bound", self.bound, 0.1, 1000)
+        _check_range("flow.short_side", self.short_side, 8, 4096)
+        _check_range("flow.quality", self.quality, 1, 100)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ class PartsConfig:
             raise ConfigError(
                 f"parts are one or more different names; got {', '.join(self.names)!r}"
             )
-        _within("clip_s", self.clip_s, 0.5, 3600)
+        _check_range("clip_s", self.clip_s, 0.5, 3600)
         if self.missing_audio not in ("fail", "silence"):
             raise ConfigError(f"missing_audio is fail or silence; got {self.missing_audio!r}")
 
@@ -152,6 +152,6 @@ class PartsConfig:
 _TABLES: Final = {"frames": FrameConfig, "spectrogram": SpectrogramConfig, "flow": FlowConfig}
 
 
-def _within(name: str, value: float, low: float, high: float) -> None:
+def _check_range(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise ConfigError(f"{name} is {low:g} to {high:g}; got {value:g}")

@@ -52,20 +52,20 @@ class FailureCount:
     Args:
         rows: Number of clips in the plan.
         max_failed: Share of clips that may fail, in [0, 1]; 0 stops at the first failure.
-        then: Function that shows progress, called after each clip with its failure or None.
+        on_clip: Function that shows progress, called after each clip with its failure or None.
     """
 
     def __init__(
-        self, rows: int, max_failed: float, then: Callable[[Failure | None], None]
+        self, rows: int, max_failed: float, on_clip: Callable[[Failure | None], None]
     ) -> None:
         self._rows = rows
         self._share = max_failed
         self._most = max(max_failed * rows, _FEW) if max_failed else 0
-        self._then = then
+        self._on_clip = on_clip
         self._causes: Counter[str] = Counter()
         self._lock = Lock()
 
-    def before(self, failures: Iterable[Failure]) -> None:
+    def add_earlier(self, failures: Iterable[Failure]) -> None:
         """Counts the failures of an earlier run."""
         self._causes.update(failure.cause for failure in failures)
         self._check("")
@@ -73,7 +73,7 @@ class FailureCount:
     def __call__(self, failure: Failure | None) -> None:
         """Counts the outcome of one clip; any thread may call this."""
         with self._lock:
-            self._then(failure)
+            self._on_clip(failure)
             if failure is not None:
                 self._causes[failure.cause] += 1
                 self._check(f"; the last: {failure.source}: {failure.message}")
@@ -136,10 +136,10 @@ def build_dataset(
         }
         todo = [task for task in plan.tasks if task.name not in results]
         clips = sum(len(task.rows) for task in todo)
-        with (begin or _no_progress)(plan, clips) as then:
-            count = FailureCount(plan.rows, max_failed, then)
-            count.before(failure for result in results.values() for failure in result.failures)
-            results_of_run = list(run(todo, job, workers=workers, seen=count))
+        with (begin or _no_progress)(plan, clips) as on_clip:
+            count = FailureCount(plan.rows, max_failed, on_clip)
+            count.add_earlier(failure for result in results.values() for failure in result.failures)
+            results_of_run = list(run(todo, job, workers=workers, on_clip=count))
         results |= {result.task: result for result in results_of_run}
         seconds = sum((Counter(result.seconds) for result in results_of_run), Counter[str]())
         dataset = publish(plan, results, store)

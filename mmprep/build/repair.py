@@ -61,7 +61,7 @@ def repair(
     endpoint: str | None = None,
     workers: int = 1,
     clip_timeout_s: float = 60.0,
-    seen: Callable[[Failure | None], None] = lambda failure: None,
+    on_clip: Callable[[Failure | None], None] = lambda failure: None,
 ) -> RepairReport:
     """Decodes the failed clips of the data set at ``out`` again and adds those that succeed.
 
@@ -71,7 +71,7 @@ def repair(
         endpoint: Address of an S3-compatible server that holds ``out`` and ``raw``.
         workers: Number of decoding processes.
         clip_timeout_s: Seconds after which the decoding of a clip is given up.
-        seen: Function called after each clip, with its failure or None.
+        on_clip: Function called after each clip, with its failure or None.
 
     Raises:
         ConfigError: There is no data set, no folder ``raw``, or the libraries have other versions.
@@ -102,7 +102,7 @@ def repair(
         mended: list[str] = []
         with Shards(store) as shards, DecoderPool(job, workers) as pool:
             for task in (task for task in plan.tasks if task.rows):
-                outcomes = _decode_rows(task, pool, seen)
+                outcomes = _decode_rows(task, pool, on_clip)
                 samples = {k: o for k, o in outcomes.items() if isinstance(o, Sample)}
                 failures = tuple(o for o in outcomes.values() if isinstance(o, Failure))
                 result = replace(results[task.name], failures=failures)
@@ -213,13 +213,13 @@ def _check_request(plan: Plan, raw: Raw, dataset: Dataset) -> None:
 
 
 def _decode_rows(
-    task: Task, pool: DecoderPool, seen: Callable[[Failure | None], None]
+    task: Task, pool: DecoderPool, on_clip: Callable[[Failure | None], None]
 ) -> dict[str, Outcome]:
     futures = {row.key: pool.submit(row) for row in task.rows}
     outcomes: dict[str, Outcome] = {}
     for key, future in futures.items():
         outcome = outcomes[key] = future.result()
-        seen(outcome if isinstance(outcome, Failure) else None)
+        on_clip(outcome if isinstance(outcome, Failure) else None)
     return outcomes
 
 

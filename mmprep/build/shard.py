@@ -109,7 +109,7 @@ def write_shard(
     parts: tuple[str, ...],
     *,
     ahead: int,
-    seen: Callable[[Failure | None], None],
+    on_clip: Callable[[Failure | None], None],
 ) -> ShardResult:
     """Makes the samples of ``task`` in order and publishes the shard and its sidecar.
 
@@ -119,7 +119,7 @@ def write_shard(
         pool: Processes that decode the rows.
         parts: Names of the parts of each sample, in order.
         ahead: Number of rows that are decoded at a time.
-        seen: Function called after each clip, with its failure or None.
+        on_clip: Function called after each clip, with its failure or None.
     """
     name = f"{task.name}.tar"
     entries: list[SampleEntry] = []
@@ -138,7 +138,7 @@ def write_shard(
                 seconds.update(outcome.seconds)
             else:
                 failures.append(outcome)
-            seen(outcome if isinstance(outcome, Failure) else None)
+            on_clip(outcome if isinstance(outcome, Failure) else None)
         if writer is not None:
             writer.close()
     if writer is None:

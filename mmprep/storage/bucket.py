@@ -87,7 +87,7 @@ class BucketStore:
     def files(self) -> Iterator[tuple[str, int]]:
         import obstore
 
-        if self._web:
+        if self._is_web:
             raise StoreError(f"cannot list {self.url}: a web server has no list of its files")
         with self.errors("list", ""):
             for page in obstore.list(self._store):
@@ -139,11 +139,11 @@ class BucketStore:
                 return
 
     @property
-    def _web(self) -> bool:
+    def _is_web(self) -> bool:
         return self.url.partition("://")[0] in WEB
 
     def _check_writable(self, path: str) -> None:
-        if self._web:
+        if self._is_web:
             raise StoreError(
                 f"cannot write {self.url}/{path}: a web server is read only; write to a folder or "
                 "a bucket"

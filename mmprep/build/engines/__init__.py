@@ -15,14 +15,14 @@ from mmprep.clips.job import Job
 from mmprep.errors import ConfigError, UnknownName
 from mmprep.failure import Failure
 
-Seen: TypeAlias = Callable[[Failure | None], None]
+OnClip: TypeAlias = Callable[[Failure | None], None]
 
 
 class Engine(Protocol):
     """Runs tasks and yields their results as they finish, in no order."""
 
     def __call__(
-        self, tasks: Sequence[Task], job: Job, *, workers: int | None, seen: Seen
+        self, tasks: Sequence[Task], job: Job, *, workers: int | None, on_clip: OnClip
     ) -> Iterator[ShardResult]:
         """Runs ``tasks``.
 
@@ -30,7 +30,7 @@ class Engine(Protocol):
             tasks: Tasks of a plan that are not done.
             job: Settings that all tasks share.
             workers: Number of decoding processes; None is one for each core.
-            seen: Function called once for each clip, with its failure or None, from any thread;
+            on_clip: Function called once for each clip, with its failure or None, from any thread;
                 an engine may call it for all clips of a shard when the shard is done.
         """
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, Final
 
-from mmprep.build.engines import Seen
+from mmprep.build.engines import OnClip
 from mmprep.build.engines.remote import announce_run, run_task
 from mmprep.build.plan import Task
 from mmprep.build.shard import ShardResult
@@ -25,7 +25,12 @@ _STOP_S: Final = 5.0
 
 
 def run(
-    tasks: Sequence[Task], job: Job, *, workers: int | None, seen: Seen, address: str | None = None
+    tasks: Sequence[Task],
+    job: Job,
+    *,
+    workers: int | None,
+    on_clip: OnClip,
+    address: str | None = None,
 ) -> Iterator[ShardResult]:
     """Runs ``tasks`` on the cluster at ``address``, and yields each result when its shard is whole.
 
@@ -33,7 +38,7 @@ def run(
         tasks: Tasks of a plan that are not done.
         job: Settings that all tasks share; every node must reach its places.
         workers: Number of decoding processes; by default as many as the cluster has cores.
-        seen: Function called for each clip of a shard when the shard is done.
+        on_clip: Function called for each clip of a shard when the shard is done.
         address: Address ``host:port`` of the cluster; by default ``RAY_ADDRESS``, or the cluster
             of this node.
 
@@ -65,9 +70,9 @@ def run(
                     task = running.pop(reference)
                     result = _result_of(reference, task)
                     for failure in result.failures:
-                        seen(failure)
+                        on_clip(failure)
                     for _ in result.entries:
-                        seen(None)
+                        on_clip(None)
                     yield result
         finally:
             for reference in running:

@@ -89,7 +89,7 @@ def run_task(task: Task, remote_job: RemoteJob) -> ShardResult:
         return done
     pool = _POOLS.pool(job, remote_job.workers)
     ahead = rows_ahead(remote_job.workers)
-    return write_shard(task, store, pool, job.config.names, ahead=ahead, seen=watch)
+    return write_shard(task, store, pool, job.config.names, ahead=ahead, on_clip=watch)
 
 
 class _RunWatch:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mmprep.build.engines import Seen
+from mmprep.build.engines import OnClip
 from mmprep.build.engines.remote import RemoteJob, announce_run, run_task
 from mmprep.build.plan import Task
 from mmprep.build.shard import ShardResult
@@ -31,7 +31,7 @@ def run(
     job: Job,
     *,
     workers: int | None,
-    seen: Seen,
+    on_clip: OnClip,
     parameters: Mapping[str, str] | None = None,
 ) -> Iterator[ShardResult]:
     """Submits ``tasks`` as one array, and yields the results of each element when it has ended.
@@ -40,7 +40,7 @@ def run(
         tasks: Tasks of a plan that are not done.
         job: Settings that all tasks share; every node must reach its places.
         workers: Number of decoding processes; by default one for each shard.
-        seen: Function called for each clip of an element when the element has ended.
+        on_clip: Function called for each clip of an element when the element has ended.
         parameters: Parameters of the jobs, such as ``partition``, ``account``, ``timeout_min``,
             ``mem_gb``, ``cpus_per_task`` (decoding processes for a shard); ``folder`` for scripts
             and logs, on a file system that the nodes share; ``cluster=local`` runs the array on
@@ -79,9 +79,9 @@ def run(
         for done in submitit.helpers.as_completed(jobs, poll_frequency=_POLL_S):
             for result in _results(done):
                 for failure in result.failures:
-                    seen(failure)
+                    on_clip(failure)
                 for _ in result.entries:
-                    seen(None)
+                    on_clip(None)
                 yield result
     except BaseException:
         for one in jobs:

@@ -64,7 +64,7 @@ def test_mended_clips_give_what_an_undisturbed_build_gives(case):
     assert contents(case.out) != case.expected
     case.mend(case.bad)
     seen = []
-    report = repair(str(case.out), workers=2, seen=seen.append)
+    report = repair(str(case.out), workers=2, on_clip=seen.append)
     assert (report.tried, report.mended, report.absent) == (5, 5, 1)
     assert seen == [None] * 5
     assert contents(case.out) == case.expected

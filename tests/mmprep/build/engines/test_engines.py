@@ -270,10 +270,10 @@ def test_a_second_run_calls_off_the_tasks_of_the_first(clips, tmp_path):
     old = announce_run(job_of(clips, tmp_path / "out"), 1)
     LocalStore(tmp_path / "out").write(PLAN, plan.to_json().encode())
 
-    def engine(tasks, job, *, workers, seen):
+    def engine(tasks, job, *, workers, on_clip):
         with pytest.raises(ConfigError, match="it has ended"):
             run_task(plan.tasks[0], old)
-        yield from engines.engine_named("local")(tasks, job, workers=workers, seen=seen)
+        yield from engines.engine_named("local")(tasks, job, workers=workers, on_clip=on_clip)
 
     report = build_dataset(plan, job_of(clips, tmp_path / "out"), engine=engine)
     assert report.clips_read == 6
