@@ -25,7 +25,7 @@ from mmprep.format.paths import JOURNAL, PLAN, RUN
 from mmprep.shards import read_dataset
 from mmprep.storage.store import Store, open_store
 
-# Fewer failures than this never stop a build: a trial of ten clips may have two bad ones.
+# So many failures never stop a build: of ten clips in a trial, two may well be bad.
 _FEW: Final = 5
 
 

@@ -18,7 +18,7 @@ from mmprep.failure import Failure
 from mmprep.manifest import SPLITS, Row
 
 _VERSION: Final = 1
-# The bytes of a shard depend on these.
+# Libraries on which the bytes of every shard depend.
 _LIBRARIES: Final = ("av", "numpy", "opencv-contrib-python-headless", "scipy", "simplejpeg")
 _RECIPE_LIBRARIES: Final = {"psd": (), "stft": ("librosa",), "fbank": ("torch", "torchaudio")}
 
@@ -91,7 +91,7 @@ class Plan:
         }
 
     def to_json(self) -> str:
-        """The text of `plan.json`."""
+        """Text of `plan.json`."""
         plain = {**asdict(self), "parts": self.parts.to_json(), "version": _VERSION}
         return json.dumps(plain, ensure_ascii=False)
 

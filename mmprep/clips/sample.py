@@ -26,7 +26,7 @@ from mmprep.config import PartsConfig
 from mmprep.errors import DataError
 from mmprep.failure import ClipError
 from mmprep.format import Payload
-from mmprep.format.parts import PARTS
+from mmprep.format.parts import PARTS, RECORD
 from mmprep.manifest import Row
 from mmprep.storage.place import Raw
 
@@ -104,7 +104,7 @@ class SampleMaker:
         if missing := [name for name in self._config.names if name not in parts]:
             raise ClipError("parts", "no-video", f"a still image gives no {missing[0]}")
         ordered = {name: parts[name] for name in self._config.names}
-        return Sample(payload={"json": [record.to_json()], **ordered}, seconds=record.seconds)
+        return Sample(payload={RECORD: [record.to_json()], **ordered}, seconds=record.seconds)
 
     def _open(self, stack: ExitStack, row: Row, kind: str, wanted: bool) -> Clip | None:
         if not wanted or kind not in row.sources:

@@ -74,7 +74,7 @@ def shrink(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
 
 
 def consecutive_indices(index: int, count: int, fields: int) -> list[int]:
-    """Indices of ``fields + 1`` consecutive pictures from ``index``, or before it at the end.
+    """Indices of ``fields + 1`` consecutive pictures: from ``index``, or the last ones of the clip.
 
     Raises:
         ClipError: The cause is `too-short`: the clip has only ``count`` pictures.
