@@ -11,7 +11,7 @@ import numpy as np
 from mmprep.errors import DataError, StoreError
 from mmprep.format import DATASET, FAILURES, INDEX, Index, ShardInfo, crc32c
 from mmprep.format.paths import STATE
-from mmprep.format.tar import BLOCK, header, padded
+from mmprep.format.tar import BLOCK, header, padded_size
 from mmprep.shards import Shards, read_dataset
 from mmprep.storage.store import Store
 
@@ -147,7 +147,7 @@ def _sample(reader: "_Hashing", index: Index, row: int, shard: str) -> Iterator[
         for member in members:
             if reader.read(BLOCK) != header(member.name, member.size):
                 yield Problem(path=shard, key=key, message=f"the tar header of {member.name}")
-            data = reader.read(padded(member.size))
+            data = reader.read(padded_size(member.size))
             if crc32c(data[: member.size]) != member.crc:
                 yield Problem(path=shard, key=key, message=f"the bytes of {member.name}")
             elif any(data[member.size :]):

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
-from mmprep.clips.parts.frames import jpeg, resized
+from mmprep.clips.parts.frames import jpeg, resize
 from mmprep.inspection.picture.motion import colours, fields_of, strongest
 from mmprep.inspection.picture.sound import levels
 from mmprep.inspection.picture.view import View
@@ -74,7 +74,7 @@ def _picture(view: View, part: str) -> NDArray[np.uint8]:
         picture = (255 * colours(field, strongest(field))).astype(np.uint8)
     else:
         picture = view.pictures(part, middle)[0]
-    return picture if min(picture.shape[:2]) <= _SHORT else resized(picture, _SHORT)
+    return picture if min(picture.shape[:2]) <= _SHORT else resize(picture, _SHORT)
 
 
 def _sound(values: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from mmprep.errors import StoreError
 from mmprep.format import crc32c
-from mmprep.format.tar import BLOCK, padded
+from mmprep.format.tar import BLOCK, padded_size
 from mmprep.storage.store import BucketStore, LocalStore
 from mmtrain.data.dataset import ShardedDataset
 from mmtrain.data.reading.bucket import BucketReader
@@ -124,7 +124,7 @@ class MemberReader:
         for piece, following in pairwise(span.pieces):
             begin = piece.end - span.begin
             for number in range(piece.number + 1, following.number):
-                begin = padded(span.begin + begin) + BLOCK - span.begin
+                begin = padded_size(span.begin + begin) + BLOCK - span.begin
                 end = begin + int(index.size[number])
                 if crc32c(data[begin:end]) == index.crc[number]:
                     cache.put(number, data[begin:end])
