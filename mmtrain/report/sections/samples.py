@@ -1,4 +1,4 @@
-"""Small pictures of samples, as the stream gives them to training: frames, sound, motion, depth."""
+"""Small pictures of samples as training gets them: frames, sound, motion, depth."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -8,9 +8,8 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
+from mmprep.html.markup import Markup, data_url, el
 from mmtrain.data import Loading, OrderedStream, SampleOrder, ShardedDataset, View
-from mmtrain.report.charts.lines import data_url
-from mmtrain.report.markup import Markup, el
 
 _FRAMES: Final = 3
 _SIDE: Final = 80
@@ -24,13 +23,13 @@ def gallery(
     ids: NDArray[np.int64],
     captions: Sequence[str],
 ) -> Markup:
-    """Each sample's modalities one below the other, with key, class and what is said of it.
+    """Shows samples with their modalities one below the other, key, class and caption.
 
     Args:
-        dataset: Is read.
-        modalities: What is shown.
+        dataset: Open shards that contain the samples.
+        modalities: Modalities to show.
         ids: Samples, in the order in which they are shown.
-        captions: What is said of each.
+        captions: Text below each sample.
 
     Raises:
         DataError: A sample is damaged.
@@ -43,30 +42,29 @@ def gallery(
     for i, caption in enumerate(captions):
         key, label = dataset.key(int(ids[i])), dataset.classes[int(batch.target[i])]
         pictures = [
-            _drawn(batch.inputs[m][i].numpy(), f"{m} of {key}, {label}") for m in modalities
+            _picture(batch.inputs[m][i].numpy(), f"{m} of {key}, {label}") for m in modalities
         ]
-        said = el("figcaption", el("strong", label), f"{key}: {caption}")
-        figures.append(el("figure", *pictures, said))
+        text = el("figcaption", el("strong", label), f"{key}: {caption}")
+        figures.append(el("figure", *pictures, text))
     return el("div", *figures, class_="samples")
 
 
-def _drawn(values: NDArray[np.generic], alt: str) -> Markup:
-    """What one modality shows: told by the shape that it has in a batch."""
+def _picture(values: NDArray[np.generic], alt: str) -> Markup:
+    """Shows one modality of a sample: (1, H, W) is a spectrogram, (T, C, H, W) are frames."""
     if values.ndim == 3:
-        return el(
-            "img", src=_address(_sound(values[0].astype(np.float32))), alt=alt, class_="sound"
-        )
+        spectrogram = _spectrogram(values[0].astype(np.float32))
+        return el("img", src=_address(spectrogram), alt=alt, class_="sound")
     frames = values.astype(np.uint8)
     if frames.shape[1] != 3:
-        # Motion and depth have a plane or more a frame; the first says enough at this size.
+        # Motion and depth have one or more planes a frame; at this size the first is enough.
         frames = np.repeat(frames[:, :1], 3, axis=1)
     strip = np.concatenate(list(frames.transpose(0, 2, 3, 1)), axis=1)
     return el("img", src=_address(strip), alt=alt)
 
 
-def _sound(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(H, W, 3) picture of (frequencies, columns), low ones at the bottom."""
-    # Without the extreme hundredths, or a click rules the colours.
+def _spectrogram(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Paints (frequencies, columns) as a picture (H, W, 3), low frequencies at the bottom."""
+    # Without the extreme hundredths, or a single click would decide the range of the colours.
     low, high = np.quantile(values, (0.01, 0.99))
     small = cv2.resize(values, _SOUND, interpolation=cv2.INTER_AREA)[::-1]
     bright = np.clip((small - low) / max(float(high - low), 1e-6), 0, 1)
