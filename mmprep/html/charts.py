@@ -230,7 +230,10 @@ def axes(
         yield el("line", x1=LEFT, x2=right, y1=y, y2=y, class_="rule")
         yield el("text", text, x=LEFT - 7, y=y + 4, text_anchor="end")
     for value, text in x_ticks:
-        yield el("text", text, x=frame.left(value), y=foot + 16, text_anchor="middle")
+        left = frame.left(value)
+        # A long number at the right end would be cut in the middle.
+        anchor = "end" if left > right - 2 and len(text) > 3 else "middle"
+        yield el("text", text, x=left, y=foot + 16, text_anchor=anchor)
     yield el("text", x_name, x=(LEFT + right) / 2, y=foot + 33, text_anchor="middle")
 
 
@@ -273,7 +276,10 @@ def span(
         low, high = low - room, high + room
     low, high = max(low, limits[0]), min(high, limits[1])
     steps = _WHOLE_STEPS if whole else _STEPS
-    rounded = MaxNLocator(5, integer=whole, steps=steps).tick_values(low, high)
+    locator = MaxNLocator(5, integer=whole, steps=steps)
+    rounded = locator.tick_values(low, high)
+    # Once more: a wider axis may have a wider step, and should still end on a tick.
+    rounded = locator.tick_values(rounded[0], rounded[-1])
     return max(float(rounded[0]), limits[0]), min(float(rounded[-1]), limits[1])
 
 

@@ -57,7 +57,7 @@ def histogram(title: str, values: Sequence[float], unit: str) -> Markup:
     }
     ticks = [
         ((value - low) / (high - low) * _BINS - 0.5, text)
-        for value, text in charts.ticks((low, high), 8, whole=False)
+        for value, text in charts.ticks((low, high), 5, whole=False)
     ]
     return columns(title, pieces, unit, ticks=ticks)
 

@@ -14,7 +14,7 @@ _RIGHT: Final = 60.0
 _ROW: Final = 22.0
 _TOP: Final = 24.0
 _DRAWN: Final = 40
-_LETTERS: Final = 26
+_LETTERS: Final = 24
 
 
 def dots(title: str, names: Sequence[str], values: Mapping[int, Sequence[float]]) -> Markup:

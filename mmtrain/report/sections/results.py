@@ -96,11 +96,8 @@ def settings(groups: Sequence[Group]) -> Markup:
 
 
 def _pairs(values: Mapping[str, str]) -> Markup:
-    lines = (
-        el("tr", el("th", el("code", name), scope="row"), el("td", value))
-        for name, value in values.items()
-    )
-    return el("table", *lines, class_="facts")
+    items = (el("li", el("code", name), el("b", value)) for name, value in values.items())
+    return el("ul", *items, class_="columns")
 
 
 def _columns(groups: Sequence[Group]) -> list[_Column]:

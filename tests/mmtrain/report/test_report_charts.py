@@ -5,10 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mmtrain.report.charts.dots import dots
-from mmtrain.report.charts.heat import heat
 from mmprep.html.charts import COLOURS, DASHES, Line, columns, legend, lines, style
 from mmprep.html.markup import el, join, table
+from mmtrain.report.charts.dots import dots
+from mmtrain.report.charts.heat import heat
 from tests.support.reportwork import Page
 
 
@@ -29,7 +29,7 @@ def test_text_is_escaped_and_markup_is_not():
     assert found == '<p title="&quot;" class="x">a &lt; &quot;b&quot;<b>&amp;</b></p>'
     assert join("<", el("br")) == "&lt;<br>"
     assert el("p", "a\udcff") == "<p>a?</p>"
-    assert '<th class="n">2</th>' in table(("a", "2"), [("b", "3")])
+    assert '<th scope="col" class="n">2</th>' in table(("a", "2"), [("b", "3")])
 
 
 def test_a_line_goes_where_its_values_are():

@@ -63,7 +63,7 @@ def test_several_runs_side_by_side(tmp_path):
     assert "test accuracy of the best on val 50.00 ± 14.14 % joint" in text
     assert "loss, train, joint" in text
     assert "loss, train, ogm" in text
-    assert "k: factor on the gradient" in text
+    assert "k : factor on the gradient" in text
     for setting in ("batch_size 64", "optimizer.lr 0.01", "data nowhere"):
         assert setting in text
 
@@ -146,7 +146,7 @@ def test_what_the_curriculum_did(tmp_path, shards, online):
         "score by epoch",
         "rank correlation of each epoch's score with",
         "score of each sample in the first and in the last epoch",
-        "score: the value by which the curriculum orders samples",
+        "score : the value by which the curriculum orders samples",
         "age of the scores",
         "samples that were shown",
         "samples by their visits",
