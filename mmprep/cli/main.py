@@ -85,7 +85,11 @@ def datasets(as_json: bool) -> None:
 def _request_options(command: _Command) -> _Command:
     """Options by which a data set is named, the same for `manifest` and `build`."""
     options = (
-        click.option("--dataset", metavar="NAME", help="A data set of `mmprep datasets`."),
+        click.option(
+            "--dataset",
+            metavar="NAME",
+            help="A data set of `mmprep datasets`, or a TOML file that describes one.",
+        ),
         click.option(
             "--variant", metavar="NAME", help="A variant of the data set; + joins several."
         ),

@@ -133,7 +133,7 @@ def columns(
         x_name: Quantity on the horizontal axis.
         ticks: Places on the horizontal axis, where 0 is the first bar, and their texts; names by
             default, as many as there is room for.
-        width: Pixels of the picture.
+        width: Pixels of the picture; a broad one scrolls sideways on a phone.
     """
     sums = [sum(pieces) for pieces in counts.values()]
     y_span = span([np.array([0.0, max([*sums, 1])])], whole=True)
@@ -152,7 +152,8 @@ def columns(
             bars.append(bar(left, top, frame.left(i + half) - left, height, number))
             foot += count
         body.append(el("g", el("title", f"{name}: {sums[i]:,}"), *bars))
-    return chart(title, svg(body, title, TOP + PLOT + FOOT, width))
+    picture = svg(body, title, TOP + PLOT + FOOT, width)
+    return chart(title, picture, "chart broad" if width > WIDTH else "chart")
 
 
 def bar(left: float, top: float, width: float, height: float, number: int) -> Markup | None:

@@ -60,7 +60,7 @@ def summarise(shards: Shards) -> dict[str, Any]:
 
 
 def part_bytes(index: Index) -> NDArray[np.int64]:
-    """Bytes that the members of each part have in all samples: (p,), in order of ``index.parts``."""
+    """Bytes of each part over all samples: (p,), in the order of ``index.parts``."""
     total = np.zeros(len(index.parts), np.int64)
     # In pieces, so that the sums of twenty million members do not lie in memory at once.
     for begin in range(0, len(index), _CHUNK):

@@ -22,7 +22,7 @@ _STILL: Final = 0.5
 
 
 def fields_of(planes: NDArray[np.uint8], count: int, bound: float) -> NDArray[np.float32]:
-    """Decodes stored planes (2 L H, W) to ``L`` fields of motion in pixels: (L, H, W, 2), u then v."""
+    """Decodes stored planes (2 L H, W) to ``L`` fields (L, H, W, 2): u and v in pixels."""
     height, width = planes.shape[0] // (2 * count), planes.shape[1]
     stacked = planes[: 2 * count * height].reshape(count, 2, height, width)
     return decode(stacked.transpose(0, 2, 3, 1), bound)
@@ -42,7 +42,7 @@ def top_speed(field: NDArray[np.float32]) -> float:
 
 
 def colours(field: NDArray[np.float32], full: float) -> NDArray[np.float64]:
-    """Paints a field (H, W, 2) as RGB in [0, 1], from white at rest to full colour at ``full`` px."""
+    """Paints a field (H, W, 2) as RGB in [0, 1]: white at rest, full colour at ``full`` px."""
     hue = np.arctan2(field[..., 1], field[..., 0]) / (2 * np.pi) % 1
     strength = np.clip(speed(field) / full, 0, 1)
     return np.asarray(hsv_to_rgb(np.stack([hue, strength, np.ones_like(hue)], axis=-1)), np.float64)

@@ -1,4 +1,4 @@
-"""The page on which panels are laid out, in pixels from its top left corner, drawn by matplotlib."""
+"""The page on which panels are laid out in pixels from the top left; matplotlib draws it."""
 
 import io
 from functools import cache

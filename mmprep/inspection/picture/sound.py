@@ -20,8 +20,8 @@ from mmprep.inspection.picture.sheet import (
     LINE,
     MUTED,
     Sheet,
-    size_text,
     points,
+    size_text,
 )
 from mmprep.inspection.picture.view import View
 

@@ -54,7 +54,7 @@ class Grid:
 
     @classmethod
     def fitting(cls, count: int, width: int, height: int) -> Self:
-        """Returns the grid for ``count`` pictures of ``width`` x ``height`` with the largest tiles."""
+        """Chooses the largest tiles for ``count`` pictures of ``width`` x ``height``."""
         tall = _tall(count, width, height)
         large = tall >= _LOW and tall * width / height >= _NARROW
         rows = 1 if large or count < 4 else 2
@@ -133,7 +133,7 @@ class Strip:
         grid = self.grid
         for i, (picture, caption) in enumerate(zip(self.pictures, self.captions, strict=True)):
             axes = grid.tile(sheet, top + HEADING, i, caption)
-            # One looks at the pixels of a digit of 28 x 28; a photograph looks better when smoothed.
+            # In a digit of 28 x 28 single pixels matter; a photograph looks better smoothed.
             rule = "nearest" if grid.tile_height > 2 * picture.shape[0] else "antialiased"
             axes.imshow(picture, aspect="auto", interpolation=rule)
 

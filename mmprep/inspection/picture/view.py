@@ -82,7 +82,7 @@ class View:
         return [self._jpeg(part, i, "RGB") for i in chosen]
 
     def planes(self, chosen: Sequence[int]) -> list[NDArray[np.uint8]]:
-        """Decodes the ``chosen`` members of ``flow`` to (2 L H, W), see `mmprep.clips.parts.flow`."""
+        """Decodes ``chosen`` members of ``flow`` to (2 L H, W), see `mmprep.clips.parts.flow`."""
         return [self._jpeg("flow", i, "GRAY")[..., 0] for i in chosen]
 
     def spectrogram(self) -> NDArray[np.float32]:
@@ -129,12 +129,12 @@ def row_of(index: Index, key: str) -> int:
 
 
 def nearest(index: Index, key: str, count: int = 3) -> list[str]:
-    """Keys that resemble ``key``, the best first; the first keys of the data set where none does."""
+    """Keys that resemble ``key``, best first; the first keys of the data set where none does."""
     width = index.key.dtype.itemsize
     wanted = np.frombuffer(key.encode()[:width].ljust(width, b"\0"), np.uint8)
     letters = np.ascontiguousarray(index.key).view(np.uint8).reshape(len(index), width)
-    # difflib would take minutes for a million keys. Only those with many letters in the right place,
-    # or one beside it (a letter too few or too many moves the rest), are left to it.
+    # difflib would take minutes for a million keys. It gets only those with many letters in the
+    # right place, or one beside it, because a letter too few or too many moves the rest.
     agreeing = sum(
         ((letters == moved) & (moved != 0)).sum(axis=1, dtype=np.int16)
         for moved in (np.roll(wanted, by) for by in (-1, 0, 1))
