@@ -1,8 +1,8 @@
 """The `keypad` data set: 1,797 moving handwritten digits, each with the tones of its phone key.
 
-It shows the imbalance between modalities within minutes on a CPU, where real videos take hours
-and most small data sets have no imbalance. The sound is two steady sine waves that name the digit, so it
-is learnt in a few epochs, even under loud noise. The picture, a small digit anywhere on a dark
+It shows the imbalance between modalities within minutes on a CPU, where real videos take hours and
+most small data sets have no imbalance. The sound is two steady sine waves that name the digit, so
+it is learnt in a few epochs, even under loud noise. The picture, a small digit anywhere on a dark
 grainy screen, takes longer. A jointly trained model relies on the sound and learns little from the
 picture.
 
