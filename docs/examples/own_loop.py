@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from mmtrain.curricula.uniform import Uniform
 from mmtrain.data import OrderedStream, View, open_dataset
-from mmtrain.models import MultimodalModel, channels_of
 from mmtrain.models.catalog import ENCODERS, FUSIONS
+from mmtrain.models.multimodal import MultimodalModel, channels_of
 
 MODALITIES, BATCH_SIZE, SEED, SAVE_EVERY = ("audio", "visual"), 16, 0, 50
 

@@ -204,7 +204,7 @@ def run_info(out: str, html: Path | None, endpoint: str | None, as_json: bool) -
 
     with Shards(open_store(out, endpoint=endpoint)) as shards:
         if html is not None:
-            _write_file(html, page.render(shards).encode())
+            _write_file(html, page.data_set_page(shards).encode())
             Console(stderr=True).print(f"page: {html}", highlight=False)
         summary = info.summarise(shards)
     if as_json:

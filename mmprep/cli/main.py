@@ -91,7 +91,9 @@ def _request_options(command: _Command) -> _Command:
     """Adds the options that name a data set, which `manifest` and `build` share."""
     options = (
         click.option(
-            "--dataset", metavar="NAME", help="Name of a data set, see `mmprep datasets`."
+            "--dataset",
+            metavar="NAME",
+            help="Name of a data set, see `mmprep datasets`, or a TOML file that describes one.",
         ),
         click.option(
             "--variant",
