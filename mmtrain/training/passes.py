@@ -12,7 +12,7 @@ from torch import Tensor
 from mmtrain.curricula.memory import Judged
 from mmtrain.functional import agreement
 from mmtrain.methods import Method
-from mmtrain.metrics import judged
+from mmtrain.metrics import of_outputs
 from mmtrain.models import MultimodalModel
 from mmtrain.training.feed import Feed
 from mmtrain.training.ranks import Ranks
@@ -83,7 +83,7 @@ class Judging:
             return torch.stack([alike, self._method.losses(out, batch.target).float()], -1)
 
     def measured(self, split: str, refused: Callable[[Batch], Exception]) -> dict[str, Any]:
-        """`mmtrain.metrics.judged` of what the method predicts on ``split``.
+        """`mmtrain.metrics.of_outputs` of what the method predicts on ``split``.
 
         Args:
             split: Its name.
@@ -102,7 +102,7 @@ class Judging:
         whole = ~found[:, 0, 0].isnan()  # The others were skipped as damaged.
         fused, *own = found[whole].unbind(1)
         target = torch.from_numpy(self._feed.dataset.targets[ids].astype(np.int64))[whole]
-        return judged(fused, dict(zip(modalities, own, strict=True)), target)
+        return of_outputs(fused, dict(zip(modalities, own, strict=True)), target)
 
     @contextmanager
     def _still(self) -> Iterator[None]:
