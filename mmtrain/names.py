@@ -11,7 +11,10 @@ MODALITY_ALIASES: Final[Mapping[str, str]] = {
     "spectrogram": "audio",
     "optical-flow": "flow",
 }
-PARAMETER_ALIASES: Final[Mapping[str, str]] = {"learning_rate": "lr"}
+PARAMETER_ALIASES: Final[Mapping[str, str]] = {
+    "learning_rate": "optimizer.lr",
+    "optimizer.learning_rate": "optimizer.lr",
+}
 
 
 def canonical(name: str, known: Iterable[str], aliases: Mapping[str, str] | None = None) -> str:

@@ -237,7 +237,9 @@ def run_repair(
         facts = {"tried": report.tried, "mended": report.mended, "absent": report.absent}
         print_json({**facts, "failures": left, "root": report.dataset.root})
         return
-    click.echo(f"{out}: tried {counted(report.tried, 'clip')} again; {report.mended} now give a sample")
+    click.echo(
+        f"{out}: tried {counted(report.tried, 'clip')} again; {report.mended} now give a sample"
+    )
     if left:
         click.echo(f"left: {said(left)}")
     if report.absent:
@@ -294,7 +296,9 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
         print_json({**request, "shards": [task.name for task in plan.tasks]})
         return
     for task in plan.tasks:
-        click.echo(f"{task.name}.tar  {counted(len(task.rows), 'clip')}, from {task.rows[0].source}")
+        click.echo(
+            f"{task.name}.tar  {counted(len(task.rows), 'clip')}, from {task.rows[0].source}"
+        )
     click.echo(f"{said(splits)}; parts {', '.join(plan.parts.names)}; nothing was written")
 
 
@@ -322,7 +326,9 @@ def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: Bui
     ]
     if report.made:
         spent = ", ".join(f"{name} {value:.2f}" for name, value in stages.items())
-        rows.append(("this run", f"{counted(report.made, 'clip')} in {seconds:.1f} s, {rate:.1f} clips/s"))
+        rows.append(
+            ("this run", f"{counted(report.made, 'clip')} in {seconds:.1f} s, {rate:.1f} clips/s")
+        )
         rows.append(("seconds, all workers", spent))
     else:
         rows.append(("this run", "nothing to do: everything was there already"))

@@ -12,6 +12,8 @@ from mmtrain.config.recipes import applied
 from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
 from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.methods.catalog import METHODS
+from mmtrain.names import canonical
 from mmtrain.training.assemble import fitted
 
 # Fields that a comparison varies by itself, to the option that sets how.
@@ -75,8 +77,8 @@ class Contest:
                 raise ConfigError(f"{name} are one or more, each once; got {shown}")
         known = (*self.methods, *((_ALONE,) if self.alone else ()))
         for text in self.settings_for:
-            method, colon, _ = text.partition(":")
-            if not colon:
+            method, setting = _method_and_setting(text)
+            if not setting:
                 raise ConfigError(f"--set-for takes METHOD:KEY=VALUE; got {text!r}")
             if method not in known:
                 raise UnknownName("method of --methods", method, known)
@@ -127,8 +129,8 @@ class Contest:
 
     def _settings_of(self, method: str) -> list[str]:
         """Settings for ``method`` alone, without its name."""
-        pairs = (text.partition(":") for text in self.settings_for)
-        return [setting for name, _, setting in pairs if name == method]
+        pairs = map(_method_and_setting, self.settings_for)
+        return [setting for name, setting in pairs if name == method]
 
     def _grid(self) -> list[tuple[str, ...]]:
         """Points of the tuning grid, each as texts ``KEY=VALUE``."""
@@ -160,6 +162,12 @@ def seeds_of(texts: Sequence[str]) -> list[int]:
             raise ConfigError(f"--seeds takes numbers such as 0,1,2 or the range 0-2; got {text!r}")
         seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
     return seeds
+
+
+def _method_and_setting(text: str) -> tuple[str, str]:
+    """The two sides of ``METHOD:KEY=VALUE``; the second is empty in a text of another form."""
+    method, _, setting = text.partition(":")
+    return canonical(method, METHODS.names), setting
 
 
 def _override(config: TrainConfig, texts: Sequence[str]) -> TrainConfig:

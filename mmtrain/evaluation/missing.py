@@ -54,9 +54,7 @@ class Missing:
         for modality in lost:
             if modality not in modalities:
                 raise UnknownName("modality of this run", modality, modalities)
-        columns = [
-            {m: self._column(draw, m, samples) for m in lost} for draw in range(self.draws)
-        ]
+        columns = [{m: self._column(draw, m, samples) for m in lost} for draw in range(self.draws)]
         return [
             [{m: column[m] >= p for m, p in rates.items()} for column in columns]
             for rates in self.rates
