@@ -1,7 +1,7 @@
 """Values that pass between stream, model, method and run; mappings are keyed by modality."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import torch
@@ -34,6 +34,46 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @classmethod
+    def unlabelled(
+        cls, inputs: Inputs, shown: Mapping[str, Bool[Tensor, " batch"]] | None = None
+    ) -> "Batch":
+        """A batch of inputs alone, to predict on; its ids and targets are 0.
+
+        Args:
+            inputs: Modality to its tensor.
+            shown: Modality to which samples show it; all by default.
+        """
+        like = next(iter(inputs.values()))
+        zeros = torch.zeros(len(like), dtype=torch.int64, device=like.device)
+        return cls(
+            ids=zeros,
+            target=zeros,
+            inputs=dict(inputs),
+            filler=zeros.bool(),
+            shown=dict(shown or {}),
+        )
+
+    def hiding(self, **hidden: Bool[Tensor, " batch"]) -> "Batch":
+        """The batch with modalities hidden where their mask is True, besides those already hidden.
+
+        Example:
+            >>> batch.hiding(audio=torch.rand(len(batch)) < 0.3)  # doctest: +SKIP
+        """
+        shown = dict(self.shown)
+        for modality, mask in hidden.items():
+            shown[modality] = shown[modality] & ~mask if modality in shown else ~mask
+        return replace(self, shown=shown)
+
+    def only(self, *modalities: str) -> "Batch":
+        """The batch with every other modality hidden, for logits of a subset of the modalities.
+
+        Example:
+            >>> logits = model(batch.only("audio")).fused  # doctest: +SKIP
+        """
+        everywhere = torch.ones_like(self.filler)
+        return self.hiding(**{m: everywhere for m in self.inputs if m not in modalities})
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on ``device``; copies from pinned memory do not block."""

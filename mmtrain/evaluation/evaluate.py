@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -115,12 +116,12 @@ def predictions(run: Run, split: str, masks: Masks = ()) -> Predictions:
     broken: list[int] = []
 
     def predicted(batch: Batch) -> Tensor:
-        out = run.method.predict(run.model, batch.inputs)
+        out = run.method.predict(run.model, batch)
         each = [out.fused, *(out.logits[m] for m in modalities)]
         rows = torch.from_numpy(np.searchsorted(ids, batch.ids.cpu().numpy()))
         for mask in tensors:
             shown = {m: keep[rows].to(run.device) for m, keep in mask.items()}
-            each.append(run.method.predict(run.model, batch.inputs, shown).fused)
+            each.append(run.method.predict(run.model, replace(batch, shown=shown)).fused)
         logits = torch.stack([z.float() for z in each], dim=1)
         broken.extend(batch.ids[~finite_rows(logits) & ~batch.filler].tolist())
         return logits

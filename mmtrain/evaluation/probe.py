@@ -155,7 +155,7 @@ def features_of(run: Run, split: str) -> dict[str, Examples]:
     log.info("%s: features of %d samples", split, len(ids))
 
     def encoded(batch: Batch) -> Tensor:
-        features = run.model.encode(batch.inputs)
+        features = run.model.encode(batch)
         for modality in modalities:
             broken = batch.ids[~finite_rows(features[modality]) & ~batch.filler].tolist()
             if broken:

@@ -174,7 +174,7 @@ class AMSS(Method):
     def _ratios(self, run: Run, out: Outputs, batch: Batch) -> Float[Tensor, " modalities"]:
         """``rho``, of the samples of all ranks."""
         modalities = run.model.modalities
-        losses = [F.cross_entropy(out.logits[m], batch.target) for m in modalities]
+        losses = [run.task.losses(out.logits[m], batch.target).mean() for m in modalities]
         entropies = [entropy(out.features[m]).mean() for m in modalities]
         frequencies = F.one_hot(batch.target, out.fused.shape[1]).float().mean(0)
         means = run.mean(torch.cat([torch.stack(losses + entropies), frequencies]))

@@ -32,18 +32,18 @@ from typing import Final, cast
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.functional import confidence
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.models.fusions.boosted import Boosted
+from mmtrain.tasks.task import Task
 from mmtrain.types import Batch
 
 RULES: Final = ("difference", "ratio")
 
 
 def boosting(
+    task: Task,
     logits: Sequence[Float[Tensor, "batch classes"]],
     target: Int[Tensor, " batch"],
     softening: float,
@@ -55,17 +55,18 @@ def boosting(
     of ``z_t`` with the residual label ``y - lambda y q``. Of one classifier, ``CE(z_1, y)``.
 
     Args:
+        task: Task whose losses stand for ``CE``.
         logits: ``z_1 ... z_t``.
         target: ``y``.
         softening: ``lambda``, in [0, 1].
     """
     *earlier, newest = logits
-    own = F.cross_entropy(newest, target, reduction="none")
+    own = task.losses(newest, target)
     if not earlier:
         return own
     before = reduce(torch.add, earlier)
-    left = 1 - softening * confidence(before.detach(), target)
-    both = [F.cross_entropy(z, target, reduction="none") for z in (before + newest, before)]
+    left = 1 - softening * task.confidence(before.detach(), target)
+    both = [task.losses(z, target) for z in (before + newest, before)]
     return left * own + both[0] + both[1]
 
 
@@ -193,14 +194,14 @@ class AUG(Method):
         self.counts[modality] += 1
 
     def step(self, run: Run, batch: Batch) -> None:
-        features = run.model.encode(batch.inputs, batch.shown)
+        features = run.model.encode(batch)
         with torch.no_grad():
             run.observe(run.model.classify(features), batch)
         losses, sure = [], []
         for modality, feature in features.items():
             logits = cast(Boosted, run.model.fusion).each(modality, feature)
-            losses.append(boosting(logits, batch.target, self.softening).mean())
-            sure.append(confidence(reduce(torch.add, logits).detach(), batch.target).sum())
+            losses.append(boosting(run.task, logits, batch.target, self.softening).mean())
+            sure.append(run.task.confidence(reduce(torch.add, logits).detach(), batch.target).sum())
             run.log(**{f"loss.{modality}": losses[-1]})
             if self.alternate:
                 run.minimise(losses[-1])

@@ -8,10 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from mmtrain.models.multimodal import MultimodalModel, Shown
-from mmtrain.types import Batch, Inputs, Outputs
+from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.task import Task
+from mmtrain.types import Batch, Outputs
 
 
 @runtime_checkable
@@ -23,6 +23,7 @@ class Run(Protocol):
         device: Where batches and model are.
         seed: Of the run.
         classes: Class names in the order of their ids.
+        task: Losses, confidence and measures of the targets; no method names a loss itself.
         epoch: The epoch that is trained, from 0.
         planned: Epochs of the whole run.
         generator: For whatever a method draws, on the CPU; saved. It is the same on all ranks, so
@@ -33,6 +34,7 @@ class Run(Protocol):
     device: torch.device
     seed: int
     classes: tuple[str, ...]
+    task: Task
     epoch: int
     planned: int
     generator: torch.Generator
@@ -166,7 +168,8 @@ def state(default: Any = None, *, default_factory: Callable[[], Any] | None = No
 class Method:
     """Plain joint training: the cross-entropy of the fused logits.
 
-    ``L = CE(f, y)``. Subclasses override the smallest scope that their paper changes.
+    ``L = CE(f, y)``, or the loss of another task. Subclasses override the smallest scope that their
+    paper changes.
     """
 
     @property
@@ -188,36 +191,34 @@ class Method:
 
     def step(self, run: Run, batch: Batch) -> None:
         """The inner loop: what one batch does."""
-        out = run.model(batch.inputs, batch.shown)
+        out = run.model(batch)
         run.observe(out, batch)
         with run.update(self.loss(run, out, batch)):
             self.modulate(run, out, batch)
 
     def loss(self, run: Run, out: Outputs, batch: Batch) -> Tensor:
-        """What is minimised: a mean over the samples of ``batch``, all of which are real."""
-        return self.losses(out, batch.target).mean()
+        """Loss that is minimised: a mean over the samples of ``batch``, all of which are real."""
+        return self.sample_losses(run.task, out, batch.target).mean()
 
-    def losses(self, out: Outputs, target: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """Loss of each sample, by which curricula judge it."""
-        return F.cross_entropy(out.fused, target, reduction="none")
+    def sample_losses(
+        self, task: Task, out: Outputs, target: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Loss of each sample, by which curricula score it."""
+        return task.losses(out.fused, target)
 
     def modulate(self, run: Run, out: Outputs, batch: Batch) -> None:
         """Edits gradients between backward and update."""
 
-    def predict(
-        self, model: MultimodalModel, inputs: Inputs, shown: Shown | None = None
-    ) -> Outputs:
-        """What the trained model says."""
-        return model(inputs, shown)
+    def predict(self, model: MultimodalModel, batch: Batch) -> Outputs:
+        """Predictions of the trained model."""
+        return model(batch)
 
-    def examine(
-        self, model: MultimodalModel, inputs: Inputs, shown: Shown | None = None
-    ) -> Outputs:
-        """What `losses` takes of samples outside of steps: what is trained.
+    def predict_trained(self, model: MultimodalModel, batch: Batch) -> Outputs:
+        """Outputs as they are trained, for `sample_losses` outside of steps.
 
-        As `predict`, unless that puts other logits in the place of the fused.
+        Those of `predict`, unless it puts other logits in the place of the fused.
         """
-        return self.predict(model, inputs, shown)
+        return self.predict(model, batch)
 
     def state_dict(self) -> dict[str, Any]:
         """Name to value of what the method remembers."""

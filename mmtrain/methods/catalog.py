@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from mmtrain.methods import Method
+    from mmtrain.methods.base import Method
 from mmtrain.catalog import Catalog, Entry
 
 METHODS: Final["Catalog[Method]"] = Catalog(

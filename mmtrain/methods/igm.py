@@ -29,15 +29,13 @@ from typing import Final, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError
 from mmtrain.functional import climb, flat_projection, second_moment
 from mmtrain.methods.base import Method, Run, state
-from mmtrain.models import MultimodalModel, linear
-from mmtrain.models.layers import still
-from mmtrain.models.multimodal import Shown
-from mmtrain.types import Batch, Inputs, Outputs
+from mmtrain.models.layers import linear, still
+from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.types import Batch, Outputs
 
 _TURNS: Final = 4  # Of each modality in a run, unless lengths are given.
 _WIDTHS: Final = (256, 64)  # Of the authors' heads.
@@ -220,10 +218,8 @@ class IGM(Method):
             self._project(run, modality)
         run.log(**{f"sharpness.{modality}": run.mean(loss.detach() - here)})
 
-    def predict(
-        self, model: MultimodalModel, inputs: Inputs, shown: Shown | None = None
-    ) -> Outputs:
-        out = model(inputs, shown)
+    def predict(self, model: MultimodalModel, batch: Batch) -> Outputs:
+        out = model(batch)
         return replace(out, fused=mixture(out.logits))
 
     def _turn(self, run: Run) -> Turn:
@@ -231,9 +227,9 @@ class IGM(Method):
         return turn(run.epoch, lengths)
 
     def _loss(self, run: Run, modality: str, batch: Batch) -> Tensor:
-        feature = run.model.feature(modality, batch.inputs, batch.shown)
+        feature = run.model.feature(modality, batch)
         with torch.autocast(run.device.type, enabled=False):
-            return F.cross_entropy(run.model.heads[modality](feature), batch.target)
+            return run.task.losses(run.model.heads[modality](feature), batch.target).mean()
 
     def _project(self, run: Run, modality: str) -> None:
         """Keeps the head's gradient to directions that are flat for the modality before."""
@@ -256,7 +252,7 @@ class IGM(Method):
 
     def _flat(self, run: Run, modality: str) -> list[Tensor]:
         """``T`` of each linear layer of the modality's head, equal on all ranks."""
-        features = run.score(lambda batch: run.model.feature(modality, batch.inputs, batch.shown))
+        features = run.score(lambda batch: run.model.feature(modality, batch))
         features = features[~features.isnan().any(-1)]  # Damaged samples were skipped.
         order = torch.randperm(len(features), generator=run.generator)
         with torch.no_grad():

@@ -31,14 +31,14 @@ from typing import Final, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.base import Method, Run, state
-from mmtrain.models import MultimodalModel, seeded
 from mmtrain.models.fusions.arcs import Arcs
-from mmtrain.models.multimodal import Shown
-from mmtrain.types import Batch, Inputs, Outputs
+from mmtrain.models.layers import seeded
+from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.task import Task
+from mmtrain.types import Batch, Outputs
 
 MIXUPS: Final = ("geodesic", "linear")
 CLASSIFIERS: Final = ("pairs", "single")
@@ -131,7 +131,7 @@ class IPRM(Method):
 
     def step(self, run: Run, batch: Batch) -> None:
         arcs, chosen = cast("Arcs", run.model.fusion), self._drawn(run)
-        features = run.model.encode(batch.inputs, batch.shown)
+        features = run.model.encode(batch)
         before = self.weights[chosen]
         with torch.autocast(run.device.type, enabled=False):
             logits = own(run.model, features)
@@ -141,7 +141,7 @@ class IPRM(Method):
             omega = probed(run, arcs.pairs[chosen], logits, said.detach())
             if self.passes == 2:
                 said = arcs.said(ends, omega, chosen)
-            losses = [F.cross_entropy(z, batch.target) for z in (*said, *logits.values())]
+            losses = [run.task.losses(z, batch.target).mean() for z in (*said, *logits.values())]
         run.observe(Outputs(fused=said.mean(0), logits=logits, features=features), batch)
         run.minimise(torch.stack(losses).sum())
         after = self.weights.clone()
@@ -149,24 +149,20 @@ class IPRM(Method):
         self.weights = after
         run.log(**by_modality("omega", arcs.pairs[chosen], omega))
 
-    def losses(self, out: Outputs, target: Tensor) -> Tensor:
+    def sample_losses(self, task: Task, out: Outputs, target: Tensor) -> Tensor:
         # Of several pairs there is but the mean of their logits.
         said = (out.fused, *out.logits.values())
-        return torch.stack([F.cross_entropy(z, target, reduction="none") for z in said]).sum(0)
+        return torch.stack([task.losses(z, target) for z in said]).sum(0)
 
-    def predict(
-        self, model: MultimodalModel, inputs: Inputs, shown: Shown | None = None
-    ) -> Outputs:
-        out = self.examine(model, inputs, shown)
+    def predict(self, model: MultimodalModel, batch: Batch) -> Outputs:
+        out = self.predict_trained(model, batch)
         if self.inference == "fused":
             return out
         return replace(out, fused=out.fused + torch.stack([*out.logits.values()]).sum(0))
 
-    def examine(
-        self, model: MultimodalModel, inputs: Inputs, shown: Shown | None = None
-    ) -> Outputs:
+    def predict_trained(self, model: MultimodalModel, batch: Batch) -> Outputs:
         arcs = cast("Arcs", model.fusion)
-        features = model.encode(inputs, shown)
+        features = model.encode(batch)
         with torch.autocast(self.weights.device.type, enabled=False):
             said = arcs.said(arcs.ends(features), self.weights)
             return Outputs(fused=said.mean(0), logits=own(model, features), features=features)

@@ -119,7 +119,7 @@ class Heuristic(Method):
             )
 
     def loss(self, run: Run, out: Outputs, batch: Batch) -> Tensor:
-        fitting = self.losses(out, batch.target).mean()
+        fitting = self.sample_losses(run.task, out, batch.target).mean()
         aligning = self.alignment(run, out)
         alpha = self.weight(run, fitting, aligning)
         run.log(alpha=alpha, fitting=fitting, alignment=aligning)
@@ -194,7 +194,9 @@ class Learned(Heuristic):
         fit, align = (run.gradients(loss, run.model) for loss in (fitting, aligning))
         held = run.held_out()
         run.model.eval()
-        outer = run.gradients(self.losses(run.model(held.inputs), held.target).mean(), run.model)
+        outer = run.gradients(
+            self.sample_losses(run.task, run.model(held), held.target).mean(), run.model
+        )
         run.model.train()
         run.average([*fit, *align])
         run.average(outer, held)

@@ -78,12 +78,14 @@ class ModDrop(Method):
             raise UnknownName("modality for moddrop.among", strange, run.model.modalities)
 
     def step(self, run: Run, batch: Batch) -> None:
-        features = run.model.encode(batch.inputs, batch.shown)
+        features = run.model.encode(batch)
         with torch.no_grad():
             run.observe(run.model.classify(features), batch)
         keep = self.keep(run, batch)
         run.log(**told(run.model.modalities, dropped=run.sum((~keep).sum(0).float())))
-        losses = self.losses(run.model.classify(masked(features, keep)), batch.target)
+        losses = self.sample_losses(
+            run.task, run.model.classify(masked(features, keep)), batch.target
+        )
         if self.empty == "omit":
             counted = heard(keep, batch.shown, run.model.modalities).float()
             losses = losses * counted / run.mean(counted.mean()).clamp(min=1e-8)

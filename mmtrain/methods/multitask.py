@@ -13,13 +13,12 @@ from typing import Final
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mmtrain.errors import UnknownName
 from mmtrain.methods.base import Method, Run
-from mmtrain.models import MultimodalModel
-from mmtrain.models.multimodal import Shown
-from mmtrain.types import Inputs, Outputs
+from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.task import Task
+from mmtrain.types import Batch, Outputs
 
 INFERENCES: Final = ("fused", "sum", "heads")
 
@@ -51,23 +50,17 @@ class Multitask(Method):
     def setup(self, run: Run) -> None:
         run.adopt(run.model.add_heads())
 
-    def losses(self, out: Outputs, target: Tensor) -> Tensor:
-        own = torch.stack(
-            [F.cross_entropy(logits, target, reduction="none") for logits in out.logits.values()]
-        )
-        fused = F.cross_entropy(out.fused, target, reduction="none")
+    def sample_losses(self, task: Task, out: Outputs, target: Tensor) -> Tensor:
+        own = torch.stack([task.losses(logits, target) for logits in out.logits.values()])
+        fused = task.losses(out.fused, target)
         return self.fused * fused + self.unimodal * own.sum(0)
 
-    def predict(
-        self, model: MultimodalModel, inputs: Inputs, shown: Shown | None = None
-    ) -> Outputs:
-        out = model(inputs, shown)
+    def predict(self, model: MultimodalModel, batch: Batch) -> Outputs:
+        out = model(batch)
         if self.inference == "fused":
             return out
         heads = torch.stack([*out.logits.values()]).sum(0)
         return replace(out, fused=heads + out.fused if self.inference == "sum" else heads)
 
-    def examine(
-        self, model: MultimodalModel, inputs: Inputs, shown: Shown | None = None
-    ) -> Outputs:
-        return model(inputs, shown)
+    def predict_trained(self, model: MultimodalModel, batch: Batch) -> Outputs:
+        return model(batch)

@@ -92,7 +92,7 @@ class OPM(Modulation, Method):
         if not self.active(run.epoch):
             super().step(run, batch)
             return
-        features = run.model.encode(batch.inputs, batch.shown)
+        features = run.model.encode(batch)
         with torch.no_grad():
             whole = run.model.classify(features)
         run.observe(whole, batch)

@@ -41,7 +41,7 @@ class SAM(Method):
             raise ConfigError(f"sam's radius is above 0; got {self.radius}. Without it: joint")
 
     def step(self, run: Run, batch: Batch) -> None:
-        out = run.model(batch.inputs, batch.shown)
+        out = run.model(batch)
         run.observe(out, batch)
         loss = self.loss(run, out, batch)
         gradients = run.gradients(loss, run.model)
@@ -51,7 +51,7 @@ class SAM(Method):
         parameters = [p for p in run.model.parameters() if p.requires_grad]
         before = climb(parameters, gradients, self.radius)
         with still(run.model):
-            out = run.model(batch.inputs, batch.shown)
+            out = run.model(batch)
         loss = self.loss(run, out, batch)
         with run.update(loss):
             torch._foreach_copy_([*parameters], before)

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
-from typing import TypeAlias
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor, nn
 
 from mmtrain.errors import ConfigError
@@ -14,13 +12,11 @@ from mmtrain.models.fusions import Fusion
 from mmtrain.models.fusions.base import Features
 from mmtrain.models.inputs import preparation
 from mmtrain.models.layers import linear, seeded
-from mmtrain.types import Inputs, Outputs
-
-Shown: TypeAlias = Mapping[str, Bool[Tensor, " batch"]]
+from mmtrain.types import Batch, Inputs, Outputs
 
 
 class MultimodalModel(nn.Module):
-    """Encoders, then a fusion: ``model(inputs) = model.classify(model.encode(inputs))``.
+    """Encoders, then a fusion: ``model(batch) = model.classify(model.encode(batch))``.
 
     A method that works on features goes between the two; one that changes the architecture assigns
     to `fusion` or fills `heads` in its ``setup``. What a head or a fusion gives is computed in
@@ -94,30 +90,33 @@ class MultimodalModel(nn.Module):
         """Names, in the order in which the model was made."""
         return tuple(self.encoders)
 
-    def forward(self, inputs: Inputs, shown: Shown | None = None) -> Outputs:
-        """Logits, fused and by modality, and features; see `encode` and `classify`."""
-        return self.classify(self.encode(inputs, shown))
+    def forward(self, batch: Batch) -> Outputs:
+        """Logits, fused and by modality, and features; see `encode` and `classify`.
 
-    def encode(self, inputs: Inputs, shown: Shown | None = None) -> dict[str, Tensor]:
+        Targets are not looked at. For logits of a subset of the modalities: `Batch.only`.
+        """
+        return self.classify(self.encode(batch))
+
+    def encode(self, batch: Batch) -> dict[str, Tensor]:
         """Modality to its features (B, width), float32.
 
         Args:
-            inputs: As the stream delivers them; prepared here (`mmtrain.models.inputs`).
-            shown: Modality to which samples show it. Where it is hidden its encoder sees 0 after
-                normalisation (OPM, TPAMI 2024, Sec. 4.4.3); absent means shown in all.
+            batch: Inputs as the stream delivers them, prepared here (`mmtrain.models.inputs`).
+                Where a modality is hidden its encoder sees 0 after normalisation (OPM, TPAMI 2024,
+                Sec. 4.4.3).
         """
-        return {m: self.feature(m, inputs, shown) for m in self.encoders}
+        return {m: self.feature(m, batch) for m in self.encoders}
 
-    def feature(self, modality: str, inputs: Inputs, shown: Shown | None = None) -> Tensor:
-        """What one encoder gives of its modality, (B, width), float32; see `encode`."""
-        if modality not in inputs:
+    def feature(self, modality: str, batch: Batch) -> Tensor:
+        """Features of one modality, (B, width), float32; see `encode`."""
+        if modality not in batch.inputs:
             raise ConfigError(
                 f"the batch has no {modality}; this model was made for "
-                f"{', '.join(self.modalities)}, the batch holds {', '.join(inputs)}"
+                f"{', '.join(self.modalities)}, the batch holds {', '.join(batch.inputs)}"
             )
-        prepared = self.preparations[modality](inputs[modality])
-        if shown is not None and modality in shown:
-            prepared = torch.where(shown[modality].view(-1, 1, 1, 1, 1), prepared, 0)
+        prepared = self.preparations[modality](batch.inputs[modality])
+        if modality in batch.shown:
+            prepared = torch.where(batch.shown[modality].view(-1, 1, 1, 1, 1), prepared, 0)
         feature: Tensor = self.encoders[modality](prepared)
         return feature.float()
 

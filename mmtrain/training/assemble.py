@@ -16,10 +16,10 @@ from mmtrain.curricula.base import Curriculum
 from mmtrain.curricula.catalog import CURRICULA
 from mmtrain.data import Loading, OrderedStream, ShardedDataset, Share, View, open_dataset
 from mmtrain.errors import ConfigError
-from mmtrain.methods import Method
+from mmtrain.methods.base import Method
 from mmtrain.methods.catalog import METHODS
-from mmtrain.models import MultimodalModel, channels_of
 from mmtrain.models.catalog import ENCODERS, FUSIONS
+from mmtrain.models.multimodal import MultimodalModel, channels_of
 from mmtrain.training import scores
 from mmtrain.training.device import device_of
 from mmtrain.training.feed import Feed

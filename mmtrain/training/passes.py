@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mmtrain.curricula.memory import Judged
 from mmtrain.functional import agreement
-from mmtrain.methods import Method
-from mmtrain.metrics import of_outputs
-from mmtrain.models import MultimodalModel
+from mmtrain.methods.base import Method
+from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.task import Task
 from mmtrain.training.feed import Feed
 from mmtrain.training.ranks import Ranks
 from mmtrain.types import Batch, Outputs
@@ -30,7 +30,8 @@ class Judging:
     """What a model says of samples.
 
     Args:
-        method: Predicts.
+        method: Method that predicts.
+        task: Kind of the targets.
         model: On ``device``.
         feed: Gives the samples.
         ranks: Each looks at its share, and all get the whole answer.
@@ -41,13 +42,14 @@ class Judging:
     def __init__(
         self,
         method: Method,
+        task: Task,
         model: MultimodalModel,
         feed: Feed,
         ranks: Ranks,
         device: torch.device,
         precision: str,
     ) -> None:
-        self._method, self._model, self._feed = method, model, feed
+        self._method, self._task, self._model, self._feed = method, task, model, feed
         self._ranks, self._device, self._precision = ranks, device, precision
 
     def scored(self, fn: Callable[[Batch], Tensor], ids: NDArray[np.int64]) -> Tensor:
@@ -72,7 +74,7 @@ class Judging:
         """What the model says of ``ids``, for a curriculum."""
 
         def fn(batch: Batch) -> Tensor:
-            return self.said(self._method.examine(self._model, batch.inputs), batch)
+            return self.said(self._method.predict_trained(self._model, batch), batch)
 
         return Judged(*self.scored(fn, ids).T.contiguous().numpy())
 
@@ -80,7 +82,9 @@ class Judging:
         """(b, 2) similarity of the modalities' probabilities, and loss."""
         with torch.no_grad():
             alike = agreement({m: z.float().softmax(-1) for m, z in out.logits.items()})
-            return torch.stack([alike, self._method.losses(out, batch.target).float()], -1)
+            return torch.stack(
+                [alike, self._method.sample_losses(self._task, out, batch.target).float()], -1
+            )
 
     def measured(self, split: str, refused: Callable[[Batch], Exception]) -> dict[str, Any]:
         """`mmtrain.metrics.of_outputs` of what the method predicts on ``split``.
@@ -92,7 +96,7 @@ class Judging:
         modalities = self._model.modalities
 
         def logits(batch: Batch) -> Tensor:
-            out = self._method.predict(self._model, batch.inputs)
+            out = self._method.predict(self._model, batch)
             if not bool(out.fused.isfinite().all()):
                 raise refused(batch)
             return torch.stack([out.fused, *(out.logits[m] for m in modalities)], 1)
@@ -102,7 +106,7 @@ class Judging:
         whole = ~found[:, 0, 0].isnan()  # The others were skipped as damaged.
         fused, *own = found[whole].unbind(1)
         target = torch.from_numpy(self._feed.dataset.targets[ids].astype(np.int64))[whole]
-        return of_outputs(fused, dict(zip(modalities, own, strict=True)), target)
+        return self._task.measures(fused, dict(zip(modalities, own, strict=True)), target)
 
     @contextmanager
     def _still(self) -> Iterator[None]:

@@ -18,8 +18,10 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.curricula.base import Curriculum
 from mmtrain.curricula.memory import Judged, Memory
 from mmtrain.errors import DataError, Interrupted, RunError
-from mmtrain.methods import Method
-from mmtrain.models import MultimodalModel
+from mmtrain.methods.base import Method
+from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.classification import Classification
+from mmtrain.tasks.task import Task
 from mmtrain.training import checkpoint, scores
 from mmtrain.training.device import _on, device_of, local_device
 from mmtrain.training.feed import Feed
@@ -80,6 +82,7 @@ class Run(Stepping):
         self.curriculum: Curriculum = feed.curriculum
         self._watch, self.seed = watch or Quiet(), config.seed
         self.classes = feed.dataset.classes
+        self.task: Task = Classification(len(self.classes))
         self.epoch, self.planned = 0, config.epochs
         self.best: dict[str, Any] = {}
         self._saved: dict[str, Any] | None = None
@@ -87,7 +90,7 @@ class Run(Stepping):
         self._observed: list[tuple[Tensor, Tensor]] = []
         self._ledger = Ledger(folder / LEDGER, ranks.rank)
         self._metrics = MetricsFile(folder / METRICS)
-        self._judging = Judging(method, model, feed, ranks, device, config.precision)
+        self._judging = Judging(method, self.task, model, feed, ranks, device, config.precision)
         self._schedule = Schedule(config.schedule, config.epochs)
         checkpoint.seed_all(config.seed + ranks.rank)
         path = folder / file

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from mmtrain.models import MultimodalModel
+from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.training.loss_log import Losses
 from mmtrain.training.optimizer import Optimizer
 from mmtrain.training.ranks import Ranks

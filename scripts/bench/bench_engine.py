@@ -24,8 +24,8 @@ from torch.nn import functional as F
 from mmtrain.config.run import TrainConfig, ViewConfig
 from mmtrain.data import SampleOrder, ShardedDataset, open_dataset
 from mmtrain.data.stream import StreamState
-from mmtrain.methods import Method
-from mmtrain.models import MultimodalModel
+from mmtrain.methods.base import Method
+from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.training.assemble import feed_of, fitted, model_of
 from mmtrain.training.device import device_of
 from mmtrain.training.feed import Feed
@@ -94,7 +94,7 @@ class Bare:
         """One step."""
         here = batch.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
-            loss = F.cross_entropy(self.model(here.inputs).fused, here.target)
+            loss = F.cross_entropy(self.model(here).fused, here.target)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

@@ -126,7 +126,7 @@ def test_exit_codes_are_those_of_the_command_line():
 def test_catalogs_are_listed_without_torch():
     code = (
         "import sys\n"
-        "from mmtrain.catalog import CATALOGS\n"
+        "from mmtrain.config.choices import CATALOGS\n"
         "[c.markdown() for c in CATALOGS]\n"
         "assert 'torch' not in sys.modules\n"
     )

@@ -11,7 +11,7 @@ import torch
 
 from mmtrain.config.run import OptimizerConfig, TrainConfig, ViewConfig
 from mmtrain.data import open_dataset
-from mmtrain.methods import Method
+from mmtrain.methods.base import Method
 from mmtrain.training import checkpoint
 from mmtrain.training.assemble import feed_of, fitted, model_of
 from mmtrain.training.run import BEST, CHECKPOINT, LEDGER, METRICS, Run

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mmtrain.errors import ConfigError
-from mmtrain.models import MultimodalModel
 from mmtrain.models.encoders import Encoder
+from mmtrain.models.multimodal import MultimodalModel
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmtrain.models import linear
 from mmtrain.models.fusions import Fusion
+from mmtrain.models.layers import linear
 
 _OFF: Final = 1e-6
 

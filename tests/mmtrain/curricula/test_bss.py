@@ -12,6 +12,7 @@ from mmtrain.curricula.memory import Judged
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.functional import agreement
 from mmtrain.methods.multitask import Multitask
+from mmtrain.tasks.classification import Classification
 from mmtrain.types import Outputs
 
 # Four samples, three classes: probabilities of audio, of visual, fused; true classes.
@@ -19,6 +20,7 @@ AUDIO = [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6]]
 VISUAL = [[0.6, 0.3, 0.1], [0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.3, 0.4, 0.3]]
 FUSED = [[0.7, 0.2, 0.1], [0.4, 0.5, 0.1], [0.6, 0.2, 0.2], [0.2, 0.3, 0.5]]
 TARGET = [0, 1, 0, 2]
+TASK = Classification(3)
 SCORE = np.array([0.9718, -1.0, 0.4830, -0.1982], np.float32)
 
 
@@ -50,7 +52,7 @@ def judged_by_hand():
     logits = {"audio": torch.tensor(AUDIO).log(), "visual": torch.tensor(VISUAL).log()}
     out = Outputs(fused=torch.tensor(FUSED).log(), logits=logits, features={})
     similarity = agreement({m: z.softmax(-1) for m, z in out.logits.items()})
-    loss = Multitask().losses(out, torch.tensor(TARGET))
+    loss = Multitask().sample_losses(TASK, out, torch.tensor(TARGET))
     return Judged(similarity.numpy(), loss.numpy())
 
 

@@ -151,7 +151,7 @@ def test_the_encoder_is_frozen_and_sees_each_sample_once(made):
         batches = list(finished.batches("train"))
         with torch.no_grad():
             finished.model.eval()
-            expected = [finished.model.encode(batch.inputs) for batch in batches]
+            expected = [finished.model.encode(batch) for batch in batches]
     assert list(found) == list(THREE)
     for modality, each in found.items():
         assert each.features.shape == (18, 64)

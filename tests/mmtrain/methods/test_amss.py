@@ -34,7 +34,7 @@ def masked(run, method):
 def gradients(run, method):
     """Those of the loss alone, by name."""
     batch = next(run.batches("train"))
-    found = run.gradients(method.loss(run, run.model(batch.inputs), batch), run.model)
+    found = run.gradients(method.loss(run, run.model(batch), batch), run.model)
     return dict(zip(dict(run.model.named_parameters()), found, strict=True))
 
 
@@ -222,7 +222,7 @@ def test_the_average_is_remembered_and_no_average_is_not(shards, tmp_path):
                 continue
             alone = AMSS(ema=1e-9)
             alone._units = method._units
-            out = run.model(next(run.batches("train")).inputs)
+            out = run.model(next(run.batches("train")))
             alone._ratios(run, out, next(run.batches("train")))
             method._ratios(run, out, next(run.batches("train")))
             expected = 0.75 * first + 0.25 * alone.significance

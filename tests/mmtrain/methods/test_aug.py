@@ -9,6 +9,7 @@ from mmtrain.config.run import OptimizerConfig, ViewConfig
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.aug import AUG, boosting, fused_weights, weakest
 from mmtrain.models.fusions.boosted import Boosted
+from mmtrain.tasks.classification import Classification
 from tests.mmtrain.training.test_resume import stopped_at
 from tests.support.enginework import STEPS, lines, running, same, small
 
@@ -16,6 +17,7 @@ SETS = [("audio", "visual"), ("audio", "visual", "flow")]
 # So small a sigma that the weakest gets a classifier at every check.
 EAGER = {"interval": 1, "sigma": 1e-6, "tau": 0.0}
 TARGET = torch.tensor([0])
+TASK = Classification(3)
 LOGITS = [torch.tensor([[1.0, 0.0, -1.0]]), torch.tensor([[0.5, 0.2, 0.0]])]
 
 
@@ -35,8 +37,8 @@ def test_boosting_by_hand():
     # is 1 - .5 q = .66738: .56932... with rounding .56947. CE(z_1 + z_2) = .30352.
     parts = 0.56947 + 0.30352 + 0.40761
 
-    assert boosting(LOGITS, TARGET, 0.5).item() == pytest.approx(parts, abs=2e-5)
-    assert boosting(LOGITS, TARGET, 0.5).item() == pytest.approx(1.28059, abs=2e-5)
+    assert boosting(TASK, LOGITS, TARGET, 0.5).item() == pytest.approx(parts, abs=2e-5)
+    assert boosting(TASK, LOGITS, TARGET, 0.5).item() == pytest.approx(1.28059, abs=2e-5)
 
 
 def test_the_first_term_is_a_cross_entropy_with_the_residual_label():
@@ -44,7 +46,7 @@ def test_the_first_term_is_a_cross_entropy_with_the_residual_label():
     target = torch.tensor([0, 1, 2, 3, 0, 1])
     hot = F.one_hot(target, 4).float()
 
-    found = boosting([before, newest], target, 0.3)
+    found = boosting(TASK, [before, newest], target, 0.3)
 
     rest = F.cross_entropy(before + newest, target, reduction="none") + F.cross_entropy(
         before, target, reduction="none"
@@ -54,13 +56,13 @@ def test_the_first_term_is_a_cross_entropy_with_the_residual_label():
 
 
 def test_one_classifier_has_one_cross_entropy():
-    assert boosting(LOGITS[:1], TARGET, 0.5).item() == pytest.approx(0.40761, abs=1e-5)
+    assert boosting(TASK, LOGITS[:1], TARGET, 0.5).item() == pytest.approx(0.40761, abs=1e-5)
 
 
 def test_softening_weighs_the_newest_and_sends_no_gradient_to_those_before():
     def gradients(softening):
         logits = [z.clone().requires_grad_() for z in (*LOGITS, torch.tensor([[0.0, 0.4, 0.1]]))]
-        boosting(logits, TARGET, softening).sum().backward()
+        boosting(TASK, logits, TARGET, softening).sum().backward()
         return [z.grad for z in logits]
 
     hard, soft = gradients(0.0), gradients(1.0)
@@ -75,9 +77,9 @@ def test_of_many_classifiers_the_sums_count():
     logits = [torch.randn(3, 5) for _ in range(4)]
     target = torch.tensor([4, 0, 2])
 
-    found = boosting(logits, target, 0.5)
+    found = boosting(TASK, logits, target, 0.5)
 
-    torch.testing.assert_close(found, boosting([sum(logits[:3]), logits[3]], target, 0.5))
+    torch.testing.assert_close(found, boosting(TASK, [sum(logits[:3]), logits[3]], target, 0.5))
 
 
 # Who gets a classifier.
@@ -129,7 +131,7 @@ def test_fused_logits_are_weighted_sums():
 
 def test_one_classifier_each_is_a_layer_of_its_own_and_a_head_that_all_share(shards, tmp_path):
     with running(small(shards), tmp_path, AUG()) as run:
-        out = run.model(next(run.batches("train")).inputs)
+        out = run.model(next(run.batches("train")))
         fusion = run.model.fusion
         for modality, feature in out.features.items():
             own = fusion.head(layers(run, modality)[0](feature).relu())
@@ -147,7 +149,7 @@ def test_an_added_classifier_joins_the_optimizer_and_is_trained(shards, tmp_path
         batch = next(run.batches("train"))
         method.scores = torch.arange(1.0, 1 + len(modalities)).flip(0)  # The last is the weakest.
         weak = modalities[-1]
-        features = run.model.encode(batch.inputs)
+        features = run.model.encode(batch)
         before, count = run.model.fusion.each(weak, features[weak]), size(run)
         old = {n: v.clone() for n, v in run.model.state_dict().items()}
         run.minimise(run.model.fusion(features).square().mean())
@@ -202,9 +204,7 @@ def test_the_score_is_the_mean_confidence_of_the_epoch(shards, tmp_path):
     method = AUG()
     with running(small(shards, epochs=1, optimizer=still, view=view), tmp_path, method) as run:
         method.fit(run)
-        out = run.score(
-            lambda b: torch.stack([2 * z for z in run.model(b.inputs).logits.values()], 1)
-        )
+        out = run.score(lambda b: torch.stack([2 * z for z in run.model(b).logits.values()], 1))
         target = run.score(lambda b: b.target).long()
         sure = out.softmax(-1)[torch.arange(len(target)), :, target].mean(0)
         torch.testing.assert_close(method.scores, sure, rtol=1e-4, atol=1e-5)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from mmtrain.config.run import OptimizerConfig, TrainConfig
 from mmtrain.curricula.catalog import CURRICULA
 from mmtrain.data import open_dataset
 from mmtrain.errors import Interrupted
-from mmtrain.methods import Method
+from mmtrain.methods.base import Method
 from mmtrain.methods.catalog import METHODS
 from mmtrain.training import checkpoint
 from mmtrain.training.assemble import assemble, fitted
@@ -123,8 +124,8 @@ def test_it_predicts_logits_fused_and_by_modality(straight, shards, method, moda
         batch = next(run.batches("val"))
         shown = {modalities[0]: torch.zeros(len(batch), dtype=torch.bool)}
         with torch.no_grad():
-            whole = run.method.predict(run.model, batch.inputs)
-            hidden = run.method.predict(run.model, batch.inputs, shown)
+            whole = run.method.predict(run.model, batch)
+            hidden = run.method.predict(run.model, replace(batch, shown=shown))
 
     for out in (whole, hidden):
         assert out.fused.shape == (len(batch), 3)

@@ -131,7 +131,7 @@ def test_the_projection_is_made_of_what_the_head_saw_of_the_training_split(shard
         run.model.eval()
         head = run.model.heads["audio"]
         with torch.no_grad():
-            features = [run.model.feature("audio", b.inputs) for b in run.batches("train")]
+            features = [run.model.feature("audio", b) for b in run.batches("train")]
             rows = torch.cat(features)
             assert len(rows) == 18
             seen = [rows, head[0](rows).relu(), head[2](head[0](rows).relu())]
@@ -155,7 +155,7 @@ def test_a_step_by_hand(shards, tmp_path, radius, projected):
         before = [p.detach().clone() for p in own]
 
         def gradients():
-            logits = head(run.model.feature("visual", batch.inputs))
+            logits = head(run.model.feature("visual", batch))
             return run.gradients(F.cross_entropy(logits, batch.target), encoder, head)
 
         here = gradients()
@@ -234,8 +234,8 @@ def test_what_is_left_of_gradients_and_the_sharpness_are_logged(shards, tmp_path
 def test_the_fused_prediction_is_the_mean_of_the_heads(shards, tmp_path):
     method = IGM()
     with running(small(shards), tmp_path, method) as run:
-        inputs = next(run.batches("val")).inputs
-        out = method.predict(run.model, inputs)
+        batch = next(run.batches("val"))
+        out = method.predict(run.model, batch)
         mean = torch.stack([z.softmax(-1) for z in out.logits.values()]).mean(0)
         assert torch.allclose(out.fused.softmax(-1), mean)
         assert torch.equal(out.logits["audio"], run.model.heads["audio"](out.features["audio"]))

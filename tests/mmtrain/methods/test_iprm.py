@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -124,7 +125,7 @@ def test_a_step_learns_at_the_weights_that_it_has_probed(shards, tmp_path, modal
     with running(config, tmp_path, IPRM(passes=passes)) as run:
         batch, seen = next(run.batches("train")), watched(run)
         run.model.train()
-        features = run.model.encode(batch.inputs)
+        features = run.model.encode(batch)
         own = {m: run.model.heads[m](features[m]) for m in modalities}
 
         def said(pair, weight):
@@ -205,13 +206,13 @@ def test_one_classifier_learns_of_one_pair_a_step(shards, tmp_path):
 @pytest.mark.parametrize("modalities", [TWO, THREE], ids=["two", "three"])
 def test_prediction_adds_up_all_logits_or_takes_the_fused(shards, tmp_path, modalities):
     with running(small(shards, modalities=modalities), tmp_path, IPRM()) as run:
-        inputs = next(run.batches("val")).inputs
+        batch = next(run.batches("val"))
         run.method.weights = torch.linspace(0.2, 0.9, len(run.method.weights))
         run.model.eval()
 
-        whole = run.method.predict(run.model, inputs)
+        whole = run.method.predict(run.model, batch)
         run.method.inference = "fused"
-        fused = run.method.predict(run.model, inputs).fused
+        fused = run.method.predict(run.model, batch).fused
 
         arcs: Arcs = run.model.fusion
         pairs = [
@@ -233,27 +234,32 @@ def test_a_curriculum_sees_the_loss_that_is_trained(shards, tmp_path, monkeypatc
         run.method.weights = weight = torch.tensor([0.3])
 
         def by_hand(batch):
-            features = run.model.encode(batch.inputs)
+            features = run.model.encode(batch)
             point = geodesic(*(unit(features[m]) for m in TWO), weight)
             said = [run.model.fusion.heads[0](point)]
             said += [run.model.heads[m](features[m]) for m in TWO]
             return sum(F.cross_entropy(z, batch.target, reduction="none") for z in said)
 
         torch.testing.assert_close(torch.from_numpy(run.judge().loss), run.score(by_hand))
-        found = run.method.losses(observed[0], batch.target).mean()
+        found = run.method.sample_losses(run.task, observed[0], batch.target).mean()
         torch.testing.assert_close(found.detach(), seen["loss"])
 
 
 def test_prediction_does_not_depend_on_the_order_of_inputs_and_sees_what_is_shown(shards, tmp_path):
     with running(small(shards, modalities=THREE), tmp_path, IPRM()) as run:
-        inputs = next(run.batches("val")).inputs
+        batch = next(run.batches("val"))
         shown = {"flow": torch.tensor([True, False, True, True]), "audio": torch.ones(4).bool()}
         run.model.eval()
-        full = run.method.predict(run.model, inputs)
+        full = run.method.predict(run.model, batch)
 
-        found = run.method.predict(run.model, inputs, shown)
+        found = run.method.predict(run.model, replace(batch, shown=shown))
         other = run.method.predict(
-            run.model, dict(reversed(inputs.items())), dict(reversed(shown.items()))
+            run.model,
+            replace(
+                batch,
+                inputs=dict(reversed(batch.inputs.items())),
+                shown=dict(reversed(shown.items())),
+            ),
         )
 
         assert [*found.logits] == [*other.logits] == [*THREE]
@@ -264,12 +270,12 @@ def test_prediction_does_not_depend_on_the_order_of_inputs_and_sees_what_is_show
 
 def test_the_model_by_itself_fuses_halfway_and_has_shares(shards, tmp_path):
     with running(small(shards, modalities=THREE), tmp_path, IPRM(inference="fused")) as run:
-        inputs = next(run.batches("val")).inputs
+        batch = next(run.batches("val"))
         run.model.eval()
 
-        out = run.model(inputs)
+        out = run.model(batch)
 
-        assert torch.allclose(out.fused, run.method.predict(run.model, inputs).fused)
+        assert torch.allclose(out.fused, run.method.predict(run.model, batch).fused)
         shares, heads = run.model.fusion.split(out.features), run.model.fusion.heads
         # The pairs are audio-visual, audio-flow, visual-flow.
         visual = unit(out.features["visual"])
@@ -317,7 +323,7 @@ def test_reduced_precision_leaves_heads_and_weights_in_full(shards, tmp_path):
     with running(small(shards, precision="bf16"), tmp_path, IPRM()) as run:
         batch = next(run.batches("train"))
         with torch.autocast("cpu", torch.bfloat16):
-            out = run.method.predict(run.model, batch.inputs)
+            out = run.method.predict(run.model, batch)
             run.method.step(run, batch)
 
         assert out.fused.dtype == run.method.weights.dtype == torch.float32

@@ -174,7 +174,7 @@ def test_the_loss_is_a_mixture_and_the_weight_follows_the_epoch(shards, tmp_path
     with running(config, tmp_path, method) as run:
         method.fit(run)
         batch = next(run.batches("train"))
-        out = run.model(batch.inputs)
+        out = run.model(batch)
         fitting = F.cross_entropy(out.fused, batch.target)
         aligning = infonce(out.features, 0.07) if align == "infonce" else reversed_js(out.logits)
         assert aligning > 0
@@ -212,14 +212,17 @@ def test_the_learned_weight_has_its_gradient_from_training_and_held_out_samples(
     method = Learned(held=4)
     with running(small(shards), tmp_path, method) as run:
         batch = next(run.batches("train"))
-        out = run.model(batch.inputs)
-        fitting, aligning = method.losses(out, batch.target).mean(), method.alignment(run, out)
+        out = run.model(batch)
+        fitting, aligning = (
+            method.sample_losses(run.task, out, batch.target).mean(),
+            method.alignment(run, out),
+        )
         start = run.generator.get_state()
         found = method.gradient(run, fitting, aligning)
 
         run.generator.set_state(start)
         held = run.held_out()
-        outer = F.cross_entropy(run.model(held.inputs).fused, held.target)
+        outer = F.cross_entropy(run.model(held).fused, held.target)
         (f, a, v) = (
             torch.cat([g.flatten() for g in run.gradients(loss, run.model)])
             for loss in (fitting, aligning, outer)

@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.methods import Method
+from mmtrain.methods.base import Method
 from mmtrain.methods.moddrop import ModDrop, kept
 from tests.support.enginework import lines, running, small
 from tests.support.methodwork import fitted
@@ -71,7 +71,7 @@ def test_a_sample_that_would_lose_all(shards, tmp_path, monkeypatch, empty, left
         batch = next(run.batches("train"))
         keep = method.keep(run, batch)
         assert keep.any(1).tolist() == [bool(each) for each in left]
-        features = run.model.train().encode(batch.inputs)
+        features = run.model.train().encode(batch)
         masked = {m: x * keep[:, [i]] for i, (m, x) in enumerate(features.items())}
         losses = F.cross_entropy(run.model.classify(masked).fused, batch.target, reduction="none")
         counted = losses[keep.any(1)] if empty == "omit" else losses

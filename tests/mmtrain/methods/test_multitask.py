@@ -11,9 +11,9 @@ THREE = ("audio", "visual", "flow")
 @pytest.mark.parametrize("modalities", [THREE[:2], THREE], ids=["two", "three"])
 def test_prediction_is_the_fused_or_the_heads_or_both(shards, tmp_path, modalities):
     with running(small(shards, modalities=modalities), tmp_path, Multitask()) as run:
-        inputs = next(run.batches("val")).inputs
+        batch = next(run.batches("val"))
         run.model.eval()
-        plain = run.model(inputs)
+        plain = run.model(batch)
         heads = sum(plain.logits.values())
 
         for inference, fused in (
@@ -22,7 +22,7 @@ def test_prediction_is_the_fused_or_the_heads_or_both(shards, tmp_path, modaliti
             ("heads", heads),
         ):
             run.method.inference = inference
-            out = run.method.predict(run.model, inputs)
+            out = run.method.predict(run.model, batch)
             torch.testing.assert_close(out.fused, fused)
             assert all(torch.equal(out.logits[m], plain.logits[m]) for m in modalities)
 

@@ -10,7 +10,7 @@ from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import ConfigError, Interrupted, UnknownName
 from mmtrain.functional import confidence, discrepancy
 from mmtrain.functional.modulation import slowed
-from mmtrain.methods import Method
+from mmtrain.methods.base import Method
 from mmtrain.methods.ogm import OGM, OGMGE, OGMStar, raised, slowed_cvpr22
 from tests.support.enginework import Stop, lines, running, same, small
 from tests.support.methodwork import fitted
@@ -28,7 +28,7 @@ def moved(shards, folder, method, **changes):
     config = small(shards, optimizer=PLAIN, modalities=THREE, **changes)
     with running(config, folder, method) as run:
         batch = next(run.batches("train"))
-        out = run.model.train()(batch.inputs)
+        out = run.model.train()(batch)
         rho = discrepancy({m: confidence(z, batch.target).sum() for m, z in out.logits.items()})
         before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
         method.step(run, batch)
@@ -118,7 +118,7 @@ def test_covariance_noise_weighs_samples_in_the_encoders_only(shards, tmp_path):
         run.generator.manual_seed(3)
         w = torch.special.ndtri(torch.rand(len(batch), generator=run.generator))
         run.generator.manual_seed(3)
-        out = run.model.train()(batch.inputs)
+        out = run.model.train()(batch)
         scores = {m: confidence(z.detach(), batch.target).sum() for m, z in out.logits.items()}
         k = slowed(torch.stack([*discrepancy(scores).values()]), 0.8)
         losses = F.cross_entropy(out.fused, batch.target, reduction="none")

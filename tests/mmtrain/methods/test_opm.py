@@ -7,7 +7,7 @@ import torch
 
 from mmtrain.errors import ConfigError, Interrupted, UnknownName
 from mmtrain.functional.modulation import slowed
-from mmtrain.methods import Method
+from mmtrain.methods.base import Method
 from mmtrain.methods.ogm import OGM
 from mmtrain.methods.opm import OPM, OPMOGM, drop_probability, rescaling
 from tests.support.enginework import Stop, lines, running, same, small
@@ -150,8 +150,8 @@ def test_it_predicts_as_joint_training_does(shards, tmp_path):
     with running(small(shards), tmp_path, method) as run:
         run.model.eval()
         batch = next(run.batches("val"))
-        found = method.predict(run.model, batch.inputs)
-        assert torch.equal(found.fused, run.model(batch.inputs).fused)
+        found = method.predict(run.model, batch)
+        assert torch.equal(found.fused, run.model(batch).fused)
 
 
 def test_both_without_one_is_the_other(shards, tmp_path):

@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import ConfigError
-from mmtrain.methods import Method
+from mmtrain.methods.base import Method
 from mmtrain.methods.sam import SAM
 from tests.support.enginework import lines, running, small
 from tests.support.methodwork import batch_normalised
@@ -28,9 +28,7 @@ def test_a_step_goes_back_and_takes_the_gradient_of_the_worst_point(shards, tmp_
         before = [p.detach().clone() for p in own]
 
         def gradients():
-            return run.gradients(
-                F.cross_entropy(run.model(batch.inputs).fused, batch.target), run.model
-            )
+            return run.gradients(F.cross_entropy(run.model(batch).fused, batch.target), run.model)
 
         here = gradients()
         norm = torch.cat([g.flatten() for g in here]).norm()

@@ -6,10 +6,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.models import MultimodalModel, channels_of
 from mmtrain.models.catalog import ENCODERS, FUSIONS
 from mmtrain.models.encoders.small_cnn import SmallCNN
 from mmtrain.models.fusions.concat import Concat
+from mmtrain.models.multimodal import MultimodalModel, channels_of
+from mmtrain.types import Batch
 
 CLASSES = 5
 TARGET = torch.tensor([0, 1, 2])
@@ -30,12 +31,12 @@ def batch(modalities=("audio", "visual", "flow")):
         "visual": pictures(3, 2, 3, 32, 32),
         "flow": pictures(3, 2, 4, 32, 32),
     }
-    return {m: inputs[m] for m in modalities}
+    return Batch.unlabelled({m: inputs[m] for m in modalities})
 
 
 def build(modalities=("audio", "visual", "flow"), fusion="concat", encoder="small-cnn", seed=0):
     return MultimodalModel.build(
-        channels_of(batch(modalities)),
+        channels_of(batch(modalities).inputs),
         ENCODERS.load(encoder),
         partial(FUSIONS.load(fusion), classes=CLASSES),
         seed=seed,
@@ -47,7 +48,7 @@ def same(first, second):
 
 
 def test_channels_are_counted_from_the_inputs():
-    assert channels_of(batch()) == {"audio": 1, "visual": 3, "flow": 4}
+    assert channels_of(batch().inputs) == {"audio": 1, "visual": 3, "flow": 4}
 
 
 @pytest.mark.parametrize("encoder", ENCODERS.names)
@@ -200,10 +201,10 @@ def test_building_leaves_the_generator_of_the_process_alone():
 
 
 def test_a_hidden_input_is_zero_after_normalisation():
-    model, inputs = build(), batch()
-    hidden = {"audio": torch.tensor([True, False, True])}
+    model, whole = build(), batch()
+    hidden = whole.hiding(audio=torch.tensor([False, True, False]))
 
-    found, plain = model.encode(inputs, hidden), model.encode(inputs)
+    found, plain = model.encode(hidden), model.encode(whole)
 
     nothing = model.encoders["audio"](torch.zeros(1, 1, 1, 33, 40))
     torch.testing.assert_close(found["audio"][1:2], nothing)
@@ -212,10 +213,10 @@ def test_a_hidden_input_is_zero_after_normalisation():
 
 
 def test_what_is_hidden_may_hold_anything():
-    model, inputs = build(), batch()
-    inputs["audio"][1] = float("nan")
+    model, whole = build(), batch()
+    whole.inputs["audio"][1] = float("nan")
 
-    out = model(inputs, {"audio": torch.tensor([True, False, True])})
+    out = model(whole.hiding(audio=torch.tensor([False, True, False])))
 
     assert out.fused.isfinite().all()
 

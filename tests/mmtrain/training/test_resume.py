@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from mmtrain.config.run import OptimizerConfig, ScheduleConfig
 from mmtrain.errors import ConfigError, DataError, Interrupted
 from mmtrain.evaluation.audit import audit
-from mmtrain.methods import Method, state
+from mmtrain.methods.base import Method, state
 from mmtrain.training.run import BEST, CHECKPOINT, LEDGER, METRICS
 from mmtrain.training.train import train
 from mmtrain.types import Outputs
@@ -72,7 +72,7 @@ class Growing(Method):
             self.heads += 1
 
     def step(self, run, batch):
-        features = run.model.encode(batch.inputs)
+        features = run.model.encode(batch)
         out = run.model.fusion(features)
         loss = F.cross_entropy(out, batch.target)
         for i in range(self.heads):
@@ -84,8 +84,8 @@ class Growing(Method):
             for gradient in run.model.gradients("visual"):
                 gradient.mul_(1 + self.strength * noise)
 
-    def predict(self, model, inputs, shown=None):
-        features = model.encode(inputs, shown)
+    def predict(self, model, batch):
+        features = model.encode(batch)
         fused = model.fusion(features)
         return Outputs(fused=fused, logits=dict.fromkeys(features, fused), features=features)
 

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from mmtrain.config.run import OptimizerConfig
 from mmtrain.data import open_dataset
-from mmtrain.methods import Method, Run, multitask
+from mmtrain.methods import multitask
+from mmtrain.methods.base import Method, Run
 from mmtrain.training import checkpoint
 from mmtrain.training.run import CHECKPOINT
 from tests.support.enginework import STEPS, lines, running, small
@@ -28,7 +29,7 @@ def first(run, split="train"):
 
 
 def loss_of(run, batch):
-    return F.cross_entropy(run.model(batch.inputs).fused, batch.target)
+    return F.cross_entropy(run.model(batch).fused, batch.target)
 
 
 def snapshot(run):
@@ -72,7 +73,7 @@ def test_what_the_loss_does_not_reach_stays(shards, tmp_path):
     with running(small(shards, optimizer=decaying), tmp_path) as run:
         run.minimise(loss_of(run, first(run)))
         before = snapshot(run)
-        features = run.model.encode(first(run).inputs)
+        features = run.model.encode(first(run))
 
         run.minimise(features["audio"].square().mean())
 
@@ -91,7 +92,7 @@ def test_an_error_in_the_body_leaves_the_weights(run):
 
 def test_gradients_are_for_looking_only(run):
     run.model.zero_grad()
-    out = run.model(first(run).inputs)
+    out = run.model(first(run))
     loss = out.logits["audio"].sum()
 
     audio = run.gradients(loss, run.model.encoders["audio"])
@@ -117,11 +118,11 @@ def test_a_second_forward_in_a_step_sees_weights_that_were_moved(shards, tmp_pat
     class Perturbed(Method):
         def step(self, run, batch):
             encoder = run.model.encoders["audio"]
-            here = run.model(batch.inputs).features["audio"].detach()
+            here = run.model(batch).features["audio"].detach()
             with torch.no_grad():
                 for parameter in encoder.parameters():
                     parameter.mul_(1.5)
-            there = run.model(batch.inputs)
+            there = run.model(batch)
             assert not torch.allclose(here, there.features["audio"])
             with run.update(F.cross_entropy(there.fused, batch.target)):
                 for parameter in encoder.parameters():
@@ -146,7 +147,7 @@ def test_a_module_that_joins_is_updated_and_the_others_keep_their_momentum(shard
         assert all(torch.equal(after[n]["momentum_buffer"], b) for n, b in before.items())
         assert len(run._optimizer.parameters) == len([*run.model.parameters()])
         weight = run.model.heads["audio"].weight.clone()
-        run.minimise(run.model(first(run).inputs).logits["audio"].square().mean())
+        run.minimise(run.model(first(run)).logits["audio"].square().mean())
         assert not torch.equal(run.model.heads["audio"].weight, weight)
         assert "heads.audio.weight" in run._optimizer.state_dict()
 
@@ -238,7 +239,7 @@ def test_multitask_loss_by_hand(run):
     # Three classes, logits all 0: each cross-entropy is ln 3.
     batch = first(run)
     zeros = torch.zeros(4, 3)
-    out = run.model(batch.inputs)
+    out = run.model(batch)
     out = type(out)(fused=zeros, logits=dict.fromkeys(out.logits, zeros), features=out.features)
 
     loss = multitask.Multitask(fused=0.1, unimodal=0.9).loss(run, out, batch)

@@ -9,7 +9,7 @@ import torch
 
 from mmtrain.config.run import OptimizerConfig, ScheduleConfig
 from mmtrain.errors import ConfigError, RunError, UnknownName
-from mmtrain.methods import Method
+from mmtrain.methods.base import Method
 from mmtrain.training import checkpoint
 from mmtrain.training.run import BEST, CHECKPOINT, LEDGER
 from mmtrain.training.train import train

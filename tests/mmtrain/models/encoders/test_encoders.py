@@ -5,11 +5,11 @@ import torch
 from torchvision.models.resnet import resnet18, resnet34
 
 from mmtrain.errors import ConfigError
-from mmtrain.models import seeded
 from mmtrain.models.catalog import ENCODERS
 from mmtrain.models.encoders.resnet18 import ResNet18, adapted
 from mmtrain.models.encoders.small_cnn import SmallCNN
 from mmtrain.models.inputs import Frames, Planes, Spectrogram, preparation
+from mmtrain.models.layers import seeded
 
 every_encoder = pytest.mark.parametrize("name", ENCODERS.names)
 

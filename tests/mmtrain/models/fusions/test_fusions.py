@@ -5,13 +5,13 @@ import torch
 from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.models import seeded
 from mmtrain.models.catalog import FUSIONS
 from mmtrain.models.fusions.concat import Concat
 from mmtrain.models.fusions.film import Film
 from mmtrain.models.fusions.gated import Gated
 from mmtrain.models.fusions.sum import Sum
 from mmtrain.models.fusions.weight import Weight
+from mmtrain.models.layers import seeded
 
 TWO = ("audio", "visual")
 THREE = ("audio", "visual", "flow")
