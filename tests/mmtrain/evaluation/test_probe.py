@@ -14,13 +14,11 @@ from mmtrain.evaluation.open_run import open_run
 from mmtrain.evaluation.probe import (
     FIXED,
     STRENGTHS,
-    Examples,
     features_of,
-    fit,
     measure_probe,
-    objective,
     probe,
 )
+from mmtrain.evaluation.regression import Examples, fit, objective
 from mmtrain.training import checkpoint
 from mmtrain.training.run import BEST
 from mmtrain.training.train import train
