@@ -111,7 +111,7 @@ def _solve(
     for _ in range(_INNER_STEPS):
         image = hessian(direction)
         step = product / (direction * image).sum().clamp(min=1e-300)
-        solution = found + step * direction
+        solution = solution + step * direction
         residual = residual - step * image
         if float(residual.norm()) <= enough:
             break
