@@ -7,17 +7,21 @@ MmprepError
 └── StoreError         exit 1: the disk or bucket refused; finished files stay whole
 
 A clip that gives no sample raises no exception in a build: it becomes a `Failure`, see
-`mmprep.failure`.
+`mmprep.failure`. mmtrain shares the root, `ConfigError` and `UnknownName`, see `mmtrain.errors`.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+_NAMES_SHOWN: Final = 10
 
 
 class MmprepError(Exception):
     """Error that ends a command with a message instead of a traceback."""
 
     exit_code = 1
+    prefix = "Error: "
 
 
 class ConfigError(MmprepError):
@@ -27,18 +31,22 @@ class ConfigError(MmprepError):
 
 
 class UnknownName(ConfigError):
-    """A name that is in no catalog; the message offers the nearest.
+    """A name that is in no catalog.
+
+    The message offers the nearest names or, where none is near, the names that there are.
 
     Args:
-        what: Kind of thing that was looked for, such as ``data set``.
-        name: Name that was given.
-        known: Names that exist.
+        kind: Noun for the thing that was named, such as ``method``.
+        name: Name as it was given.
+        known: Names that would have been right.
     """
 
-    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
-        names = sorted(known)
-        near = difflib.get_close_matches(name, names) or names
-        super().__init__(f"no {what} {name!r}; did you mean {', '.join(near)}?")
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted({each for each in known if each})
+        # Names differ from ours by case as often as by a letter.
+        by_lower = {each.lower(): each for each in names}
+        near = [by_lower[each] for each in difflib.get_close_matches(name.lower(), by_lower)]
+        super().__init__(f"no {kind} {name!r}; {_offer(near, names)}")
 
 
 class DataError(MmprepError):
@@ -51,3 +59,12 @@ class StoreError(MmprepError):
     """Reading from or writing to a disk or bucket failed."""
 
     exit_code = 1
+
+
+def _offer(near: Sequence[str], names: Sequence[str]) -> str:
+    if near:
+        return f"did you mean {', '.join(near)}?"
+    if not names:
+        return "there are none"
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return f"there are: {', '.join(names[:_NAMES_SHOWN])}{more}"

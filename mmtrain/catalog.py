@@ -1,4 +1,4 @@
-"""What can be named on the command line: one line each, loaded by name.
+"""Catalogs of what is chosen by name on the command line: one line each, loaded by name.
 
 The registry, the lists of the command line and the tables of the README are this data. Nothing is
 imported until it is loaded, so that listing is cheap.
@@ -24,7 +24,7 @@ class Entry(NamedTuple):
         target: ``module:class``, below the package of its catalog.
         paper: Authors, venue and year; ``-`` where there is none.
         summary: One sentence.
-        curriculum: Of a method, the curriculum that is part of it.
+        curriculum: Curriculum that is part of a method; None for all else.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 
 
 class Parameter(NamedTuple):
-    """What a user may set: a keyword-only argument, its default, and its line of the docstring."""
+    """A parameter that users may set: a keyword-only argument, its default, and its help text."""
 
     name: str
     default: object
@@ -94,7 +94,7 @@ class Catalog(Generic[Made]):
         return found
 
     def explain(self, name: str) -> Explanation:
-        """What ``name`` does and what one may set; this loads it.
+        """Loads ``name`` and returns its docstring and the parameters that users may set.
 
         Raises:
             UnknownName: There is none.

@@ -6,14 +6,15 @@ immediate.
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mmprep import __version__
-from mmprep.errors import ConfigError, MmprepError
+from mmprep.cli.group import Group, listed
+from mmprep.errors import ConfigError
 from mmprep.format.parts import PARTS
 
 if TYPE_CHECKING:
@@ -54,21 +55,7 @@ clip_timeout = click.option(
 )
 
 
-class _Group(click.Group):
-    """Turns errors of mmprep into a message and an exit code, and Ctrl-C into one line."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except MmprepError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            click.echo("Stopped. The same command goes on from here.", err=True)
-            ctx.exit(1)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mmprep")
 def main() -> None:
     """Turns raw videos into WebDataset shards: frames, spectrograms and optical flow.
@@ -159,8 +146,10 @@ def manifest(
 @click.option("--out", required=True, metavar="DIR_OR_URL", help="Folder, or s3://bucket/prefix.")
 @click.option(
     "--parts",
+    multiple=True,
+    callback=listed,
     metavar="NAMES",
-    help=f"Parts to make, separated by commas: any of {', '.join(PARTS)}. "
+    help=f"Parts to make, repeatable or separated by commas: any of {', '.join(PARTS)}. "
     "[default: those of the data set]",
 )
 @click.option(
@@ -386,7 +375,7 @@ def _make_request(
     annotations: Path | None,
     out: str | None = None,
     manifest: Path | None = None,
-    parts: str | None = None,
+    parts: Sequence[str] | None = None,
     **rest: Any,
 ) -> "Request":
     """Makes a request from the options of a command.
@@ -397,6 +386,7 @@ def _make_request(
     from mmprep.build.request import Request
     from mmprep.datasets import spec
 
+    dataset = dataset and dataset.lower()
     if dataset is None and manifest is None:
         raise ConfigError("give --dataset NAME (see `mmprep datasets`) or --manifest FILE")
     if raw is None:
@@ -411,6 +401,6 @@ def _make_request(
         variant=variant,
         annotations=annotations,
         manifest=manifest,
-        parts=tuple(filter(None, (name.strip() for name in parts.split(",")))) if parts else None,
+        parts=tuple(name.lower() for name in parts) if parts else None,
         **rest,
     )

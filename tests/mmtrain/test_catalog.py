@@ -106,7 +106,7 @@ def test_a_subclass_describes_only_what_it_changes():
 def test_an_unknown_name_offers_the_nearest():
     with pytest.raises(UnknownName, match=r"no fusion 'flim'; did you mean film\?"):
         FUSIONS.load("flim")
-    with pytest.raises(UnknownName, match=r"no encoder 'zzz'; did you mean resnet18, small-cnn\?"):
+    with pytest.raises(UnknownName, match=r"no encoder 'zzz'; there are: resnet18, small-cnn"):
         ENCODERS.entry("zzz")
 
 

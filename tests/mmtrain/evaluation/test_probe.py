@@ -1,23 +1,26 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from sklearn.linear_model import LogisticRegression
 
 from mmtrain.cli import tables
 from mmtrain.cli.main import main
-from mmtrain.errors import ConfigError, DataError
-from mmtrain.evaluation.open_run import opened
+from mmtrain.errors import ConfigError, DataError, RunError
+from mmtrain.evaluation.open_run import open_run
 from mmtrain.evaluation.probe import (
     FIXED,
     STRENGTHS,
-    Examples,
     features_of,
-    fit,
-    fitted_and_judged,
+    measure_probe,
     probe,
 )
+from mmtrain.evaluation.regression import Examples, fit, objective
+from mmtrain.training import checkpoint
+from mmtrain.training.run import BEST
 from mmtrain.training.train import train
 from tests.support.enginework import small
 from tests.support.evalwork import THREE, NoVal
@@ -45,6 +48,45 @@ def test_the_head_by_hand():
     assert head.tolist() == [pytest.approx([-0.5, 0.5], abs=1e-4), pytest.approx([0, 0], abs=1e-4)]
 
 
+def hard(strength):
+    """A head of scikit-learn for features of very different size and much overlap."""
+    random = np.random.default_rng(0)
+    target = np.arange(300) % 5
+    features = random.normal(0, 1, (300, 40)) @ random.normal(0, 1, (40, 40))
+    features[:, :5] += np.eye(5)[target]
+    features = (features - features.mean(0)) / features.std(0)
+    # Its loss is a sum over samples, ours a mean.
+    known = LogisticRegression(C=1 / (300 * strength), tol=1e-9, max_iter=100_000)
+    known.fit(features, target)
+    head = np.vstack([known.coef_.T, known.intercept_])
+    rows = Examples(torch.from_numpy(features), torch.from_numpy(target))
+    return rows, torch.from_numpy(head)
+
+
+@pytest.mark.parametrize("strength", [1e-1, 1e-4, 1e-5])
+def test_the_loss_is_as_low_as_that_of_scikit_learn(strength):
+    rows, known = hard(strength)
+
+    head = fit(rows, torch.zeros(41, 5).double(), strength).requires_grad_()
+    loss = objective(rows, head, strength)
+    loss.backward()
+
+    assert head.grad.abs().max() < 1e-6
+    assert loss.item() <= objective(rows, known, strength).item() + 1e-7
+
+
+def test_features_that_are_no_numbers_name_modality_and_sample(made, tmp_path):
+    folder = made("audio", "visual")
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    saved = checkpoint.load(folder / BEST)
+    name = next(n for n in saved["model"] if n.startswith("encoders.visual."))
+    saved["model"][name] = saved["model"][name] * math.nan
+    checkpoint.save(tmp_path / BEST, saved)
+
+    with pytest.raises(RunError, match="the visual encoder gives no number for sample clip_0000"):
+        probe(tmp_path)
+
+
 def test_the_bias_is_not_held_back():
     # The feature says nothing, three of four are of class 1: the bias alone gives these odds.
     rows = Examples(torch.zeros(4, 1).double(), torch.tensor([0, 1, 1, 1]))
@@ -64,14 +106,14 @@ def blobs(width, classes, samples, seed, scale=1e4):
 
 def test_what_a_plane_separates_is_read_off():
     sets = {name: blobs(6, 4, 40, seed) for seed, name in enumerate(("train", "val", "test"))}
-    said, _ = fitted_and_judged(sets, "test", 4)
+    said, _ = measure_probe(sets, "test", 4)
     assert (said["accuracy"], said["map"], said["macro_f1"]) == (1, 1, 1)
 
 
 def test_features_that_say_nothing_give_chance():
     sets = {name: blobs(6, 4, 40, seed) for seed, name in enumerate(("train", "val", "test"))}
     constant = {name: each._replace(features=torch.ones(40, 6)) for name, each in sets.items()}
-    said, _ = fitted_and_judged(constant, "test", 4)
+    said, _ = measure_probe(constant, "test", 4)
     assert said["accuracy"] == 0.25
 
 
@@ -79,7 +121,7 @@ def test_the_statistics_are_those_of_train():
     # Standardised by itself, the shifted split would be read right.
     sets = {name: blobs(3, 2, 40, seed, scale=1) for seed, name in enumerate(("train", "test"))}
     sets["test"].features[:, 0] += 1000
-    said, strength = fitted_and_judged(sets, "test", 2)
+    said, strength = measure_probe(sets, "test", 2)
     assert (said["accuracy"], strength) == (0.5, FIXED)
 
 
@@ -91,17 +133,17 @@ ODDS = examples(*[(-1.0, 1), (1.0, 1)] * 3)
 
 @pytest.mark.parametrize(("val", "test"), [(READS, ODDS), (ODDS, READS)], ids=["weak", "strong"])
 def test_the_strength_is_chosen_on_val_never_on_test(val, test):
-    said, strength = fitted_and_judged({"train": TRAIN, "val": val, "test": test}, "test", 2)
+    said, strength = measure_probe({"train": TRAIN, "val": val, "test": test}, "test", 2)
 
     # What val chose is wrong for every second sample of test.
     assert said["accuracy"] == 0.5
     assert (strength == STRENGTHS[0]) == (val is ODDS)
-    again, same = fitted_and_judged({"train": TRAIN, "val": val, "test": val}, "test", 2)
+    again, same = measure_probe({"train": TRAIN, "val": val, "test": val}, "test", 2)
     assert (again["accuracy"], same) == (1, strength)
 
 
 def test_the_encoder_is_frozen_and_sees_each_sample_once(made):
-    with opened(made(*THREE)) as finished:
+    with open_run(made(*THREE)) as finished:
         before = {name: value.clone() for name, value in finished.model.state_dict().items()}
         found = features_of(finished, "train")
         batches = list(finished.batches("train"))
