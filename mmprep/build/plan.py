@@ -110,7 +110,7 @@ class Plan:
             plain = json.loads(text)
             if plain.pop("version") != _VERSION:
                 raise DataError(f"{origin}: begun by another mmprep; finish there, or use --force")
-            plain["parts"] = PartsConfig.from_json(plain["parts"])
+            plain["parts"] = PartsConfig.from_stored(plain["parts"])
             plain["tasks"] = tuple(
                 Task(**{**task, "rows": tuple(Row(**row) for row in task["rows"])})
                 for task in plain["tasks"]

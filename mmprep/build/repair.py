@@ -181,7 +181,7 @@ def _reconstruct(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, ShardR
         classes=dataset.classes,
         modalities=dataset.modalities,
         licence=dataset.licence,
-        parts=PartsConfig.from_json(dict(dataset.parts)),
+        parts=PartsConfig.from_stored(dict(dataset.parts)),
         raw=str(request["raw"]),
         seed=int(request["seed"]),
         shard_size=int(request["shard_size"]),

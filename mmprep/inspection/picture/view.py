@@ -59,7 +59,7 @@ class View:
             split=index.splits[index.split[row]],
             record=json.loads(members["json"][0]),
             members={part: data for part, data in members.items() if data and part != "json"},
-            config=PartsConfig.from_json(dict(shards.dataset.parts)),
+            config=PartsConfig.from_stored(dict(shards.dataset.parts)),
         )
 
     @property
