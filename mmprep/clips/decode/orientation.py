@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
@@ -26,9 +26,10 @@ class Orientation:
     @classmethod
     def of(cls, frame: VideoFrame) -> Self:
         """Orientation of ``frame``; a matrix between two of the eight counts as the nearer one."""
-        # PyAV's stub lacks that the mapping's keys are types.
-        side_data: Any = frame.side_data
-        data = side_data.get(Type.DISPLAYMATRIX)
+        # Not `frame.side_data`: it ties frame and data in a circle, and a frame at 4K that waits for
+        # the garbage collector holds 12 MB.
+        container: Any = SideDataContainer  # PyAV's stub lacks its argument
+        data = container(frame).get(Type.DISPLAYMATRIX)
         if data is None:
             return cls()
         # A point (x, y) is shown at (a x + c y, b x + d y); the third column holds other units.

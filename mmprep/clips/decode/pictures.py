@@ -141,16 +141,17 @@ class PictureDecoder:
 
     def _decode_counted(self) -> Iterator[tuple[int, VideoFrame]]:
         """Yields every frame with its index in the timeline, found by counting."""
-        delay = self._context.reorder_depth
         by_chunk = {packet.pts: number for number, packet in enumerate(self._packets)}
-        count = -1
+        count, at_once = -1, False
         for number, frame in self._decode(self._packets, None):
-            if count < 0 and self._pruned:
-                # Pictures that refer to what was dropped do not come out, and yet count.
-                count = max(number - delay, 0)
-            else:
-                count += 1
-            if not delay and frame.pts in by_chunk:
+            count += 1
+            if not count:
+                delay = self._context.reorder_depth
+                at_once = not number and not delay
+                if self._pruned:
+                    # Pictures that refer to what was dropped do not come out, and yet count.
+                    count = max(number - delay, 0)
+            if at_once and frame.pts in by_chunk:
                 # Without reordering each picture is that of its chunk, whatever was damaged before.
                 count = by_chunk[frame.pts]
             yield count - self.timeline.first, frame

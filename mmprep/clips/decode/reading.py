@@ -24,7 +24,8 @@ _INDEXED: Final = ("mov", "matroska")
 _LEAD_S: Final = 0.5
 # Packets of sound that hold more than that.
 _LEAD_PACKETS: Final = 256
-# Streams are interleaved within this many seconds: one that is silent for longer has ended.
+# Streams are interleaved within this many seconds: one that is silent for longer has ended. Files
+# whose writer put one stream behind the other are known by a stream that has not begun.
 _INTERLEAVE_S: Final = 5.0
 
 
@@ -156,7 +157,7 @@ def _read(
         return Span(streams={}, broke_off=False)
     # A second to spare, because packets come in the order of decoding.
     stop_s = math.inf if end_s is None else end_s + 1.0
-    trusted = container.format.name.startswith(_INDEXED)
+    indexed = container.format.name.startswith("mov")
     broke_off = False
     try:
         for packet in container.demux([held.stream for held in table.values()]):
@@ -171,8 +172,8 @@ def _read(
                 held.add(packet, stamp_s, start_s)
             if stamp_s is not None and stamp_s > stop_s:
                 held.ended = True
-                patience_over = stamp_s > stop_s + _INTERLEAVE_S
-                if patience_over or all(_has_ended(h, trusted=trusted) for h in table.values()):
+                late_s = stamp_s - stop_s
+                if all(_has_ended(h, late_s, indexed=indexed) for h in table.values()):
                     break
     except av.FFmpegError:
         broke_off = True
@@ -181,10 +182,21 @@ def _read(
     return Span(streams=table, broke_off=broke_off)
 
 
-def _has_ended(held: StreamPackets, *, trusted: bool) -> bool:
-    """Whether no packet of the stream is to come, by what was read or by a ``trusted`` header."""
-    if held.ended or not trusted or held.stream.duration is None:
-        return held.ended
+def _has_ended(held: StreamPackets, late_s: float, *, indexed: bool) -> bool:
+    """Whether no packet of the stream is wanted any more.
+
+    Args:
+        held: Packets of the stream so far.
+        late_s: Seconds by which another stream has passed the end of what is wanted.
+        indexed: Whether an index puts the packets of all streams in the order of their times, and
+            tells how long each stream is.
+    """
+    if held.ended or not held.kept:
+        return True
+    if late_s > _INTERLEAVE_S and (held.packets or indexed):
+        return True
+    if not indexed or held.stream.duration is None:
+        return False
     tick_s = float(held.stream.time_base or 0)
     header_end_s = ((held.stream.start_time or 0) + held.stream.duration) * tick_s
     return held.end_s >= header_end_s - tick_s

@@ -65,7 +65,7 @@ def decode_sound(
             the packets does not decode.
     """
     vorbis = stream.codec_context.name.startswith("vorbis")
-    samples = MAX_SAMPLES if length_s is None else round(length_s * rate_hz)
+    samples = None if length_s is None else round(length_s * rate_hz)
     placer = _Placer(rate_hz, samples, _VORBIS_TOLERANCE_S if vorbis else _TOLERANCE_S)
     start_s: float | None = None
     bad = 0
@@ -136,8 +136,10 @@ def _shape(frame: AudioFrame) -> tuple[str, str, int]:
 class _Placer:
     """Writes runs of frames into one wave, each at the time of its first frame."""
 
-    def __init__(self, rate_hz: int, samples: int, tolerance_s: float) -> None:
-        self._rate_hz, self._samples, self._tolerance_s = rate_hz, samples, tolerance_s
+    def __init__(self, rate_hz: int, samples: int | None, tolerance_s: float) -> None:
+        self._rate_hz, self._tolerance_s = rate_hz, tolerance_s
+        self._samples = MAX_SAMPLES if samples is None else samples
+        self._bounded = samples is None
         self._run: _Run | None = None
         self._placed: list[tuple[int, NDArray[np.int16]]] = []
         self._end = 0
@@ -235,6 +237,8 @@ class _Placer:
             return
         piece, at = self._run.finish(), round(self._run.start_s * self._rate_hz)
         # What lies before the clip, or under the run before this one, is cut.
+        if self._bounded and at + len(piece) > self._samples:
+            raise ClipError("audio", "too-large", f"the sound lasts over {MAX_SAMPLES} samples")
         skipped = max(self._end - at, 0)
         piece, at = piece[skipped:], at + skipped
         piece = piece[: max(self._samples - at, 0)]
