@@ -95,7 +95,8 @@ def test_wide_pixels_of_a_turned_picture_are_high(tmp_path: Path) -> None:
 
 def test_data_sets_from_before_the_parameter_kept_the_stored_pixels() -> None:
     old = config_of(square=False).to_json()
-    assert "square" not in old["frames"] and "square" not in old["flow"]
+    assert "square" not in old["frames"]
+    assert "square" not in old["flow"]
     assert PartsConfig.from_stored(old) == config_of(square=False)
     assert PartsConfig.from_stored(config_of().to_json()) == config_of()
     assert PartsConfig.from_json({"frames": {}}).frames.square

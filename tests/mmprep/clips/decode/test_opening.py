@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import pytest
 
 from mmprep.clips.decode.clip import Clip
@@ -20,10 +21,14 @@ SDP = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 50
 
 def cause_of(path: Path, *, sniffed: bool) -> str:
     with pytest.raises(ClipError) as caught:
-        if sniffed:
-            sniff(path)
-        Clip(path, None, 10.0, video=True, audio=True)
+        open_clip(path, sniffed=sniffed)
     return caught.value.cause
+
+
+def open_clip(path: Path, *, sniffed: bool) -> None:
+    if sniffed:
+        sniff(path)
+    Clip(path, None, 10.0, video=True, audio=True)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".m3u8", ".ts", ".ffconcat", ".sdp", ".mpd"])
@@ -52,8 +57,6 @@ def test_a_row_of_images_is_no_clip(tmp_path: Path) -> None:
 
 
 def test_an_encrypted_mp4_is_named(tmp_path: Path) -> None:
-    import av
-
     source = write_clip(tmp_path / "a.mp4")
     keys = {
         "encryption_scheme": "cenc-aes-ctr",
