@@ -178,7 +178,7 @@ class PictureDecoder:
             if gap_s <= _SUBSTITUTE_S and (best is None or gap_s < best[0]):
                 best = gap_s, frame
         if best is None:
-            cause = "truncated" if last < wanted_s else "corrupt"
+            cause = "truncated" if -np.inf < last < wanted_s else "corrupt"
             raise ClipError("video", cause, f"nothing decodes near {wanted_s:.2f} s")
         self.damaged += 1
         return self._to_upright_rgb(best[1])
