@@ -26,7 +26,7 @@ class Orientation:
     @classmethod
     def of(cls, frame: VideoFrame) -> Self:
         """Orientation of ``frame``; a matrix between two of the eight counts as the nearer one."""
-        # Not `frame.side_data`: it ties frame and data in a circle, and a frame at 4K that waits for
+        # Not `frame.side_data`: it ties frame and data in a circle, and a 4K frame that waits for
         # the garbage collector holds 12 MB.
         container: Any = SideDataContainer  # PyAV's stub lacks its argument
         data = container(frame).get(Type.DISPLAYMATRIX)
