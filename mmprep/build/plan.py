@@ -139,9 +139,9 @@ def versions(parts: PartsConfig, decoder: str) -> dict[str, str]:
     names: tuple[str, ...] = (*_LIBRARIES, "decord") if decoder == "decord" else _LIBRARIES
     if "spectrogram" in parts.names:
         names += _RECIPE_LIBRARIES[parts.spectrogram.recipe]
-    from mmprep import __version__
+    from mmprep.version import VERSION
 
-    program = {"mmprep": __version__, "machine": platform.machine(), "decoder": decoder}
+    program = {"mmprep": VERSION, "machine": platform.machine(), "decoder": decoder}
     return program | {name: metadata.version(name) for name in sorted(names)}
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mmprep import __version__
+from mmprep.version import VERSION
 from mmprep.cli.group import Group, listed
 from mmprep.errors import ConfigError
 from mmprep.format.parts import PARTS
@@ -56,7 +56,7 @@ clip_timeout = click.option(
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="mmprep")
+@click.version_option(VERSION, prog_name="mmprep")
 def main() -> None:
     """Turns raw videos into WebDataset shards: frames, spectrograms and optical flow.
 
