@@ -62,10 +62,10 @@ class Stepping:
         with torch.no_grad():
             self._agreed = False
             yield
-            self.agree()
+            self.average_gradients()
             optimizer.step()
 
-    def agree(self) -> None:
+    def average_gradients(self) -> None:
         if not self._agreed:
             gradients = self._made().gradients()
             self._all_stop |= self._ranks.average(gradients, self._weight, self.stopping)
@@ -89,7 +89,7 @@ class Stepping:
         with torch.no_grad():
             self._ranks.average(values, self._weight if batch is None else _real(batch))
 
-    def together(self, rows: Tensor) -> Tensor:
+    def gather_rows(self, rows: Tensor) -> Tensor:
         return self._ranks.together(rows, self._weight)
 
     def draws(self, *shape: int) -> Tensor:
