@@ -31,15 +31,15 @@ class Trial(Protocol):
 
 
 class Teacher(Protocol):
-    """Another run's trained model: frozen, in eval mode, with its best weights.
+    """Another run's trained model: frozen, in eval mode, with its best weights."""
 
-    Attributes:
-        model: Model of that run, on the device of this one.
-        classes: Class names, the same as this run's.
-    """
+    @property
+    def model(self) -> MultimodalModel:
+        """Model of that run, on the device of this one."""
 
-    model: MultimodalModel
-    classes: tuple[str, ...]
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, the same as this run's."""
 
     def __call__(self, batch: Batch) -> Outputs:
         """Predictions of that run's method for ``batch``, without gradients."""

@@ -97,9 +97,10 @@ def same(one, other):
             elif not name.startswith("/meter"):
                 assert str(value) == str(theirs[name]), name
     assert lines(one) == lines(other)
-    for path in (one / LEDGER).iterdir():
-        assert np.array_equal(np.load(path), np.load(other / LEDGER / path.name)), path.name
-    assert len([*(one / LEDGER).iterdir()]) == len([*(other / LEDGER).iterdir()])
+    ledgers = [sorted((folder / LEDGER).rglob("*.npy")) for folder in (one, other)]
+    for mine, theirs in zip(*ledgers, strict=True):
+        assert mine.relative_to(one) == theirs.relative_to(other)
+        assert np.array_equal(np.load(mine), np.load(theirs)), mine.name
     if (one / RESULT).exists():
         results = [json.loads((folder / RESULT).read_text()) for folder in (one, other)]
         assert results[0]["test"] == results[1]["test"]

@@ -137,19 +137,19 @@ def test_a_second_forward_in_a_step_sees_weights_that_were_moved(shards, tmp_pat
 def test_a_module_that_joins_is_updated_and_the_others_keep_their_momentum(shards, tmp_path):
     with running(small(shards), tmp_path) as run:
         run.minimise(loss_of(run, first(run)))
-        before = {n: s["momentum_buffer"].clone() for n, s in run._optimizer.state_dict().items()}
+        before = {n: s["momentum_buffer"].clone() for n, s in run.optimizer_state().items()}
 
         run.model.heads["audio"] = nn.Linear(64, 3)
         run.adopt(run.model.heads["audio"])
         run.adopt(run.model.heads["audio"])
 
-        after = run._optimizer.state_dict()
+        after = run.optimizer_state()
         assert all(torch.equal(after[n]["momentum_buffer"], b) for n, b in before.items())
-        assert len(run._optimizer.parameters) == len([*run.model.parameters()])
+        assert len(run.rates()) == len([*run.model.parameters()])
         weight = run.model.heads["audio"].weight.clone()
         run.minimise(run.model(first(run)).logits["audio"].square().mean())
         assert not torch.equal(run.model.heads["audio"].weight, weight)
-        assert "heads.audio.weight" in run._optimizer.state_dict()
+        assert "heads.audio.weight" in run.optimizer_state()
 
 
 def test_a_module_outside_the_model_cannot_join(run):
@@ -163,11 +163,11 @@ def test_renewing_forgets_momentum_of_these_modules_only(shards, tmp_path):
 
         run.renew_optimizer(run.model.encoders["audio"])
 
-        names = run._optimizer.state_dict()
+        names = run.optimizer_state()
         assert not any(name.startswith("encoders.audio") for name in names)
         assert any(name.startswith("encoders.visual") for name in names)
         run.renew_optimizer()
-        assert not run._optimizer.state_dict()
+        assert not run.optimizer_state()
 
 
 def test_scores_are_in_the_order_of_ids_and_without_gradients(run):
