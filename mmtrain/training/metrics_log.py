@@ -38,8 +38,9 @@ class MetricsFile:
         files.replace(self._path, lambda file: file.write(kept))
 
     def read(self) -> list[dict[str, Any]]:
-        """The lines."""
-        return [json.loads(line) for line in self._path.read_text("utf-8").splitlines()]
+        """The lines of epochs, without those of trials."""
+        lines = map(json.loads, self._path.read_text("utf-8").splitlines())
+        return [line for line in lines if "trial" not in line]
 
 
 @dataclass

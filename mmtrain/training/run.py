@@ -24,6 +24,7 @@ from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.classification import Classification
 from mmtrain.tasks.task import Task
 from mmtrain.training import checkpoint, saved_state, scores
+from mmtrain.training.best import is_better
 from mmtrain.training.device import device_of, local_device
 from mmtrain.training.failures import Failures
 from mmtrain.training.feed import Feed
@@ -299,20 +300,14 @@ class Run(Stepping):
             self._meter = Meter(**saved["meter"]).part(self._ranks)
             order = self.curriculum.visits(self.ids, self.seed, self.epoch)
         else:
-            order = self._ordered()
+            before, order = self._scoring_s, self.curriculum.order(self)
+            self._meter.scoring = self._scoring_s - before
+            if self._ranks.first:
+                scores.write_epoch(self.folder, self.epoch, self.feed, order)
         self._order = order
         self.feed.begin(order, self.epoch, saved["stream"] if saved and inside else None)
         self._journal.begin(self.epoch, counts)
         self._set_rate()
-
-    def _ordered(self) -> SampleOrder:
-        """The visits of the epoch that begins; the scores behind them go to a file."""
-        before, memory = self._scoring_s, self.curriculum.memory
-        order = self.curriculum.order(self)
-        self._meter.scoring = self._scoring_s - before
-        if memory is not None and self._ranks.first:
-            scores.write(self.folder, self.epoch, self.feed.dataset, self.ids, memory.row(), order)
-        return order
 
     def _set_rate(self) -> None:
         factor = self._state.schedule.factor(self.epoch)
@@ -370,7 +365,7 @@ class Run(Stepping):
         val = line["val"]
         self._state.schedule.observe(val["loss"] if val else line["train_loss"])
         self._journal.append(line)
-        better = val is None or not self.best or self._rank(val) > self._rank(self.best["val"])
+        better = is_better(val, self.best, self.config.select)
         if better:
             self.best = {"epoch": self.epoch, "val": val}
         self.epoch, self._trained, self._order = self.epoch + 1, False, None
@@ -378,10 +373,6 @@ class Run(Stepping):
         if better:
             self._save_best()
         self._watch.epoch(line)
-
-    def _rank(self, val: dict[str, Any]) -> tuple[float, float]:
-        """Key that is largest for the best; where the measure is the same, the loss decides."""
-        return val[self.config.select], -val["loss"]
 
     def _save_best(self) -> None:
         if not self._ranks.first:
