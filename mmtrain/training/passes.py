@@ -14,16 +14,10 @@ from mmtrain.functional import agreement
 from mmtrain.methods.base import Method
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
+from mmtrain.training.device import autocast
 from mmtrain.training.feed import Feed
 from mmtrain.training.ranks import Ranks
 from mmtrain.types import Batch, Outputs
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Forward passes in ``precision``."""
-    # Without the cache, which would serve stale weights after an update inside a step.
-    enabled = precision == "bf16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
 
 
 class Judging:

@@ -23,12 +23,14 @@ from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.classification import Classification
 from mmtrain.tasks.task import Task
 from mmtrain.training import checkpoint, scores
-from mmtrain.training.device import _on, device_of, local_device
+from mmtrain.training.batch_norm import preserve_statistics
+from mmtrain.training.device import autocast, copy_to, place, set_up
 from mmtrain.training.feed import Feed
 from mmtrain.training.ledger import Ledger, rewind
 from mmtrain.training.metrics_log import Meter, MetricsFile
 from mmtrain.training.optimizer import Optimizer
-from mmtrain.training.passes import Judging, autocast
+from mmtrain.training.passes import Judging
+from mmtrain.training.prefetch import prefetcher
 from mmtrain.training.ranks import ALONE, Ranks
 from mmtrain.training.schedule import Schedule
 from mmtrain.training.step import Stepping
@@ -75,9 +77,10 @@ class Run(Stepping):
         file: str = CHECKPOINT,
         ranks: Ranks = ALONE,
     ) -> None:
-        device = local_device(device_of(config.device))
-        model = ranks.synchronised(model.to(device))
+        device = set_up(config.device)
+        model = ranks.synchronise_batch_norm(place(model, device))
         super().__init__(model, device, config.seed, config.batch_size, ranks)
+        self.prefetcher = prefetcher(device)
         self.config, self.method, self.feed, self.folder = config, method, feed, folder
         self.curriculum: Curriculum = feed.curriculum
         self._watch, self.seed = watch or Quiet(), config.seed
@@ -125,16 +128,19 @@ class Run(Stepping):
         self._passed = True
         self.model.train()
         before = time.monotonic()
-        for batch in self.feed:
-            arrived = time.monotonic()
-            self._meter.waited += arrived - before
-            self._batch = batch
-            with autocast(self.device, self.config.precision):
-                method.step(self, batch.to(self.device))
-            real = batch.ids[~batch.filler]
-            self._ledger.record(real.numpy())
-            self._meter.visits += len(real)
-            self.steps += 1
+        for reading, here in self.prefetcher.over(self.feed):
+            self._meter.waited += self.prefetcher.waited()
+            self.feed.position, self._batch = reading.position, reading.batch
+            # Where every sample of the step is damaged, on all ranks, there is nothing to learn.
+            if not self.feed.skips_damaged or self._ranks.total(self._weight):
+                with (
+                    autocast(self.device, self.config.precision),
+                    preserve_statistics(self.model, not self._weight),
+                ):
+                    method.step(self, here)
+                self.steps += 1
+            self._ledger.record(reading.visited)
+            self._meter.visits += self._weight
             now = time.monotonic()
             self._meter.seconds += now - before
             before = now
@@ -142,6 +148,7 @@ class Run(Stepping):
         self.log(**self.feed.account())
         self._settle()
         self._batch = None
+        self._meter.waited += self.prefetcher.waited()
         self._meter.seconds += time.monotonic() - before
 
     def score(self, fn: Callable[[Batch], Tensor], split: str = "train") -> Tensor:
@@ -191,7 +198,7 @@ class Run(Stepping):
         self._settle()
         self._ledger.flush()
         observed = self._all_observed()
-        counts = self._ranks.gather(torch.tensor([self._ledger.count], device=self.device))
+        counts = self._ranks.counts(self._ledger.count)
         meter = self._meter.shared(self._ranks)
         if not self._ranks.first:
             return
@@ -200,7 +207,7 @@ class Run(Stepping):
             "epoch": self.epoch,
             "steps": self.steps,
             "stream": dict(self.feed.state()) if self._passed else None,
-            "visits": counts.tolist() if self._passed else [],
+            "visits": counts if self._passed else [],
             "model": self.model.state_dict(),
             "method": self.method.state_dict(),
             "scores": self._memory.state_dict() if self._memory else {},
@@ -217,10 +224,10 @@ class Run(Stepping):
         """Lets the method set up the model; both then hold what was saved."""
         if saved is not None:
             # Before, for what is built may depend on it; after, for building may reset it.
-            self.method.load_state_dict(_on(self.device, saved["method"]))
+            self.method.load_state_dict(copy_to(self.device, saved["method"]))
         self.method.setup(self)
         if saved is not None:
-            self.method.load_state_dict(_on(self.device, saved["method"]))
+            self.method.load_state_dict(copy_to(self.device, saved["method"]))
             self.model.load_state_dict(saved["model"])
             self.best = saved["best"]
 
@@ -304,8 +311,8 @@ class Run(Stepping):
         checkpoint.save(self.folder / BEST, state)
 
     def _after_step(self) -> None:
-        # It may be set at any moment, and ranks must stop after the same step.
-        stopping = self.stopping if self._ranks.alone else self._all_stop
+        # A signal may come at any moment to any rank, and all must stop after the same step.
+        stopping = self._ranks.any(self.stopping)
         if stopping or self.steps % self.config.save_every_steps == 0:
             self.save()
         done = -(-self.feed.position // self.config.batch_size)

@@ -42,7 +42,7 @@ class Stepping:
         self.model, self.device, self._ranks = model, device, ranks
         self.generator = torch.Generator().manual_seed(seed)
         self.steps = 0
-        self.stopping = self._all_stop = self._agreed = False
+        self.stopping = self._agreed = False
         self._batch_size = batch_size
         self._batch: Batch | None = None
         self._losses = Losses(device)
@@ -52,7 +52,9 @@ class Stepping:
     def update(self, loss: Tensor) -> Iterator[None]:
         optimizer = self._made()
         ids = None if self._batch is None else self._batch.ids[~self._batch.filler]
-        self._losses.add(loss, ids, self.steps)
+        # The loss of fillers is nobody's.
+        if ids is None or len(ids):
+            self._losses.add(loss, ids, self.steps)
         if self._losses.many:
             self._settle()
         optimizer.clear()
@@ -68,7 +70,7 @@ class Stepping:
     def agree(self) -> None:
         if not self._agreed:
             gradients = self._made().gradients()
-            self._all_stop |= self._ranks.average(gradients, self._weight, self.stopping)
+            self._ranks.average(gradients, self._weight)
             self._agreed = True
 
     def minimise(self, loss: Tensor) -> None:
@@ -90,7 +92,7 @@ class Stepping:
             self._ranks.average(values, self._weight if batch is None else _real(batch))
 
     def together(self, rows: Tensor) -> Tensor:
-        return self._ranks.together(rows, self._weight)
+        return self._ranks.gather_rows(rows, self._weight)
 
     def draws(self, *shape: int) -> Tensor:
         numbers = torch.rand((self._batch_size, *shape), generator=self.generator)
@@ -119,11 +121,11 @@ class Stepping:
 
     def sum(self, value: Tensor) -> Tensor:
         # A batch of fillers only repeats what another rank has.
-        return self._ranks.sum(value.detach() * float(self._weight > 0))
+        return self._ranks.sum(value.detach() if self._weight else torch.zeros_like(value))
 
     def log(self, **scalars: float | Tensor) -> None:
         for name, value in scalars.items():
-            self._losses.tell(name, value)
+            self._losses.log(name, value)
 
     def _settle(self) -> None:
         """Counts the losses of the last updates."""
