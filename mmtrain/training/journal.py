@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from mmtrain.training.ledger import Ledger, rewind
 from mmtrain.training.metrics_log import MetricsFile
@@ -58,16 +58,14 @@ class Journal:
             self._ledger.close()
         self._ledger = self._epochs
 
-    def record(self, ids: Tensor) -> None:
+    def record(self, ids: NDArray[np.int64]) -> None:
         """Notes visits of this rank."""
-        self._ledger.record(ids.numpy())
+        self._ledger.record(ids)
 
-    def counts(self, device: torch.device) -> list[int]:
+    def counts(self) -> list[int]:
         """Visits of each rank in the epoch so far, all of which are on disk."""
         self._ledger.flush()
-        own = torch.tensor([self._ledger.count], device=device)
-        counts: list[int] = self._ranks.gather(own).tolist()
-        return counts
+        return self._ranks.counts(self._ledger.count)
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Writes a line of metrics."""

@@ -9,29 +9,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmtrain.curricula.base import Curriculum
-from mmtrain.methods.base import Method
-from mmtrain.tasks.task import Task
-from mmtrain.training.ranks import Ranks
+from mmtrain.training.passes import EvaluationPass
 from mmtrain.types import Batch, Outputs
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Observations:
     """Collects a curriculum's facts, if it takes them from training.
 
     Attributes:
         curriculum: Curriculum that names the facts and remembers them.
-        method: Method that trains.
-        task: Kind of the targets.
-        ranks: Processes that train together.
-        device: Device of outputs and batches.
+        evaluation: Method, task, ranks and device of the run.
     """
 
     curriculum: Curriculum
-    method: Method
-    task: Task
-    ranks: Ranks
-    device: torch.device
+    evaluation: EvaluationPass
     _ids: list[Tensor] = field(default_factory=list)
     _values: list[Tensor] = field(default_factory=list)
 
@@ -44,23 +36,23 @@ class Observations:
     def add(self, out: Outputs, batch: Batch) -> None:
         """Takes the facts of one batch."""
         with torch.no_grad():
-            facts = self.curriculum.facts(out, batch, self.method, self.task)
+            facts = self.curriculum.facts(out, batch, self.evaluation.method, self.evaluation.task)
         self._ids.append(batch.ids)
         self._values.append(torch.stack([facts[name].float() for name in self._names], -1))
 
     def tensors(self) -> tuple[Tensor, Tensor]:
         """Ids (k,), ascending, and facts (k, columns) of the epoch so far, of all ranks."""
-        none = torch.empty(0, dtype=torch.int64, device=self.device)
-        ids = self.ranks.gather(torch.cat([none, *self._ids]))
+        none = torch.empty(0, dtype=torch.int64, device=self.evaluation.device)
+        ids = self.evaluation.ranks.gather(torch.cat([none, *self._ids]))
         empty = none.new_empty(0, len(self._names)).float()
-        values = self.ranks.gather(torch.cat([empty, *self._values]))
+        values = self.evaluation.ranks.gather(torch.cat([empty, *self._values]))
         # Sorted, so that sums over visits do not depend on how samples were dealt to ranks.
         ids, order = ids.sort(stable=True)
         return ids, values[order]
 
     def load(self, saved: Sequence[Tensor]) -> None:
         """Goes on from `tensors` that were saved; only one rank may, or they would count twice."""
-        ids, values = (tensor.to(self.device) for tensor in saved)
+        ids, values = (tensor.to(self.evaluation.device) for tensor in saved)
         self._ids, self._values = [ids], [values]
 
     def hand_over(self, samples: NDArray[np.int64], epoch: int) -> None:

@@ -14,19 +14,13 @@ from mmtrain.functional import discrepancy
 from mmtrain.methods.base import Method
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
+from mmtrain.training.device import autocast
 from mmtrain.training.feed import Feed
 from mmtrain.training.ranks import Ranks
 from mmtrain.types import Batch
 
 Scored = Tensor | Mapping[str, Tensor]
 _ALONE: Final = ""  # Name of the only column, where a function gives one tensor.
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Context of forward passes in ``precision``."""
-    # Without the cache, which would serve stale weights after an update inside a step.
-    enabled = precision == "bf16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
 
 
 @contextmanager
@@ -62,10 +56,8 @@ class EvaluationPass:
     device: torch.device
     precision: str
 
-    def score(
-        self, fn: Callable[[Batch], Scored], ids: NDArray[np.int64]
-    ) -> Tensor | dict[str, Tensor]:
-        """(n, ...) values of ``fn`` for each of ``ids``, on the CPU; see `methods.base.Run.score`.
+    def score(self, fn: Callable[[Batch], Scored], ids: NDArray[np.int64]) -> Any:
+        """(n, ...) values of ``fn`` for each of ``ids``, see `methods.base.Run.score`.
 
         Raises:
             ValueError: No ``ids``, or one that comes twice.
@@ -88,7 +80,7 @@ class EvaluationPass:
         gathered = self.ranks.gather(torch.cat(seen)).cpu().numpy()
         places = torch.from_numpy(order[np.searchsorted(ascending, gathered)])
         rows = {
-            name: _placed(self.ranks.gather(torch.cat(parts)).cpu(), places, len(ids))
+            name: _placed(self.ranks.gather(torch.cat(parts)), places.to(self.device), len(ids))
             for name, parts in columns.items()
         }
         return rows[_ALONE] if [*rows] == [_ALONE] else rows
@@ -109,11 +101,9 @@ class EvaluationPass:
             return torch.stack([out.fused, *(out.logits[m] for m in modalities)], 1)
 
         ids = self.feed.dataset.ids(split)
-        scored = self.score(logits, ids)
-        if not isinstance(scored, Tensor):
-            raise TypeError("logits are one tensor")
-        whole = ~scored[:, 0, 0].isnan()  # The others were skipped as damaged.
-        fused, *own = scored[whole].unbind(1)
+        rows = self.score(lambda batch: {"logits": logits(batch)}, ids)["logits"].cpu()
+        whole = ~rows[:, 0, 0].isnan()  # The others were skipped as damaged.
+        fused, *own = rows[whole].unbind(1)
         target = torch.from_numpy(self.feed.dataset.targets[ids].astype(np.int64))[whole]
         by_modality = dict(zip(modalities, own, strict=True))
         sums = {m: self.task.confidence(z, target).sum() for m, z in by_modality.items()}

@@ -24,19 +24,21 @@ from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.classification import Classification
 from mmtrain.tasks.task import Task
 from mmtrain.training import checkpoint, saved_state, scores
+from mmtrain.training.batch_norm import average_statistics, preserve_statistics
 from mmtrain.training.best import is_better
-from mmtrain.training.device import device_of, local_device
+from mmtrain.training.device import autocast, place, set_up
 from mmtrain.training.failures import Failures
 from mmtrain.training.feed import Feed
 from mmtrain.training.journal import Journal
 from mmtrain.training.metrics_log import Meter
 from mmtrain.training.observations import Observations
 from mmtrain.training.optimizer import Optimizer
-from mmtrain.training.passes import EvaluationPass, Scored, autocast
+from mmtrain.training.passes import EvaluationPass, Scored
+from mmtrain.training.prefetch import prefetcher
 from mmtrain.training.ranks import ALONE, Ranks
 from mmtrain.training.saved_state import TrainingState
 from mmtrain.training.schedule import Schedule
-from mmtrain.training.step import Stepping, average_statistics
+from mmtrain.training.step import Stepping
 from mmtrain.training.teacher import Teacher, load_teacher
 from mmtrain.training.trial import Trial
 from mmtrain.training.watch import Quiet, Watch
@@ -81,10 +83,11 @@ class Run(Stepping):
         file: str = CHECKPOINT,
         ranks: Ranks = ALONE,
     ) -> None:
-        device = local_device(device_of(config.device))
-        model = ranks.synchronised(model.to(device))
+        device = set_up(config.device)
+        model = ranks.synchronise_batch_norm(place(model, device))
         failures = Failures(dataset=feed.dataset, checkpoint=folder / CHECKPOINT)
         super().__init__(model, device, config.seed, config.batch_size, ranks, failures)
+        self.prefetcher = prefetcher(device)
         self.config, self.method, self.feed, self.folder = config, method, feed, folder
         self.curriculum: Curriculum = feed.curriculum
         self._watch, self.seed = watch or Quiet(), config.seed
@@ -97,9 +100,6 @@ class Run(Stepping):
         self._order: SampleOrder | None = None
         self._trial: Trial | None = None
         self._scoring_s, self._trained = 0.0, False
-        self._observations = Observations(
-            curriculum=self.curriculum, method=method, task=self.task, ranks=ranks, device=device
-        )
         self._journal = Journal(folder / LEDGER, folder / METRICS, ranks)
         self._evaluation = EvaluationPass(
             method=method,
@@ -110,6 +110,7 @@ class Run(Stepping):
             device=device,
             precision=config.precision,
         )
+        self._observations = Observations(self.curriculum, self._evaluation)
         checkpoint.seed_all(config.seed + ranks.rank)
         path = folder / file
         saved = checkpoint.load(path) if path.exists() else None
@@ -196,11 +197,9 @@ class Run(Stepping):
         wanted = (
             self.feed.dataset.ids(split) if ids is None else np.asarray(torch.as_tensor(ids).cpu())
         )
-        rows = self._evaluation.score(fn, wanted)
+        values = self._evaluation.score(fn, wanted)
         self._scoring_s += time.monotonic() - before
-        if isinstance(rows, Tensor):
-            return rows.to(self.device)
-        return {name: values.to(self.device) for name, values in rows.items()}
+        return values
 
     def batches(self, split: str) -> Iterator[Batch]:
         for batch in self.feed.over(self.feed.dataset.ids(split)):
@@ -243,7 +242,7 @@ class Run(Stepping):
         """Writes the checkpoint: the run goes on from here, to the same weights."""
         self._refuse_in_trial("save()")
         self._settle()
-        counts = self._journal.counts(self.device)
+        counts = self._journal.counts()
         observed = self._observations.tensors()
         meter = self._meter.shared(self._ranks)
         if not self._ranks.first:
@@ -267,13 +266,9 @@ class Run(Stepping):
     def _go_on(self, saved: dict[str, Any] | None) -> None:
         """Makes the optimizer, and puts back where training stood."""
         self._optimizer = Optimizer(self.model, self.config.optimizer, self._factors)
+        schedule = Schedule(self.config.schedule, self.config.epochs)
         self._state = TrainingState(
-            model=self.model,
-            method=self.method,
-            optimizer=self._optimizer,
-            schedule=Schedule(self.config.schedule, self.config.epochs),
-            curriculum=self.curriculum,
-            generator=self.generator,
+            self.model, self.method, self._optimizer, schedule, self.curriculum, self.generator
         )
         self._journal.resume(saved)
         if saved is None:
@@ -302,8 +297,9 @@ class Run(Stepping):
         else:
             before, order = self._scoring_s, self.curriculum.order(self)
             self._meter.scoring = self._scoring_s - before
-            if self._ranks.first:
-                scores.write_epoch(self.folder, self.epoch, self.feed, order)
+            memory, data = self.curriculum.memory, self.feed.dataset
+            if memory is not None and self._ranks.first:
+                scores.write(self.folder, self.epoch, data, self.ids, memory.row(), order)
         self._order = order
         self.feed.begin(order, self.epoch, saved["stream"] if saved and inside else None)
         self._journal.begin(self.epoch, counts)
@@ -317,16 +313,19 @@ class Run(Stepping):
         """Trains on what is left of the epoch that was begun."""
         self.model.train()
         before = time.monotonic()
-        for batch in self.feed:
-            arrived = time.monotonic()
-            self._meter.waited += arrived - before
-            self._batch = batch
-            with autocast(self.device, self.config.precision):
-                method.step(self, batch.to(self.device))
-            real = batch.ids[~batch.filler]
-            self._journal.record(real)
-            self._meter.visits += len(real)
-            self.steps += 1
+        for reading, here in self.prefetcher.over(self.feed):
+            self._meter.waited += self.prefetcher.waited()
+            self.feed.position, self._batch = reading.position, reading.batch
+            # Where every sample of the step is damaged, on all ranks, there is nothing to learn.
+            if not self.feed.skips_damaged or self._ranks.total(self._weight):
+                with (
+                    autocast(self.device, self.config.precision),
+                    preserve_statistics(self.model, not self._weight),
+                ):
+                    method.step(self, here)
+                self.steps += 1
+            self._journal.record(reading.visited)
+            self._meter.visits += self._weight
             now = time.monotonic()
             self._meter.seconds += now - before
             before = now
@@ -334,6 +333,7 @@ class Run(Stepping):
         self.log(**self.feed.account())
         self._settle()
         self._batch = None
+        self._meter.waited += self.prefetcher.waited()
         self._meter.seconds += time.monotonic() - before
 
     def _try_epoch(self, method: Method, trial: Trial) -> None:
@@ -386,8 +386,8 @@ class Run(Stepping):
         checkpoint.save(self.folder / BEST, state)
 
     def _after_step(self) -> None:
-        # It may be set at any moment, and ranks must stop after the same step.
-        stopping = self.stopping if self._ranks.alone else self._all_stop
+        # A signal may come at any moment to any rank, and all must stop after the same step.
+        stopping = self._ranks.any(self.stopping)
         due = stopping or self.steps % self.config.save_every_steps == 0
         if due and self._trial is None:
             self.save()

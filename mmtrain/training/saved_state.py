@@ -11,12 +11,12 @@ from mmtrain.curricula.base import Curriculum
 from mmtrain.methods.base import Method, Run
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.training import checkpoint
-from mmtrain.training.device import _on
+from mmtrain.training.device import copy_to
 from mmtrain.training.optimizer import Optimizer
 from mmtrain.training.schedule import Schedule
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class TrainingState:
     """The parts of a run that training changes.
 
@@ -86,9 +86,9 @@ def setup(run: Run, method: Method, saved: Mapping[str, Any] | None) -> None:
         return
     # Twice: what is built may depend on the state (AUG grows as many classifiers as it had), and
     # building may set it for the first time (IGM's projections).
-    method.load_state_dict(_on(run.device, saved["method"]))
+    method.load_state_dict(copy_to(run.device, saved["method"]))
     method.setup(run)
-    method.load_state_dict(_on(run.device, saved["method"]))
+    method.load_state_dict(copy_to(run.device, saved["method"]))
     run.model.load_state_dict(saved["model"])
 
 

@@ -51,7 +51,7 @@ class Stepping:
         self.model, self.device, self._ranks = model, device, ranks
         self.generator = torch.Generator().manual_seed(seed)
         self.epoch = self.steps = 0
-        self.stopping = self._all_stop = self._averaged = False
+        self.stopping = self._averaged = False
         self._batch_size, self._failures = batch_size, failures
         self._batch: Batch | None = None
         self._losses, self._meter = Losses(device), Meter()
@@ -63,7 +63,9 @@ class Stepping:
     def update(self, loss: Tensor) -> Iterator[None]:
         optimizer = self._made()
         ids = None if self._batch is None else self._batch.ids[~self._batch.filler]
-        self._losses.add(loss, ids, self.steps)
+        # The loss of fillers is nobody's.
+        if ids is None or len(ids):
+            self._losses.add(loss, ids, self.steps)
         if self._losses.many:
             self._settle()
         optimizer.clear()
@@ -79,7 +81,7 @@ class Stepping:
     def average_gradients(self) -> None:
         if not self._averaged:
             gradients = self._made().gradients()
-            self._all_stop |= self._ranks.average(gradients, self._weight, self.stopping)
+            self._ranks.average(gradients, self._weight)
             self._averaged = True
 
     def minimise(self, loss: Tensor) -> None:
@@ -102,7 +104,7 @@ class Stepping:
             self._ranks.average(values, self._weight if batch is None else _real(batch))
 
     def gather_rows(self, rows: Tensor) -> Tensor:
-        return self._ranks.together(rows, self._weight)
+        return self._ranks.gather_rows(rows, self._weight)
 
     def draws(self, *shape: int) -> Tensor:
         numbers = torch.rand((self._batch_size, *shape), generator=self.generator)
@@ -153,11 +155,11 @@ class Stepping:
 
     def sum(self, value: Tensor) -> Tensor:
         # A batch of fillers only repeats what another rank has.
-        return self._ranks.sum(value.detach() * float(self._weight > 0))
+        return self._ranks.sum(value.detach() if self._weight else torch.zeros_like(value))
 
     def log(self, **scalars: float | Tensor) -> None:
         for name, value in scalars.items():
-            self._losses.tell(name, value)
+            self._losses.log(name, value)
 
     def optimizer_state(self) -> dict[str, dict[str, Tensor]]:
         """Parameter name to momentum or moments, of the parameters that were ever updated."""
@@ -185,15 +187,6 @@ class Stepping:
     def _weight(self) -> int:
         """Samples of the step for which this rank stands; outside of steps, all ranks are equal."""
         return 1 if self._batch is None else _real(self._batch)
-
-
-def average_statistics(model: nn.Module, ranks: Ranks) -> None:
-    """Where each rank has made its own statistics of batch normalisation, all take the mean."""
-    layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    own = [m for m in layers if not isinstance(m, nn.SyncBatchNorm)]
-    statistics = [b for m in own for b in (m.running_mean, m.running_var) if b is not None]
-    if statistics:
-        ranks.average(statistics, 1)
 
 
 def _parameters(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:
