@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from mmtrain.config.run import TrainConfig
 from mmtrain.curricula.base import Curriculum
@@ -112,8 +112,7 @@ class Run(Stepping):
         )
         self._observations = Observations(self.curriculum, self._evaluation)
         checkpoint.seed_all(config.seed + ranks.rank)
-        path = folder / file
-        saved = checkpoint.load(path) if path.exists() else None
+        saved = checkpoint.load(folder / file) if (folder / file).exists() else None
         if saved is not None and saved["data"] != feed.dataset.description.root:
             raise DataError(f"{folder}: was trained on other data than {config.data}")
         saved_state.setup(self, method, saved)
@@ -287,21 +286,19 @@ class Run(Stepping):
 
     def _begin_epoch(self) -> None:
         saved, self._saved = self._saved, None
-        inside = saved is not None and saved["stream"] is not None
         self._meter, self._trained = Meter(), False
-        counts: list[int] = []
-        if saved and inside:
-            counts = saved["visits"]
-            self._meter = Meter(**saved["meter"]).part(self._ranks)
-            order = self.curriculum.visits(self.ids, self.seed, self.epoch)
-        else:
-            before, order = self._scoring_s, self.curriculum.order(self)
+        if saved is None or saved["stream"] is None:
+            stream, counts = None, []
+            before, self._order = self._scoring_s, self.curriculum.order(self)
             self._meter.scoring = self._scoring_s - before
             memory, data = self.curriculum.memory, self.feed.dataset
             if memory is not None and self._ranks.first:
-                scores.write(self.folder, self.epoch, data, self.ids, memory.row(), order)
-        self._order = order
-        self.feed.begin(order, self.epoch, saved["stream"] if saved and inside else None)
+                scores.write(self.folder, self.epoch, data, self.ids, memory.row(), self._order)
+        else:
+            stream, counts = saved["stream"], saved["visits"]
+            self._meter = Meter(**saved["meter"]).part(self._ranks)
+            self._order = self.curriculum.visits(self.ids, self.seed, self.epoch)
+        self.feed.begin(self._order, self.epoch, stream)
         self._journal.begin(self.epoch, counts)
         self._set_rate()
 
