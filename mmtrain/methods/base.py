@@ -70,6 +70,10 @@ class Run(Protocol):
     planned: int
     generator: torch.Generator
 
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """Ids (n,) of the samples that epochs are made of, ascending, see `score`."""
+
     # Epochs.
 
     @property
@@ -169,6 +173,8 @@ class Run(Protocol):
     def restart_schedule(self, epochs: int | None = None) -> None:
         """Starts the schedule of the learning rate anew with the current epoch, for a new stage.
 
+        Before `train_epoch`, so that the whole epoch has the new rate.
+
         Args:
             epochs: Number of epochs that the stage has; all that are left by default.
         """
@@ -180,7 +186,8 @@ class Run(Protocol):
         """Copy of weights, statistics and optimizer state of ``modules``; of all, without any.
 
         A plain dict of tensors and numbers, so it may be kept as a method's `state`; a checkpoint
-        then grows by it.
+        then grows by it. Taken in ``setup`` it is of the initial weights, in a resumed run as well,
+        and need not be saved.
         """
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:

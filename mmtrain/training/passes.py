@@ -7,11 +7,10 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mmtrain.functional import discrepancy
-from mmtrain.methods.base import Method
+from mmtrain.methods.base import IDs, Method
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
 from mmtrain.training.device import autocast
@@ -56,15 +55,16 @@ class EvaluationPass:
     device: torch.device
     precision: str
 
-    def score(self, fn: Callable[[Batch], Scored], ids: NDArray[np.int64]) -> Any:
+    def score(self, fn: Callable[[Batch], Scored], ids: IDs) -> Any:
         """(n, ...) values of ``fn`` for each of ``ids``, see `methods.base.Run.score`.
 
         Raises:
             ValueError: No ``ids``, or one that comes twice.
         """
-        order = np.argsort(ids, kind="stable")
-        ascending = ids[order]
-        if not len(ids) or (np.diff(ascending) == 0).any():
+        wanted = np.asarray(torch.as_tensor(ids).cpu())
+        order = np.argsort(wanted, kind="stable")
+        ascending = wanted[order]
+        if not len(wanted) or (np.diff(ascending) == 0).any():
             raise ValueError("scores are of distinct samples, of at least one")
         seen: list[Tensor] = []
         columns: dict[str, list[Tensor]] = {}
@@ -80,24 +80,24 @@ class EvaluationPass:
         gathered = self.ranks.gather(torch.cat(seen)).cpu().numpy()
         places = torch.from_numpy(order[np.searchsorted(ascending, gathered)])
         rows = {
-            name: _placed(self.ranks.gather(torch.cat(parts)), places.to(self.device), len(ids))
+            name: _placed(self.ranks.gather(torch.cat(parts)), places.to(self.device), len(wanted))
             for name, parts in columns.items()
         }
         return rows[_ALONE] if [*rows] == [_ALONE] else rows
 
-    def measure(self, split: str, refused: Callable[[Batch], Exception]) -> dict[str, Any]:
+    def measure(self, split: str, refused: Callable[[Tensor], Exception]) -> dict[str, Any]:
         """Measures of what the method predicts on ``split``, and ``rho.<modality>``.
 
         Args:
             split: Name of the split.
-            refused: Makes the error to raise where a prediction is not finite.
+            refused: Makes the error of samples whose prediction is not finite, from their ids.
         """
         modalities = self.model.modalities
 
         def logits(batch: Batch) -> Tensor:
             out = self.method.predict(self.model, batch)
             if not bool(out.fused.isfinite().all()):
-                raise refused(batch)
+                raise refused(batch.ids)
             return torch.stack([out.fused, *(out.logits[m] for m in modalities)], 1)
 
         ids = self.feed.dataset.ids(split)

@@ -4,14 +4,13 @@ It implements `mmtrain.methods.base.Run`, where the part that a method may call 
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -94,7 +93,6 @@ class Run(Stepping):
         self.classes = feed.dataset.classes
         self.task: Task = Classification(len(self.classes))
         self.planned = config.epochs
-        self.best: dict[str, Any] = {}
         self._measured: dict[str, Any] = {}
         self._saved: dict[str, Any] | None = None
         self._order: SampleOrder | None = None
@@ -116,7 +114,7 @@ class Run(Stepping):
         if saved is not None and saved["data"] != feed.dataset.description.root:
             raise DataError(f"{folder}: was trained on other data than {config.data}")
         saved_state.setup(self, method, saved)
-        self.best = saved["best"] if saved else {}
+        self.best: dict[str, Any] = saved["best"] if saved else {}
         if file == CHECKPOINT:
             self._go_on(saved)
 
@@ -157,7 +155,7 @@ class Run(Stepping):
         before = self._state.copy()
         place = self.epoch, self.steps, self._meter, self._trained, self._measured, self._order
         stream = self.feed.state() if self._order is not None else None
-        self._measured, self._trial = dict(self._measured), Trial()
+        self._meter, self._measured, self._trial = Meter(), dict(self._measured), Trial()
         try:
             yield self._trial
             self._settle()
@@ -166,9 +164,7 @@ class Run(Stepping):
                 pass  # After an error there may be some, which count nowhere.
             self._trial, self._batch = None, None
             self._journal.end_trials()
-            (self.epoch, self.steps, self._meter, self._trained, self._measured, self._order) = (
-                place
-            )
+            self.epoch, self.steps, self._meter, self._trained, self._measured, self._order = place
             self._state.put_back(before)
             if self._order is not None:
                 self.feed.begin(self._order, self.epoch, stream)
@@ -187,16 +183,10 @@ class Run(Stepping):
         self._set_rate()
 
     def score(
-        self,
-        fn: Callable[[Batch], Scored],
-        split: str = "train",
-        ids: IDs | None = None,
+        self, fn: Callable[[Batch], Scored], split: str = "train", ids: IDs | None = None
     ) -> Any:
         before = time.monotonic()
-        wanted = (
-            self.feed.dataset.ids(split) if ids is None else np.asarray(torch.as_tensor(ids).cpu())
-        )
-        values = self._evaluation.score(fn, wanted)
+        values = self._evaluation.score(fn, self.feed.dataset.ids(split) if ids is None else ids)
         self._scoring_s += time.monotonic() - before
         return values
 
@@ -231,11 +221,8 @@ class Run(Stepping):
         Raises:
             RunError: A prediction is not finite.
         """
-        measures = self._evaluation.measure(
-            split, lambda batch: self._failures.prediction(batch.ids)
-        )
-        self._measured[split] = measures
-        return measures
+        self._measured[split] = self._evaluation.measure(split, self._failures.prediction)
+        return dict(self._measured[split])
 
     def save(self) -> None:
         """Writes the checkpoint: the run goes on from here, to the same weights."""
@@ -343,7 +330,7 @@ class Run(Stepping):
         self._train(method)
         line = self._closed_line() | {"trial": self._journal.tried}
         self._journal.append(line)
-        self._state.schedule.observe(line["val"]["loss"] if line["val"] else line["train_loss"])
+        self._state.schedule.observe(_watched_loss(line))
         trial.lines.append(line)
         self.epoch += 1
 
@@ -359,12 +346,11 @@ class Run(Stepping):
     def _end_epoch(self) -> None:
         line = self._closed_line()
         self._observations.hand_over(self.ids, self.epoch)
-        val = line["val"]
-        self._state.schedule.observe(val["loss"] if val else line["train_loss"])
+        self._state.schedule.observe(_watched_loss(line))
         self._journal.append(line)
-        better = is_better(val, self.best, self.config.select)
+        better = is_better(line["val"], self.best, self.config.select)
         if better:
-            self.best = {"epoch": self.epoch, "val": val}
+            self.best = {"epoch": self.epoch, "val": line["val"]}
         self.epoch, self._trained, self._order = self.epoch + 1, False, None
         self.save()
         if better:
@@ -400,3 +386,9 @@ class Run(Stepping):
     def _refuse_in_trial(self, call: str) -> None:
         if self._trial is not None:
             raise RuntimeError(f"{call} was called within a trial, whose changes are undone")
+
+
+def _watched_loss(line: Mapping[str, Any]) -> float:
+    """Loss by which a schedule judges an epoch: on val, if there is such a split."""
+    loss: float = line["val"]["loss"] if line["val"] else line["train_loss"]
+    return loss

@@ -92,13 +92,16 @@ def setup(run: Run, method: Method, saved: Mapping[str, Any] | None) -> None:
     run.model.load_state_dict(saved["model"])
 
 
-def snapshot(model: nn.Module, optimizer: Optimizer, parts: Sequence[nn.Module]) -> dict[str, Any]:
+def snapshot(
+    model: nn.Module, optimizer: Optimizer | None, parts: Sequence[nn.Module]
+) -> dict[str, Any]:
     """Copy of weights, statistics and optimizer state of ``parts``; of all, without any."""
     wanted = _names(model, parts or [model])
+    states = optimizer.state_dict() if optimizer else {}
     copy: dict[str, Any] = copied(
         {
             "model": {n: v for n, v in model.state_dict().items() if n in wanted},
-            "optimizer": {n: s for n, s in optimizer.state_dict().items() if n in wanted},
+            "optimizer": {n: s for n, s in states.items() if n in wanted},
         }
     )
     return copy

@@ -140,7 +140,7 @@ class Stepping:
             self._made().renew(module.parameters())
 
     def snapshot(self, *modules: nn.Module) -> dict[str, Any]:
-        return saved_state.snapshot(self.model, self._made(), modules)
+        return saved_state.snapshot(self.model, self._optimizer, modules)
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         saved_state.restore(self.model, self._made(), snapshot)

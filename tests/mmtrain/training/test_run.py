@@ -248,7 +248,7 @@ def test_multitask_loss_by_hand(run):
 
 
 def test_scores_of_some_samples_come_by_name_in_the_order_asked_for(run):
-    ids = run.feed.dataset.ids("train")[[5, 2, 9]]
+    ids = run.ids[[5, 2, 9]]
 
     scored = run.score(
         lambda b: {"id": b.ids, "feature": run.model.feature("audio", b), "odd": b.ids % 2 == 1},
@@ -261,6 +261,7 @@ def test_scores_of_some_samples_come_by_name_in_the_order_asked_for(run):
     assert scored["feature"].shape == (3, 64)
     assert scored["feature"].dtype == torch.float32
     assert scored["odd"].tolist() == (ids % 2).tolist()
+    assert run.score(lambda b: b.ids, ids=torch.from_numpy(ids)).tolist() == ids.tolist()
     for wrong in (ids[:0], ids[[0, 0]]):
         with pytest.raises(ValueError, match="distinct samples"):
             run.score(lambda b: b.target, ids=wrong)
@@ -403,3 +404,25 @@ def test_a_pass_in_eval_mode_within_a_step_keeps_its_gradients(run):
 def test_a_parameter_outside_the_model_cannot_join(run):
     with pytest.raises(ValueError, match=r"must be part of run\.model"):
         run.adopt(nn.Parameter(torch.zeros(2)))
+
+
+def test_a_snapshot_in_setup_is_of_the_initial_weights_also_when_resumed(shards, tmp_path):
+    @dataclass(kw_only=True, eq=False)
+    class Restarting(Method):
+        def setup(self, run):
+            initial.append(run.snapshot(run.model.encoders["audio"]))
+
+    initial = []
+    with running(small(shards, epochs=1), tmp_path, Restarting()) as run:
+        run.method.fit(run)
+    with running(small(shards, epochs=2), tmp_path, Restarting()) as run:
+        trained = snapshot(run)
+        run.restore(initial[1])
+        after = run.model.state_dict()
+        assert not any(name.startswith("encoders.audio") for name in run.optimizer_state())
+
+    assert all(
+        torch.equal(value, initial[0]["model"][n]) for n, value in initial[1]["model"].items()
+    )
+    assert all(torch.equal(after[n], value) for n, value in initial[0]["model"].items())
+    assert any(not torch.equal(trained[n], value) for n, value in initial[0]["model"].items())
