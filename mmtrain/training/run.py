@@ -124,7 +124,7 @@ class Run(Stepping):
     def __exit__(self, *_: object) -> None:
         self._journal.close()
 
-    # What a method calls.
+    # For methods, see `mmtrain.methods.base.Run`.
 
     @property
     def position(self) -> int:
@@ -207,13 +207,13 @@ class Run(Stepping):
         if self._trial is None and self._weight and self._observations.wanted:
             self._observations.add(out, batch)
 
-    # What a curriculum calls.
+    # For curricula, see `mmtrain.curricula.base.Scorer`.
 
     @property
     def ids(self) -> NDArray[np.int64]:
         return self.feed.ids
 
-    # What the engine does by itself.
+    # For the engine itself.
 
     def evaluate(self, split: str) -> dict[str, Any]:
         """Measures of what the method predicts on ``split``, and ``rho.<modality>``.
