@@ -25,9 +25,9 @@ from mmtrain.training.assemble import (
     require_buildable,
     shards_of,
 )
-from mmtrain.training.device import device_of
+from mmtrain.training.device import device_of, set_up
 from mmtrain.training.metrics_log import MetricsFile
-from mmtrain.training.ranks import Ranks, joined
+from mmtrain.training.ranks import Ranks, join_ranks
 from mmtrain.training.run import BEST, METRICS, Run
 from mmtrain.training.watch import Watch
 
@@ -52,7 +52,7 @@ def train(
         RunError: The loss is not finite, memory is short, or a signal asked to stop.
         DataError: A sample is damaged.
     """
-    with joined(device_of(config.device)) as ranks, shards_of(config) as dataset:
+    with join_ranks(set_up(config.device)) as ranks, shards_of(config) as dataset:
         config = fitted(config, dataset)
         if not ranks.first:
             watch = None

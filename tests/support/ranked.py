@@ -2,7 +2,7 @@
 
 Children are forked, so that torch is imported once. The argument is JSON, a list of plans: RUN, the
 config's JSON, and the number of ranks. With a fourth entry nothing is trained: it is the rows of
-each rank that `Ranks.together` brings together, and RUN gets what each rank saw.
+each rank that `Ranks.gather_rows` gathers, and RUN gets what each rank saw.
 """
 
 import json
@@ -16,7 +16,7 @@ import torch
 import torch._dynamo  # The first optimizer imports it, which takes seconds.
 
 from mmtrain.config.run import TrainConfig
-from mmtrain.training.ranks import joined
+from mmtrain.training.ranks import join_ranks
 from mmtrain.training.train import train
 from tests.support import ROOT
 
@@ -52,10 +52,10 @@ def main(folder, text, world, counts=None):
 
 def bring_together(folder, rank, counts):
     """Row k of rank r is (10 r + k, 1); a rank of 0 rows has a filler, as the stream gives it."""
-    with joined(torch.device("cpu")) as ranks:
+    with join_ranks(torch.device("cpu")) as ranks:
         rows = torch.tensor([[10.0 * rank + k, 1] for k in range(max(1, counts[rank]))])
         rows.requires_grad_()
-        found = ranks.together(rows, counts[rank])
+        found = ranks.gather_rows(rows, counts[rank])
         # The gradient of row i of all is (i + 1, i + 1).
         (found.sum(1) * torch.arange(1, len(found) + 1)).sum().backward()
         torch.save((found.detach(), rows.grad), folder / f"{rank}.pt")
