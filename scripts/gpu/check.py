@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import platform
 import sys
 import tempfile
@@ -78,6 +79,10 @@ def main(arguments: list[str] | None = None) -> int:
         device = set_up(given.device)
     except MmtrainError as error:
         parser.error(str(error))
+    if device.type == "cpu":
+        # Runs are tiny and some share the cores, where threads would only wait for each other.
+        torch.set_num_threads(1)
+        os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         root, kind = Path(folder), device_of(given.device).type
         place = Place(
