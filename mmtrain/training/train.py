@@ -58,7 +58,7 @@ def train(
             watch = None
         if not (folder / CONFIG).exists():
             # Before the folder is made: one that holds a config refuses the corrected request.
-            with _memory_named(config):
+            with _explain_lack_of_memory(config):
                 require_buildable(config, dataset)
         with (
             _hold_folder(folder, config, resume, ranks),
