@@ -125,28 +125,37 @@ def _index(device: torch.device, visible: int) -> int:
 
 
 def place(model: _Model, device: torch.device) -> _Model:
-    """Moves a model to its device; on CUDA its weights are channels-last.
+    """Moves a model to its device; on CUDA its weights become channels-last."""
+    return place_channels_last(model, device) if device.type == "cuda" else model.to(device)
+
+
+def place_channels_last(model: _Model, device: torch.device) -> _Model:
+    """Moves a model, and lays the weights of its convolutions out channels-last.
 
     Convolutions take the layout of their weights or inputs, and tensor cores want channels last.
     """
-    if device.type == "cuda":
-        return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-    return model.to(device)
+    moved: _Model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
 
 
 def copy_batch(batch: Batch, device: torch.device) -> Batch:
-    """Copies a batch to its device; on CUDA its spectrograms are channels-last.
+    """Copies a batch to its device, without waiting where its memory is pinned."""
+    here = batch.to(device)
+    return channels_last(here) if device.type == "cuda" else here
+
+
+def channels_last(batch: Batch) -> Batch:
+    """The batch with spectrograms laid out channels-last.
 
     Pictures are so from the start, for JPEG decoders write pixel by pixel.
     """
-    here = batch.to(device)
-    if device.type != "cuda":
-        return here
-    return replace(here, inputs={m: _channels_last(x) for m, x in here.inputs.items()})
 
+    def laid_out(values: Tensor) -> Tensor:
+        if values.ndim != 4:
+            return values
+        return values.contiguous(memory_format=torch.channels_last)
 
-def _channels_last(values: Tensor) -> Tensor:
-    return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
+    return replace(batch, inputs={m: laid_out(x) for m, x in batch.inputs.items()})
 
 
 def compile_encoders(model: MultimodalModel, enabled: bool) -> None:
