@@ -124,7 +124,7 @@ def features_of(run: Run, split: str) -> dict[str, Examples]:
         RunError: A feature is not finite.
     """
     modalities = run.model.modalities
-    widths = run.model.fusion.widths
+    widths = run.model.feature_widths
     ids = run.feed.dataset.ids(split)
     log.info("%s: features of %d samples", split, len(ids))
 
