@@ -16,7 +16,7 @@ ENCODERS: Final["Catalog[Encoder]"] = Catalog(
             "resnet18",
             "resnet:ResNet18",
             "He et al., CVPR 2016",
-            "ResNet-18, from scratch or from ImageNet weights in a file; what the papers use.",
+            "ResNet-18, from scratch or from ImageNet weights in a file; the papers' encoder.",
         ),
         Entry(
             "small-cnn",

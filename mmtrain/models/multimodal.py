@@ -75,8 +75,8 @@ class MultimodalModel(nn.Module):
 
         Args:
             channels: Modality to the channels of its input, see `channels_of`.
-            encoders: Modality to what makes its encoder, for that number of channels.
-            fusion: Makes a fusion of encoders of these widths.
+            encoders: Modality to the factory of its encoder, which takes the number of channels.
+            fusion: Factory of the fusion, which takes the widths of the encoders.
             seed: Seed of every layer; that of an encoder depends on its modality too, but not on
                 the other modalities.
 
@@ -167,7 +167,7 @@ class MultimodalModel(nn.Module):
         """Gives every modality a head of its own, and from then on `Outputs.logits` are theirs.
 
         For ``setup``: the caller lets the optimizer adopt what is returned. The heads depend on the
-        model's seed, are made on its device, and take features as the present fusion has them.
+        model's seed, are made on its device, and are as wide as the features of the present fusion.
 
         Args:
             make: Makes a head from the width of its features and the number of classes.

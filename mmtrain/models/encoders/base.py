@@ -148,7 +148,7 @@ class Pictures(Encoder):
 
     def tokens(
         self, inputs: Float[Tensor, "batch time channels height width"]
-    ) -> Float[Tensor, "batch places channels"]:
+    ) -> Float[Tensor, "batch places features"]:
         """Features of the last stage at every place, picture by picture and row by row."""
         return self._maps(inputs).movedim(2, -1).flatten(1, 3)
 

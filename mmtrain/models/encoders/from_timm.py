@@ -23,8 +23,8 @@ class Timm(Encoder):
 
     Weights in a file are those of timm or of torchvision for the same model, as ``torch.save`` or
     safetensors wrote them, for three input channels. For other numbers of channels each channel of
-    the first convolution is the mean of the file's three. A missing tensor is an error; what a file
-    holds beyond the model is logged.
+    the first convolution is the mean of the file's three. A missing tensor is an error; surplus
+    tensors of a file are logged.
 
     It has no stages, so fusions that act between stages refuse it.
 

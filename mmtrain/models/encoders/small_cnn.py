@@ -18,8 +18,8 @@ class SmallCNN(Pictures):
 
     ``width / 8, width / 4, width / 2, width`` channels in 8 groups. Pictures of more than
     ``area`` pixels, such as spectrograms, are first averaged over 2 x 2 until they have fewer. It
-    normalises by group and not by batch, so a sample's feature does not depend on what else is in
-    the batch: ranks that share a batch agree with one that has all of it. 98 thousand parameters
+    normalises by group and not by batch, so a sample's feature does not depend on the rest of the
+    batch: ranks that share a batch agree with one that has all of it. 98 thousand parameters
     at the default width.
 
     Args:
@@ -57,5 +57,5 @@ class SmallCNN(Pictures):
         return pictures
 
     def blocks(self) -> Sequence[nn.Module]:
-        """The four convolutions with what follows each."""
+        """The four convolutions, each with its normalisation and ReLU."""
         return [*self.body]

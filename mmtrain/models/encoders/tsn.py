@@ -7,7 +7,6 @@ unless asked for.
 """
 
 from pathlib import Path
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +64,7 @@ class TSN(ResNet18):
         for norm in self._frozen:
             norm.requires_grad_(False)
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "TSN":
         """Sets the mode; frozen batch normalisation stays in that of evaluation."""
         super().train(mode)
         for norm in self._frozen:

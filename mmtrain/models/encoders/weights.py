@@ -1,7 +1,7 @@
 """Weights of encoders from local files: reading them, and fitting them to a network.
 
-Nothing is downloaded, and nothing is left out in silence: a missing tensor is an error, and what a
-file holds beyond the network is listed.
+Nothing is downloaded, and nothing is left out in silence: a missing tensor is an error, and
+surplus tensors of a file are listed.
 """
 
 import logging
@@ -96,7 +96,7 @@ def adapted(stem: Tensor, channels: int) -> Tensor:
 
 
 def read_state(source: Source) -> dict[str, Tensor]:
-    """Name to tensor of a file; that of a checkpoint is found inside it.
+    """Name to tensor of a file; the state dict is taken out of a checkpoint.
 
     Raises:
         ConfigError: There is no such file, or it holds anything but tensors.

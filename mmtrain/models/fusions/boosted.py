@@ -42,7 +42,7 @@ class Boosted(Fusion):
         layers.append(layer)
         return layer
 
-    def stage_logits(self, modality: str, feature: Tensor) -> list[Tensor]:
+    def classifier_logits(self, modality: str, feature: Tensor) -> list[Tensor]:
         """Logits of each classifier of ``modality``, in the order in which they came; float32."""
         layers = cast(nn.ModuleList, self.layers[modality])
         with torch.autocast(feature.device.type, enabled=False):
@@ -51,6 +51,6 @@ class Boosted(Fusion):
     def split(self, features: Features) -> dict[str, Tensor]:
         """The sum of a modality's classifiers times its weight."""
         return {
-            m: weight * reduce(torch.add, self.stage_logits(m, features[m]))
+            m: weight * reduce(torch.add, self.classifier_logits(m, features[m]))
             for m, weight in self._weights.items()
         }

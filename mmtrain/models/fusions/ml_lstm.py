@@ -64,11 +64,11 @@ class MLLSTM(Fusion):
             m: [p(s) for p, s in zip(self._projections(m), self._vectors(m, features), strict=True)]
             for m in self.modalities
         }
-        state: tuple[Tensor, Tensor] | None = None
+        rest = torch.zeros_like(vectors[self.modalities[0]][0])
+        state = (rest, rest)
         for level, cell in enumerate(self.cells):
             for modality in self.modalities:
                 state = cell(vectors[modality][level], state)
-        assert state is not None  # for mypy: there is a level and a modality
         logits: Tensor = self.head(state[0])
         return logits
 

@@ -1,4 +1,4 @@
-"""Stages of encoders, for the fusions that read or change what lies between them."""
+"""Stages of encoders, for the fusions that read or change the maps between them."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from mmtrain.models.encoders.base import Encoder
 
 
 class Widths(dict[str, int]):
-    """Modality to the width of its encoder, together with what fusions ask of it besides.
+    """Modality to the width of its encoder, its stages and its tokens.
 
     Attributes:
         stages: Modality to the channels behind each stage; none where an encoder has no stages.

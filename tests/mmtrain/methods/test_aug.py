@@ -150,7 +150,7 @@ def test_an_added_classifier_joins_the_optimizer_and_is_trained(shards, tmp_path
         method.scores = torch.arange(1.0, 1 + len(modalities)).flip(0)  # The last is the weakest.
         weak = modalities[-1]
         features = run.model.encode(batch)
-        before, count = run.model.fusion.stage_logits(weak, features[weak]), size(run)
+        before, count = run.model.fusion.classifier_logits(weak, features[weak]), size(run)
         old = {n: v.clone() for n, v in run.model.state_dict().items()}
         run.minimise(run.model.fusion(features).square().mean())
         run.model.load_state_dict(old)
@@ -161,7 +161,7 @@ def test_an_added_classifier_joins_the_optimizer_and_is_trained(shards, tmp_path
         assert size(run) - count == 64 * 256 + 256
         assert method.counts == {m: 1 + (m == weak) for m in modalities}
         assert all(torch.equal(run.model.state_dict()[n], v) for n, v in old.items())
-        assert torch.equal(run.model.fusion.stage_logits(weak, features[weak])[0], before[0])
+        assert torch.equal(run.model.fusion.classifier_logits(weak, features[weak])[0], before[0])
         assert all(run._optimizer.state_dict()[n] == momentum[n] for n in momentum)
         new = layers(run, weak)[1]
         assert not torch.equal(new.weight, layers(run, weak)[0].weight)

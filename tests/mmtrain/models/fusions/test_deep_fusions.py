@@ -80,7 +80,7 @@ def test_lmf_of_three_multiplies_all():
 
 def test_mmtm_gates_by_hand():
     # z = relu(1 - 1, 2 + 0) = (0, 2); sigmoid(0) = .5 and sigmoid(2) = .880797.
-    exchange = Exchange({"audio": 2, "visual": 2}, ratio=4, scale=1)
+    exchange = Exchange({"audio": 2, "visual": 2}, ratio=4.0, scale=1.0)
     fill(exchange.squeeze, [[1.0, 0, 0, 1], [0, 1, 1, 0]], [0.0, 0.0])
     fill(exchange.gates["audio"], EYE, [0.0, 0.0])
     fill(exchange.gates["visual"], [[0.0, 1], [-1, 0]], [0.0, 0.0])

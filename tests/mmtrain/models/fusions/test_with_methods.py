@@ -50,6 +50,23 @@ def test_it_trains_modulated(shards, tmp_path, fusion, method, modalities):
         assert line["train_loss"] < 10
 
 
+@pytest.mark.parametrize("fusion", ["mmtm", "centralnet", "attention"])
+@pytest.mark.parametrize("method", ["iprm", "aug", "lfm-h", "multitask"])
+def test_methods_with_heads_or_a_fusion_of_their_own_train_too(shards, tmp_path, fusion, method):
+    config = config_of(shards, fusion, method, MODALITIES[1])
+
+    train(config, tmp_path)
+
+    assert all(0 < line["train_loss"] < 20 for line in lines(tmp_path))
+
+
+@pytest.mark.parametrize("fusion", ["centralnet", "attention"])
+def test_one_modality_is_trained_at_a_time_where_encoders_are_apart(shards, tmp_path, fusion):
+    train(config_of(shards, fusion, "igm", MODALITIES[1]), tmp_path)
+
+    assert all(0 < line["train_loss"] < 20 for line in lines(tmp_path))
+
+
 def test_a_method_of_one_modality_at_a_time_refuses_encoders_that_exchange(shards, tmp_path):
     config = config_of(shards, "mmtm", "igm", MODALITIES[0])
 
