@@ -122,7 +122,7 @@ def test_fused_logits_are_weighted_sums():
         {"audio": 2, "visual": 2}, 3, fused_weights("visual=0.6, audio=0.4", SETS[0]), 0
     )
     said = {"audio": [[2.0, 1.0, 0.0]], "visual": [[0.0, 2.0, 0.0], [0.0, 1.0, 0.0]]}
-    fusion.each = lambda modality, feature: [torch.tensor([z]) for z in said[modality]]
+    fusion.classifier_logits = lambda modality, feature: [torch.tensor([z]) for z in said[modality]]
 
     features = {m: torch.zeros(1, 2) for m in said}
 
