@@ -136,7 +136,7 @@ def features_of(run: Run, split: str) -> dict[str, Examples]:
         RunError: A feature is not finite; names modality and sample.
     """
     modalities = run.model.modalities
-    widths = [run.model.fusion.widths[m] for m in modalities]
+    widths = [run.model.feature_widths[m] for m in modalities]
     dataset = run.feed.dataset
     ids = dataset.ids(split)
     log.info("%s: features of %d samples", split, len(ids))

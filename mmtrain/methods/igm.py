@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from mmtrain.errors import ConfigError
 from mmtrain.functional import climb, flat_projection, second_moment
 from mmtrain.methods.base import Method, Run, state
-from mmtrain.models.layers import linear, still
+from mmtrain.models.layers import frozen_batch_norm, linear
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.types import Batch, Outputs
 
@@ -211,7 +211,7 @@ class IGM(Method):
         del loss  # The graph, before there is another.
         parameters = [p for p in (*encoder.parameters(), *head.parameters()) if p.requires_grad]
         before = climb(parameters, gradients, self.radius)
-        with still(encoder):
+        with frozen_batch_norm(encoder):
             loss = self._loss(run, modality, batch)
         with run.update(loss):
             torch._foreach_copy_([*parameters], before)

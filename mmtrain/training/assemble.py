@@ -165,9 +165,11 @@ def feed_of(
 def model_of(config: TrainConfig, feed: Feed) -> MultimodalModel:
     """The untrained model of a `fitted` config, for inputs as ``feed`` gives them."""
     classes = len(feed.dataset.classes)
+    channels = channels_of(feed.first().inputs)
+    encoder = partial(ENCODERS.load(config.encoder), **config.settings["encoder"])
     return MultimodalModel.build(
-        channels_of(feed.first().inputs),
-        partial(ENCODERS.load(config.encoder), **config.settings["encoder"]),
+        channels,
+        dict.fromkeys(channels, encoder),
         partial(FUSIONS.load(config.fusion), classes=classes, **config.settings["fusion"]),
         seed=config.seed,
     )

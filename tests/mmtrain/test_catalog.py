@@ -17,8 +17,10 @@ every_entry = pytest.mark.parametrize(
 
 
 def test_the_names_of_the_catalogs():
-    assert ENCODERS.names == ("resnet18", "small-cnn")
-    assert FUSIONS.names == ("concat", "sum", "weight", "film", "gated")
+    assert ENCODERS.names == ("resnet18", "small-cnn", "resnet50", "tsn", "tsm", "timm")
+    simple = ("concat", "sum", "weight", "film", "gated", "mlp")
+    deep = ("mmtm", "centralnet", "attention", "ml-lstm", "lmf")
+    assert FUSIONS.names == simple + deep
 
 
 @pytest.mark.parametrize("catalog", CATALOGS, ids=lambda catalog: catalog.plural)
@@ -106,7 +108,7 @@ def test_a_subclass_describes_only_what_it_changes():
 def test_an_unknown_name_offers_the_nearest():
     with pytest.raises(UnknownName, match=r"no fusion 'flim'; did you mean film\?"):
         FUSIONS.load("flim")
-    with pytest.raises(UnknownName, match=r"no encoder 'zzz'; there are: resnet18, small-cnn"):
+    with pytest.raises(UnknownName, match=r"no encoder 'zzz'; there are: resnet18"):
         ENCODERS.entry("zzz")
 
 
