@@ -98,6 +98,19 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Fuses on the arc between modalities, at a point probed in the same step.",
         ),
         Entry(
+            "mla",
+            "mla:MLA",
+            "Zhang et al., CVPR 2024",
+            "Trains the modalities in turn in each step through one classifier, with projected "
+            "gradients.",
+        ),
+        Entry(
+            "mla-released",
+            "mla:MLAReleased",
+            "Zhang et al., CVPR 2024",
+            "MLA as its authors' code runs: without projection, weighed by batches.",
+        ),
+        Entry(
             "bss-h",
             "multitask:Multitask",
             "Guan et al., IJCAI 2025",
