@@ -95,7 +95,8 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmtrain/curricula": (
         *("mmtrain.catalog", "mmtrain.data", "mmtrain.errors", "mmtrain.fields"),
-        *("mmtrain.functional", "mmtrain.tasks", "mmtrain.types"),
+        *("mmtrain.functional", "mmtrain.methods.base", "mmtrain.models", "mmtrain.tasks"),
+        "mmtrain.types",
     ),
     "mmtrain/config/recipes": ("mmtrain.config", "mmtrain.errors"),
     "mmtrain/config": (
