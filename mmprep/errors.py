@@ -1,4 +1,4 @@
-"""What mmprep raises, each with the exit code of the command that meets it.
+"""Errors of mmprep, each with the exit code of the command that meets it.
 
 MmprepError
 ├── ConfigError        exit 2: fix the flag or file named in the message
@@ -7,16 +7,21 @@ MmprepError
 └── StoreError         exit 1: the disk or bucket refused; what was whole stays whole
 
 A clip that gives no sample is not an exception to the build but a `Failure` (see `mmprep.failure`).
+mmtrain shares the root, `ConfigError` and `UnknownName`, see `mmtrain.errors`.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+_NAMES_SHOWN: Final = 10
 
 
 class MmprepError(Exception):
     """Anything that ends a command with a message instead of a traceback."""
 
     exit_code = 1
+    prefix = "Error: "
 
 
 class ConfigError(MmprepError):
@@ -26,12 +31,22 @@ class ConfigError(MmprepError):
 
 
 class UnknownName(ConfigError):
-    """A name that is in no catalog; the message offers the nearest."""
+    """A name that is in no catalog.
 
-    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
-        names = sorted(known)
-        near = difflib.get_close_matches(name, names) or names
-        super().__init__(f"no {what} {name!r}; did you mean {', '.join(near)}?")
+    The message offers the nearest names or, where none is near, the names that there are.
+
+    Args:
+        kind: Noun for the thing that was named, such as ``method``.
+        name: Name as it was given.
+        known: Names that would have been right.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted({each for each in known if each})
+        # Names differ from ours by case as often as by a letter.
+        by_lower = {each.lower(): each for each in names}
+        near = [by_lower[each] for each in difflib.get_close_matches(name.lower(), by_lower)]
+        super().__init__(f"no {kind} {name!r}; {_offer(near, names)}")
 
 
 class DataError(MmprepError):
@@ -44,3 +59,12 @@ class StoreError(MmprepError):
     """Reading from or writing to a disk or bucket failed."""
 
     exit_code = 1
+
+
+def _offer(near: Sequence[str], names: Sequence[str]) -> str:
+    if near:
+        return f"did you mean {', '.join(near)}?"
+    if not names:
+        return "there are none"
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return f"there are: {', '.join(names[:_NAMES_SHOWN])}{more}"

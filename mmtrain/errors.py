@@ -1,4 +1,4 @@
-"""What mmtrain raises, each with the exit code of the command that meets it.
+"""Errors of mmtrain, each with the exit code of the command that meets it.
 
 MmtrainError           exit 1: a failure that has a message instead of a traceback
 ├── RunError           exit 1: training cannot go on; names the step and the last checkpoint
@@ -7,17 +7,14 @@ MmtrainError           exit 1: a failure that has a message instead of a traceba
 │   └── UnknownName    no such method, curriculum, fusion, encoder or modality
 └── DataError          exit 3: names the data set, run or sample, and how to repair it
 
-What reading shards raises is `mmprep.errors`, with the same exit codes.
+`ConfigError` and `UnknownName` are those of `mmprep.errors`, and `MmtrainError` is the root of that
+tree under this package's name: one `except` also covers errors that come from reading shards.
 """
 
-import difflib
-from collections.abc import Iterable
+from mmprep.errors import ConfigError, UnknownName
+from mmprep.errors import MmprepError as MmtrainError
 
-
-class MmtrainError(Exception):
-    """Anything that ends a command with a message instead of a traceback."""
-
-    exit_code = 1
+__all__ = ["ConfigError", "DataError", "Interrupted", "MmtrainError", "RunError", "UnknownName"]
 
 
 class RunError(MmtrainError):
@@ -27,20 +24,7 @@ class RunError(MmtrainError):
 class Interrupted(RunError):
     """Training was asked to stop, and can be resumed."""
 
-
-class ConfigError(MmtrainError):
-    """The request cannot be carried out as it stands."""
-
-    exit_code = 2
-
-
-class UnknownName(ConfigError):
-    """A name that is in no catalog; the message offers the nearest."""
-
-    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
-        names = sorted(known)
-        near = difflib.get_close_matches(name, names) or names
-        super().__init__(f"no {what} {name!r}; did you mean {', '.join(near)}?")
+    prefix = ""  # The user asked for it, so it is no error.
 
 
 class DataError(MmtrainError):

@@ -1,4 +1,4 @@
-"""How good predictions are: accuracy, mean average precision, macro-F1, by scikit-learn."""
+"""Measures of predictions: accuracy, mean average precision and macro-F1, by scikit-learn."""
 
 import statistics
 import warnings
@@ -27,7 +27,7 @@ def measures(logits: Float[Tensor, "samples classes"], target: Int[Tensor, " sam
     truth, guess = target.cpu().numpy(), scores.argmax(-1)
     present = np.unique(truth)
     with warnings.catch_warnings():
-        # Of metrics that are 0 because a class was never predicted.
+        # scikit-learn warns of every class that was never predicted; its F1 is 0, as it should be.
         warnings.simplefilter("ignore")
         precisions = [average_precision_score(truth == c, scores[:, c]) for c in present]
         macro_f1 = f1_score(truth, guess, average="macro", zero_division=0)
@@ -39,10 +39,10 @@ def measures(logits: Float[Tensor, "samples classes"], target: Int[Tensor, " sam
     }
 
 
-def judged(
+def of_outputs(
     fused: Tensor, by_modality: Mapping[str, Tensor], target: Tensor
 ) -> dict[str, float | dict[str, Measures]]:
-    """`measures` of the fused logits, and under ``modalities`` those of each modality's own."""
+    """`measures` of the fused logits, and under ``modalities`` of each modality's own logits."""
     return {
         **measures(fused, target),
         "modalities": {m: measures(logits, target) for m, logits in by_modality.items()},
@@ -56,17 +56,17 @@ def by_class(
 ) -> list[dict[str, str | int | float | None]]:
     """``name``, ``count``, ``accuracy``, ``ap`` and ``f1`` of each class, in the order of its id.
 
-    ``accuracy`` is the share of the class's samples that were predicted as it, ``ap`` its average
-    precision against the rest (both None without a sample), ``f1`` None where it is neither in
-    ``target`` nor predicted. Means over what is not None are the ``map`` and ``macro_f1`` of
-    `measures`.
+    ``accuracy`` is the share of the class's samples that were predicted as that class, ``ap`` its
+    average precision against the rest; both are None for a class without a sample. ``f1`` is None
+    for a class that is neither in ``target`` nor predicted. The means of the other values are the
+    ``map`` and ``macro_f1`` of `measures`.
     """
     scores = logits.double().softmax(-1).cpu().numpy()
     table, truth = confusion(logits, target), target.cpu().numpy()
-    found: list[dict[str, str | int | float | None]] = []
+    rows: list[dict[str, str | int | float | None]] = []
     for c, name in enumerate(names):
         count, guessed, hits = (int(n) for n in (table[c].sum(), table[:, c].sum(), table[c, c]))
-        found.append(
+        rows.append(
             {
                 "name": name,
                 "count": count,
@@ -75,21 +75,21 @@ def by_class(
                 "f1": 2 * hits / (count + guessed) if count + guessed else None,
             }
         )
-    return found
+    return rows
 
 
 def confusion(
     logits: Float[Tensor, "samples classes"], target: Int[Tensor, " samples"]
 ) -> NDArray[np.int64]:
-    """(C, C) samples of each true class (row) by predicted class (column)."""
-    # Decided on probabilities, as `measures` does: logits that differ may tie there.
+    """Number of samples, (C, C), of each true class (row) and predicted class (column)."""
+    # The largest probability decides, as in `measures`: logits that differ may tie there.
     guess = logits.double().softmax(-1).cpu().numpy().argmax(-1)
     classes = logits.shape[-1]
     pairs = target.cpu().numpy() * classes + guess
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """``mean`` and ``std``: the sample standard deviation, 0 of a single value."""
+def mean_and_std(values: Sequence[float]) -> dict[str, float]:
+    """``mean`` and ``std``, the sample standard deviation, which is 0 for a single value."""
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"mean": statistics.fmean(values), "std": deviation}

@@ -1,4 +1,4 @@
-"""Values that pass between stream, model, method and engine; mappings are keyed by modality."""
+"""Values that pass between stream, model, method and run; mappings are keyed by modality."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,11 +18,12 @@ class Batch:
     Attributes:
         ids: Row of each sample in the index of its data set.
         target: Class of each sample.
-        inputs: Modality to its tensor, first dimension the batch, as the stream delivers it:
+        inputs: Modality to its tensor, whose first dimension is the batch:
             ``audio`` (B, 1, frequencies, columns) float16; ``visual`` (B, T, 3, H, W) uint8;
             ``flow`` (B, T, 2 L, H, W) uint8.
-        filler: True where a sample only fills up the last batch: it weighs nothing.
-        shown: Modality to which samples show it; absent means all.
+        filler: True for rows without a sample, which fill up the last batch and weigh nothing.
+        shown: Modality to True for each sample that shows it; all samples show a modality that is
+            not a key.
     """
 
     ids: Int[Tensor, " batch"]
@@ -75,7 +76,7 @@ class Batch:
         return self.hiding(**{m: everywhere for m in self.inputs if m not in modalities})
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on ``device``; copies do not wait where the memory is pinned."""
+        """The batch on ``device``; copies from pinned memory do not block."""
 
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(device, non_blocking=True)
@@ -91,12 +92,12 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """What a multimodal model says of a batch.
+    """Outputs of a multimodal model for a batch.
 
     Attributes:
         fused: Logits of all modalities together.
         logits: Modality to its own logits: its share of ``fused``, or those of its own head.
-        features: Modality to what its encoder gave, pooled.
+        features: Modality to the pooled features of its encoder.
     """
 
     fused: Float[Tensor, "batch classes"]

@@ -33,7 +33,7 @@ MAY_NOT = {
 }
 MAY = {
     "mmtrain": ("mmprep.format", "mmprep.storage", "mmprep.errors"),
-    "mmtrain/cli": ("click",),
+    "mmtrain/cli": ("click", "mmprep.cli.group"),
 }
 
 

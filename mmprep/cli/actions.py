@@ -21,6 +21,7 @@ from mmprep.build.engines import engine
 from mmprep.build.plan import Plan
 from mmprep.build.repair import repair
 from mmprep.build.request import Request, make_plan, rows_of
+from mmprep.cli.group import counted
 from mmprep.cli.progress import clips, transfer
 from mmprep.clips.job import Job
 from mmprep.datasets import spec
@@ -68,7 +69,7 @@ def run_datasets(as_json: bool) -> None:
         print_json({"datasets": [{**asdict(s), "classes": list(s.classes)} for s in found]})
         return
     for s in found:
-        clips_said = f"{sum(s.expected.values()):,} clips" if s.expected else ""
+        clips_said = counted(sum(s.expected.values()), "clip") if s.expected else ""
         classes = f"{len(s.classes)} classes" if s.classes else ""
         facts = ", ".join(filter(None, (" + ".join(s.modalities), classes, clips_said)))
         click.echo(f"{s.name:16} {s.title} ({facts})")
@@ -88,7 +89,7 @@ def run_manifest(request: Request, out: Path, as_json: bool) -> None:
     if as_json:
         print_json({"manifest": str(out), "clips": splits, "absent": len(found.absent)})
         return
-    click.echo(f"{out}: {said(splits)}; {len(found.absent)} listed clips are absent")
+    click.echo(f"{out}: {said(splits)}; {counted(len(found.absent), 'listed clip')} absent")
 
 
 def run_build(request: Request, flags: BuildFlags) -> None:
@@ -100,7 +101,7 @@ def run_build(request: Request, flags: BuildFlags) -> None:
     plan = make_plan(request)
     absent = Counter(failure.cause for failure in plan.absent)
     console.print(
-        f"{plan.name}: {plan.rows:,} clips in {len(plan.tasks)} shards"
+        f"{plan.name}: {counted(plan.rows, 'clip')} in {counted(len(plan.tasks), 'shard')}"
         + (f"; of the listed clips {said(absent)}" if absent else ""),
         highlight=False,
     )
@@ -140,7 +141,7 @@ def run_verify(out: str, endpoint: str | None, as_json: bool) -> None:
 
     def progress(shard: ShardInfo) -> None:
         if console.is_terminal:
-            console.print(f"{shard.name}: {shard.samples} samples", highlight=False)
+            console.print(f"{shard.name}: {counted(shard.samples, 'sample')}", highlight=False)
 
     verdict = verify(open_store(out, endpoint=endpoint), progress)
     if as_json:
@@ -150,12 +151,13 @@ def run_verify(out: str, endpoint: str | None, as_json: bool) -> None:
         click.echo(f"{place}: {problem.message}")
     if verdict.problems:
         raise DataError(
-            f"{out}: {len(verdict.problems)} problems. Build again with --force, "
+            f"{out}: {counted(len(verdict.problems), 'problem')}. Build again with --force, "
             "or fetch the files named above from a good copy"
         )
     if not as_json:
         click.echo(
-            f"{out}: {verdict.samples:,} samples, {verdict.bytes:,} bytes of shards, all good"
+            f"{out}: {counted(verdict.samples, 'sample')}, {verdict.bytes:,} bytes of shards, "
+            "all good"
         )
         click.echo(f"root {verdict.root}")
 
@@ -182,11 +184,11 @@ def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -
         return
     verb = "would be sent" if flags.dry_run else "sent"
     click.echo(
-        f"{target}: {len(report.sent)} files, {report.bytes:,} bytes of shards {verb}; "
+        f"{target}: {counted(len(report.sent), 'file')}, {report.bytes:,} bytes of shards {verb}; "
         f"{report.whole} were there and whole"
     )
     if not flags.dry_run:
-        click.echo(f"{dataset.samples:,} samples in {seconds:.1f} s, root {dataset.root}")
+        click.echo(f"{counted(dataset.samples, 'sample')} in {seconds:.1f} s, root {dataset.root}")
 
 
 def run_info(out: str, html: Path | None, endpoint: str | None, as_json: bool) -> None:
@@ -235,12 +237,14 @@ def run_repair(
         facts = {"tried": report.tried, "mended": report.mended, "absent": report.absent}
         print_json({**facts, "failures": left, "root": report.dataset.root})
         return
-    click.echo(f"{out}: tried {report.tried} clips again, {report.mended} are samples now")
+    click.echo(
+        f"{out}: tried {counted(report.tried, 'clip')} again; {report.mended} now give a sample"
+    )
     if left:
         click.echo(f"left: {said(left)}")
     if report.absent:
         click.echo(
-            f"{report.absent} listed clips had no file when the shards were planned; "
+            f"{counted(report.absent, 'listed clip')} had no file when the shards were planned; "
             "`mmprep build --force` plans anew with what is there now"
         )
 
@@ -258,7 +262,7 @@ def generate(request: Request) -> None:
         def progress(done: int, total: int) -> None:
             if not steps:
                 console = Console(stderr=True)
-                console.print(f"{data_set.name}: writing {total:,} clips into {raw}")
+                console.print(f"{data_set.name}: writing {counted(total, 'clip')} into {raw}")
                 meter = clips(console, "writing", total, done=done - 1)
                 steps.append(stack.enter_context(meter))
             steps[0](None)
@@ -292,7 +296,9 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
         print_json({**request, "shards": [task.name for task in plan.tasks]})
         return
     for task in plan.tasks:
-        click.echo(f"{task.name}.tar  {len(task.rows)} clips, from {task.rows[0].source}")
+        click.echo(
+            f"{task.name}.tar  {counted(len(task.rows), 'clip')}, from {task.rows[0].source}"
+        )
     click.echo(f"{said(splits)}; parts {', '.join(plan.parts.names)}; nothing was written")
 
 
@@ -311,7 +317,7 @@ def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: Bui
     table.add_column(overflow="fold")
     rows = [
         *(
-            (f"samples, {k}", f"{v.samples:,} of {len(v.classes)} classes")
+            (f"samples, {k}", f"{v.samples:,} of {counted(len(v.classes), 'class')}")
             for k, v in dataset.splits.items()
         ),
         *((f"no sample, {cause}", f"{count:,}") for cause, count in dataset.failures.items()),
@@ -320,7 +326,9 @@ def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: Bui
     ]
     if report.made:
         spent = ", ".join(f"{name} {value:.2f}" for name, value in stages.items())
-        rows.append(("this run", f"{report.made:,} clips in {seconds:.1f} s, {rate:.1f} clips/s"))
+        rows.append(
+            ("this run", f"{counted(report.made, 'clip')} in {seconds:.1f} s, {rate:.1f} clips/s")
+        )
         rows.append(("seconds, all workers", spent))
     else:
         rows.append(("this run", "nothing to do: everything was there already"))

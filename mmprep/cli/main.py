@@ -2,14 +2,15 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mmprep import __version__
-from mmprep.errors import ConfigError, MmprepError
+from mmprep.cli.group import Group, listed
+from mmprep.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmprep.build.request import Request
@@ -49,21 +50,7 @@ clip_timeout = click.option(
 )
 
 
-class _Group(click.Group):
-    """Turns our errors into a message and an exit code, and Ctrl-C into one line."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except MmprepError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            click.echo("Stopped. The same command goes on from here.", err=True)
-            ctx.exit(1)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mmprep")
 def main() -> None:
     """Turns raw videos into WebDataset shards: frames, spectrograms and optical flow.
@@ -141,7 +128,13 @@ def manifest(
     help="A ready CSV (label, split, video ...) in place of official lists.",
 )
 @click.option("--out", required=True, metavar="DIR_OR_URL", help="Folder, or s3://bucket/prefix.")
-@click.option("--parts", metavar="NAMES", help="Of frames,spectrogram,flow,difference,depth.")
+@click.option(
+    "--parts",
+    multiple=True,
+    callback=listed,
+    metavar="NAMES",
+    help="Parts to extract, among frames,spectrogram,flow,difference,depth; repeatable.",
+)
 @click.option(
     "--set",
     "settings",
@@ -351,13 +344,14 @@ def _request(
     annotations: Path | None,
     out: str | None = None,
     manifest: Path | None = None,
-    parts: str | None = None,
+    parts: Sequence[str] | None = None,
     **rest: Any,
 ) -> "Request":
     """The options of a command as a request; says what is lacking."""
     from mmprep.build.request import Request
     from mmprep.datasets import spec
 
+    dataset = dataset and dataset.lower()
     if dataset is None and manifest is None:
         raise ConfigError("say --dataset NAME (see `mmprep datasets`) or --manifest FILE")
     if raw is None:
@@ -372,6 +366,6 @@ def _request(
         variant=variant,
         annotations=annotations,
         manifest=manifest,
-        parts=tuple(filter(None, (name.strip() for name in parts.split(",")))) if parts else None,
+        parts=tuple(name.lower() for name in parts) if parts else None,
         **rest,
     )

@@ -6,40 +6,54 @@ from typing import Any
 
 import click
 
+from mmprep.cli.group import Command, listed
+from mmtrain.cli.names import CATALOGS, names_in
 from mmtrain.cli.options import as_json, run_options
 from mmtrain.config.run import TrainConfig
 
 
 @click.command(
+    cls=Command,
     epilog="\b\nExamples:\n"
     "  mmtrain compare --data shards/keypad --methods joint,multitask --seeds 0,1,2 --alone \\\n"
     "      --encoder small-cnn --epochs 8 --set view.size=64 --out runs/keypad\n"
     "  mmtrain compare --data shards/ks --methods joint,multitask --tune lr=0.1,0.01,0.001 \\\n"
-    "      --set-for multitask:unimodal=0.5 --out runs/ks"
+    "      --set-for multitask:unimodal=0.5 --out runs/ks",
 )
-@click.option("--methods", required=True, metavar="NAMES", help="Names of `mmtrain methods`.")
+@click.option(
+    "--methods",
+    required=True,
+    multiple=True,
+    callback=names_in(CATALOGS["method"].names),
+    metavar="NAMES",
+    help="Methods of `mmtrain methods`, such as joint,ogm-ge; repeatable.",
+)
 @click.option(
     "--curriculum",
     "curricula",
-    default=TrainConfig.curriculum,
+    multiple=True,
+    default=[TrainConfig.curriculum],
     show_default=True,
+    callback=names_in(CATALOGS["curriculum"].names),
     metavar="NAMES",
-    help="Names of `mmtrain curricula`; every method goes with each.",
+    help="Curricula of `mmtrain curricula`, each combined with every method; repeatable.",
 )
 @click.option(
     "--seeds",
-    default="0",
+    multiple=True,
+    default=["0"],
     show_default=True,
+    callback=listed,
     metavar="NUMBERS",
-    help="One run each; such as 0,1,2.",
+    help="Random seeds, with one run each, such as 0,1,2 or 0-2; repeatable.",
 )
-@click.option("--alone/--no-alone", help="Train `joint` on each single modality, too.")
+@click.option("--alone/--no-alone", help="Also train `joint` on each single modality.")
 @click.option(
     "--tune",
     multiple=True,
     metavar="KEY=V1,V2,...",
-    help="Try these values, with the first seed, and take what is best on val for each method; "
-    "repeatable, the grid is the product.",
+    help="Values to try with the first seed; each method takes those that are best on val. "
+    "Repeatable: the grid is the product.",
 )
 @run_options("method", "curriculum", "seed")
 @click.option(
@@ -47,29 +61,29 @@ from mmtrain.config.run import TrainConfig
     "settings_for",
     multiple=True,
     metavar="METHOD:KEY=VALUE",
-    help="As --set, for one method; repeatable.",
+    help="Parameter for one method alone, as --set; repeatable.",
 )
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder: DIR."
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the comparison, DIR.",
 )
 @as_json
 @click.pass_context
 def compare(ctx: click.Context, /, out: Path, as_json: bool, **options: Any) -> None:
-    """Train methods alike, each with every seed, and put what comes out in one table.
+    """Train methods in the same way, each with every seed, and put the results in one table.
 
-    Writes DIR: LABEL/seed-N, a run each, then table.json, table.md and report.html. What is
-    finished there is kept and what is not goes on. Exit code 1 if a run failed; the others go on.
+    Writes DIR: LABEL/seed-N, one run each, then table.json, table.md and report.html, which cover
+    all finished runs in DIR. Finished runs are kept and unfinished ones go on. Exit code 1 if a run
+    failed; the others go on.
     """
     from mmtrain.cli import train
 
-    who = {name: _parted(options.pop(name)) for name in ("methods", "curricula", "seeds")}
-    who |= {name: options.pop(name) for name in ("alone", "tune", "settings", "settings_for")}
+    names = ("methods", "curricula", "seeds", "alone", "tune", "settings", "settings_for")
+    entrants = {name: options.pop(name) for name in names}
     given = {name: value for name, value in options.items() if value is not None}
-    found = train.run_compare(given, who, out)
-    click.echo(json.dumps(found) if as_json else (out / "table.md").read_text("utf-8").rstrip())
-    if found["failed"]:
+    table = train.run_compare(given, entrants, out)
+    click.echo(json.dumps(table) if as_json else (out / "table.md").read_text("utf-8").rstrip())
+    if table["failed"]:
         ctx.exit(1)
-
-
-def _parted(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())

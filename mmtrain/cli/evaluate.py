@@ -5,11 +5,13 @@ from pathlib import Path
 
 import click
 
+from mmprep.cli.group import Command
 from mmtrain.cli.options import as_json, finished_run, moved_data, other_device, split
 
 
 @click.command(
     "eval",
+    cls=Command,
     epilog="\b\nExamples:\n"
     "  mmtrain eval runs/joint\n"
     "  mmtrain eval runs/joint --missing audio=0.3 --missing audio=0.1,visual=0.2",
@@ -21,22 +23,22 @@ from mmtrain.cli.options import as_json, finished_run, moved_data, other_device,
     "--missing",
     multiple=True,
     metavar="MODALITY=SHARE,...",
-    help="Take the modality from this share of the samples, those joined by a comma together; "
-    "repeat it for another setting.",
+    help="Share of the samples that lose the modality; without =SHARE all of them. A comma joins "
+    "modalities that are missing together; repeatable, for further settings.",
 )
 @click.option(
     "--draws",
     type=click.IntRange(1),
     default=5,
     show_default=True,
-    help="How often to draw which samples miss it.",
+    help="Number of random draws of the samples that lose it.",
 )
 @click.option(
     "--missing-seed",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Of these draws; the same samples for every run and share.",
+    help="Seed of these draws, which are the same for every run.",
 )
 @other_device
 @as_json
@@ -50,7 +52,7 @@ def evaluate(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Judge the best weights of RUN on a split, by modality, by class, and with modalities missing.
+    """Measure the best weights of RUN on a split: by modality, by class, with modalities missing.
 
     Writes RUN/eval-SPLIT.json.
     """
@@ -58,9 +60,9 @@ def evaluate(
     from mmtrain.evaluation.evaluate import evaluate
     from mmtrain.evaluation.missing import Missing, parse_rates
 
-    asked = Missing(rates=parse_rates(missing), draws=draws, seed=missing_seed)
-    found = evaluate(run, split=split, missing=asked, data=data, device=device)
+    settings = Missing(rates=parse_rates(missing), draws=draws, seed=missing_seed)
+    report = evaluate(run, split=split, missing=settings, data=data, device=device)
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(report))
     else:
-        tables.show(tables.evaluation(found))
+        tables.show(tables.evaluation(report))

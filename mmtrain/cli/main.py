@@ -1,4 +1,4 @@
-"""The command line of mmtrain: it parses, calls the library and prints."""
+"""The command line of mmtrain: parses, calls the library and prints."""
 
 import json
 import logging
@@ -9,32 +9,18 @@ from typing import Any
 
 import click
 
-from mmprep.errors import MmprepError
+from mmprep.cli.group import Command, Group
 from mmtrain.catalog import Catalog, Entry, Explanation
 from mmtrain.cli.compare import compare
 from mmtrain.cli.evaluate import evaluate
-from mmtrain.cli.options import as_json, run_options
+from mmtrain.cli.options import as_json, moved_data, run_options
 from mmtrain.cli.probe import probe
 from mmtrain.cli.report import report
 from mmtrain.config.choices import CATALOGS
-from mmtrain.errors import MmtrainError
+from mmtrain.names import canonical
 
 
-class _Group(click.Group):
-    """Turns our errors into a message and an exit code, and Ctrl-C into one line."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (MmtrainError, MmprepError) as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            click.echo("Stopped. The same command goes on from here.", err=True)
-            ctx.exit(1)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mmprep", prog_name="mmtrain")
 def main() -> None:
     """Trains on shards made by mmprep, with methods that balance the modalities.
@@ -45,20 +31,20 @@ def main() -> None:
 
 
 def _listing(catalog: Catalog[object]) -> click.Command:
-    """The command that lists ``catalog``, or explains one entry of it."""
+    """Makes the command that lists ``catalog``, or explains one of its entries."""
     text = (
         f"List the {catalog.plural}, or explain one: its paper, equation and parameters.\n\n"
         f"Names: {', '.join(catalog.names)}."
     )
     example = f"\b\nExamples:\n  mmtrain {catalog.plural}\n  mmtrain {catalog.plural} "
 
-    @click.command(catalog.plural, help=text, epilog=example + catalog.names[0])
+    @click.command(catalog.plural, cls=Command, help=text, epilog=example + catalog.names[0])
     @click.argument("name", required=False)
     @as_json
     def command(name: str | None, as_json: bool) -> None:
         if name is not None:
-            found = catalog.explain(name)
-            _print(catalog, [_plain(found)], as_json, _told(found))
+            explanation = catalog.explain(canonical(name, catalog.names))
+            _print(catalog, [_plain(explanation)], as_json, _as_text(explanation))
         else:
             width = max(map(len, catalog.names))
             lines = [f"{e.name:{width}}  {e.summary} [{e.paper}]" for e in catalog.entries]
@@ -75,17 +61,22 @@ def _listing(catalog: Catalog[object]) -> click.Command:
 )
 @run_options()
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder: RUN."
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the run, RUN.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in --out, if there is one.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with the run in --out; start it if there is none."
+)
 @as_json
 def train(
     settings: tuple[str, ...], out: Path, resume: bool, as_json: bool, **options: Any
 ) -> None:
     """Train on shards, then test the epoch that was best on val.
 
-    Writes RUN: config.json, metrics.jsonl (a line an epoch), checkpoint.pt, best.pt, ledger/ and,
-    in the end, result.json.
+    Writes RUN: config.json, metrics.jsonl (one line per epoch), checkpoint.pt, best.pt, ledger/
+    and, at the end, result.json.
     """
     from mmtrain.cli import train
     from mmtrain.training.ranks import speaks
@@ -93,43 +84,45 @@ def train(
     given = {name: value for name, value in options.items() if value is not None}
     result = train.run_train(given, settings, out, resume)
     if speaks():
-        click.echo(json.dumps(result) if as_json else train.told(result))
+        click.echo(json.dumps(result) if as_json else train.summary(result))
 
 
 @main.command(epilog="\b\nExamples:\n  mmtrain recipes\n  mmtrain recipes kinetics-sounds")
 @click.argument("name", required=False)
 @as_json
 def recipes(name: str | None, as_json: bool) -> None:
-    """List the recipes, or show one: what the papers set, and where each value is from."""
+    """List the recipes, or show one: the settings of the papers, each value with its source."""
     from mmtrain.config import recipes
 
-    found = recipes.names() if name is None else (name,)
-    rows = [{"name": each, "summary": recipes.title(each)} for each in found]
+    known = recipes.names()
+    name = name and canonical(name, known)
+    shown = known if name is None else (name,)
+    rows = [{"name": each, "summary": recipes.title(each)} for each in shown]
     if as_json:
         text = {} if name is None else {"text": recipes.text(name)}
         click.echo(json.dumps({"recipes": [{**row, **text} for row in rows]}))
     elif name is not None:
         click.echo(recipes.text(name), nl=False)
     else:
-        width = max(map(len, found))
+        width = max(map(len, shown))
         click.echo("\n".join(f"{row['name']:{width}}  {row['summary']}" for row in rows))
 
 
 @main.command(epilog="\b\nExample:\n  mmtrain audit runs/joint")
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--data", metavar="DIR_OR_URL", help="The shards, if they have moved.")
+@moved_data
 @as_json
 @click.pass_context
 def audit(ctx: click.Context, run: Path, data: str | None, as_json: bool) -> None:
-    """Prove from RUN's ledger that each epoch visited each sample as its order says.
+    """Check from RUN's ledger that each epoch visited exactly the samples of its order.
 
     Writes nothing. Exit code 3 if an epoch did not.
     """
     from mmtrain.evaluation.audit import audit
 
-    found = audit(run, data)
-    click.echo(json.dumps(found.to_json()) if as_json else "\n".join(map(str, found.epochs)))
-    if found.wrong:
+    result = audit(run, data)
+    click.echo(json.dumps(result.to_json()) if as_json else "\n".join(map(str, result.epochs)))
+    if result.wrong:
         ctx.exit(3)
 
 
@@ -143,19 +136,20 @@ def _line(entry: Entry) -> dict[str, object]:
     return {"name": entry.name, "paper": entry.paper, "summary": entry.summary}
 
 
-def _plain(found: Explanation) -> dict[str, object]:
+def _plain(explanation: Explanation) -> dict[str, object]:
     return {
-        **_line(found.entry),
-        "text": found.text,
-        "parameters": [parameter._asdict() for parameter in found.parameters],
+        **_line(explanation.entry),
+        "text": explanation.text,
+        "parameters": [parameter._asdict() for parameter in explanation.parameters],
     }
 
 
-def _told(found: Explanation) -> str:
-    lines = [f"{found.entry.name} [{found.entry.paper}]", "", found.text]
-    if found.parameters:
+def _as_text(explanation: Explanation) -> str:
+    entry = explanation.entry
+    lines = [f"{entry.name} [{entry.paper}]", "", explanation.text]
+    if explanation.parameters:
         lines += ["", "Parameters:"]
-        lines += [f"  {p.name} = {p.default}\n      {p.help}" for p in found.parameters]
+        lines += [f"  {p.name} = {p.default}\n      {p.help}" for p in explanation.parameters]
     return "\n".join(lines)
 
 

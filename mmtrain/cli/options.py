@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from mmtrain.cli.names import CATALOGS, modalities, name_in
 from mmtrain.config.run import DEVICES, PRECISIONS, TrainConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -15,54 +16,63 @@ as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout."
 )
 finished_run = click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
-moved_data = click.option("--data", metavar="DIR_OR_URL", help="The shards, if they have moved.")
+moved_data = click.option(
+    "--data", metavar="DIR_OR_URL", help="Place of the shards, if they have moved."
+)
 split = click.option(
-    "--split", default="test", show_default=True, metavar="NAME", help="Split to look at."
+    "--split", default="test", show_default=True, metavar="NAME", help="Name of the split."
 )
 other_device = click.option(
-    "--device", type=click.Choice(DEVICES), help="Where to compute. [default: as it was trained]"
+    "--device",
+    type=click.Choice(DEVICES),
+    help="Device to compute on. [default: the one of training]",
 )
 
 _DEFAULTS: Final = TrainConfig(data="")
 _NAMES: Final = {
-    "method": "One of `mmtrain methods`.",
-    "curriculum": "One of `mmtrain curricula`.",
-    "fusion": "One of `mmtrain fusions`.",
-    "encoder": "One of `mmtrain encoders`, for each modality.",
+    "method": "Method, one of `mmtrain methods`.",
+    "curriculum": "Order of the samples, one of `mmtrain curricula`.",
+    "fusion": "Fusion, one of `mmtrain fusions`.",
+    "encoder": "Encoder of each modality, one of `mmtrain encoders`.",
 }
 _NUMBERS: Final = {
-    "epochs": (1, "Passes over the train split."),
-    "batch_size": (1, "Samples a step, of all ranks together."),
-    "seed": (0, "Of everything that is drawn."),
+    "epochs": (1, "Number of passes over the train split."),
+    "batch_size": (1, "Number of samples in a step, over all ranks."),
+    "seed": (0, "Seed of every random draw."),
 }
 _KINDS: Final = {
-    "device": (DEVICES, "Where to compute."),
-    "precision": (PRECISIONS, "Of the encoders; weights stay fp32."),
+    "device": (DEVICES, "Device to compute on."),
+    "precision": (PRECISIONS, "Precision of the encoders; weights stay fp32."),
 }
 
 
 def _bytes_of(ctx: click.Context, param: click.Parameter, text: str | None) -> int | None:
-    """Bytes that ``20GB`` stands for."""
+    """Number of bytes that a text such as ``20GB`` stands for."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)B?", text)
-    if not found:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)B?", text)
+    if not match:
         raise click.BadParameter(f"{text!r} is not a size such as 500MB or 20GB", ctx, param)
-    return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
+    return int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " "))
 
 
 def run_options(*without: str) -> Callable[[Command], Command]:
-    """What a run is. Nothing has a value of its own here: a resumed run keeps what it had.
+    """Adds the options that describe a run to a command.
+
+    An option that is not given has no value here: defaults are `TrainConfig`'s, and a resumed run
+    keeps the values it had.
 
     Args:
         without: Names of options that the command has in another form.
     """
     options = {
-        "data": click.option("--data", metavar="DIR_OR_URL", help="Shards that mmprep has built."),
+        "data": click.option(
+            "--data", metavar="DIR_OR_URL", help="Place of the shards that mmprep has built."
+        ),
         "recipe": click.option(
             "--recipe",
             metavar="NAME",
-            help="One of `mmtrain recipes`; other options and --set go before its values.",
+            help="Recipe, one of `mmtrain recipes`; other options and --set override its values.",
         ),
         "endpoint": click.option(
             "--endpoint",
@@ -79,46 +89,56 @@ def run_options(*without: str) -> Callable[[Command], Command]:
             "--cache",
             metavar="DIR",
             type=click.Path(file_okay=False),
-            help="Folder on a local disk that keeps what a bucket gave, for later epochs and runs. "
-            "Several runs may share it. [default: none]",
+            help="Folder on a local disk that keeps what was read from a bucket, for later epochs "
+            "and runs; several runs may share it. [default: none]",
         ),
         "cache_size": click.option(
             "--cache-size",
             metavar="SIZE",
             callback=_bytes_of,
-            help="Of that folder, such as 500MB or 2TB. [default: 20GB]",
+            help="Largest size of the cache, such as 500MB or 2TB. [default: 20GB]",
         ),
         **{
-            name: click.option(f"--{name}", metavar="NAME", help=f"{what} {_default(name)}")
-            for name, what in _NAMES.items()
+            name: click.option(
+                f"--{name}",
+                metavar="NAME",
+                callback=name_in(CATALOGS[name].names),
+                help=f"{text} {_default(name)}",
+            )
+            for name, text in _NAMES.items()
         },
         "modalities": click.option(
-            "--modalities", metavar="NAMES", help="Such as audio,visual. [default: the data set's]"
+            "--modalities",
+            multiple=True,
+            callback=modalities,
+            metavar="NAMES",
+            help="Modalities to train on, such as audio,visual; repeatable. [default: those that "
+            "the data set lists]",
         ),
         **{
             name: click.option(
                 f"--{name.replace('_', '-')}",
                 type=click.IntRange(low),
-                help=f"{what} {_default(name)}",
+                help=f"{text} {_default(name)}",
             )
-            for name, (low, what) in _NUMBERS.items()
+            for name, (low, text) in _NUMBERS.items()
         },
         **{
             name: click.option(
-                f"--{name}", type=click.Choice(known), help=f"{what} {_default(name)}"
+                f"--{name}", type=click.Choice(known), help=f"{text} {_default(name)}"
             )
-            for name, (known, what) in _KINDS.items()
+            for name, (known, text) in _KINDS.items()
         },
         "skip_corrupt": click.option(
             "--skip-corrupt",
             is_flag=True,
             default=None,
-            help="Leave damaged samples out, and count them, in place of stopping.",
+            help="Leave damaged samples out and count them, instead of stopping at the first.",
         ),
         "scores": click.option(
             "--scores",
             metavar="FILE",
-            help="Start the curriculum from another run's scores.h5.",
+            help="File scores.h5 of another run, from whose scores the curriculum starts.",
         ),
         "workers": click.option(
             "--workers",
@@ -130,8 +150,8 @@ def run_options(*without: str) -> Callable[[Command], Command]:
             "settings",
             multiple=True,
             metavar="KEY=VALUE",
-            help="A parameter of the run or of what is chosen, such as lr=0.1, schedule=cosine, "
-            "view.size=64 or method.alpha=0.3; repeatable.",
+            help="Parameter of the run, or of its method, curriculum, fusion or encoder, such as "
+            "lr=0.1, schedule=cosine, view.size=64 or method.alpha=0.3; repeatable.",
         ),
     }
 

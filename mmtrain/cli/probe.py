@@ -5,12 +5,14 @@ from pathlib import Path
 
 import click
 
+from mmprep.cli.group import Command
 from mmtrain.cli.options import as_json, finished_run, moved_data, other_device, split
 
 
 @click.command(
+    cls=Command,
     epilog="\b\nExample:\n"
-    "  mmtrain probe runs/joint --alone runs/audio-alone --alone runs/visual-alone"
+    "  mmtrain probe runs/joint --alone runs/audio-alone --alone runs/visual-alone",
 )
 @finished_run
 @moved_data
@@ -20,7 +22,7 @@ from mmtrain.cli.options import as_json, finished_run, moved_data, other_device,
     multiple=True,
     metavar="RUN",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A run of one modality on the same data, to hold beside it; repeatable.",
+    help="Run of a single modality on the same data, to compare with; repeatable.",
 )
 @other_device
 @as_json
@@ -32,15 +34,15 @@ def probe(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Freeze each encoder of RUN and fit a fresh linear head: how good did training leave it?
+    """Measure each encoder of RUN by a fresh linear head on its frozen features.
 
-    The head is fitted on train and its strength chosen on val. Writes RUN/probe-SPLIT.json.
+    The head is fitted on train, its L2 strength is chosen on val. Writes RUN/probe-SPLIT.json.
     """
     from mmtrain.cli import tables
     from mmtrain.evaluation.probe import probe
 
-    found = probe(run, split=split, alone=alone, data=data, device=device)
+    report = probe(run, split=split, alone=alone, data=data, device=device)
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(report))
     else:
-        tables.show(tables.probes(found))
+        tables.show(tables.probes(report))

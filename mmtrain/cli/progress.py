@@ -18,7 +18,7 @@ _EVERY_S: Final = 5.0
 
 @contextmanager
 def watching(console: Console, epochs: int) -> Iterator[Watch]:
-    """A bar on a terminal, else a line every few seconds."""
+    """Shows the progress of a run: a bar on a terminal, else a line every few seconds."""
     if not console.is_terminal:
         yield _Lines(epochs)
         return
@@ -26,7 +26,7 @@ def watching(console: Console, epochs: int) -> Iterator[Watch]:
         TextColumn("epoch {task.fields[epoch]}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[said]}"),
+        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bar:
@@ -37,40 +37,42 @@ class _Lines:
     def __init__(self, epochs: int) -> None:
         self._epochs, self._last = epochs, time.monotonic()
 
-    def step(self, epoch: int, step: int, steps: int, said: Mapping[str, Any]) -> None:
+    def step(self, epoch: int, step: int, steps: int, line: Mapping[str, Any]) -> None:
         if time.monotonic() - self._last >= _EVERY_S:
             self._last = time.monotonic()
-            log.info("epoch %d/%d step %d/%d %s", epoch + 1, self._epochs, step, steps, _said(said))
+            place = f"epoch {epoch + 1}/{self._epochs} step {step}/{steps}"
+            log.info("%s %s", place, _training(line))
 
     def epoch(self, line: Mapping[str, Any]) -> None:
         self._last = time.monotonic()
-        log.info("epoch %d/%d %s%s", line["epoch"] + 1, self._epochs, _said(line), _judged(line))
+        log.info("epoch %d/%d %s%s", line["epoch"] + 1, self._epochs, _training(line), _val(line))
 
 
 class _Bar:
     def __init__(self, bar: Progress, epochs: int) -> None:
         self._bar, self._epochs = bar, epochs
-        self._task = bar.add_task("", total=None, epoch="", said="")
+        self._task = bar.add_task("", total=None, epoch="", rate="")
 
-    def step(self, epoch: int, step: int, steps: int, said: Mapping[str, Any]) -> None:
+    def step(self, epoch: int, step: int, steps: int, line: Mapping[str, Any]) -> None:
         name = f"{epoch + 1}/{self._epochs}"
-        self._bar.update(self._task, completed=step, total=steps, epoch=name, said=_said(said))
+        self._bar.update(self._task, completed=step, total=steps, epoch=name, rate=_training(line))
 
     def epoch(self, line: Mapping[str, Any]) -> None:
-        told = f"epoch {line['epoch'] + 1}/{self._epochs} {_said(line)}{_judged(line)}"
-        self._bar.console.print(told, highlight=False, markup=False)
-        self._bar.reset(self._task, epoch="", said="")
+        text = f"epoch {line['epoch'] + 1}/{self._epochs} {_training(line)}{_val(line)}"
+        self._bar.console.print(text, highlight=False, markup=False)
+        self._bar.reset(self._task, epoch="", rate="")
 
 
-def _said(line: Mapping[str, Any]) -> str:
+def _training(line: Mapping[str, Any]) -> str:
     return (
         f"loss {line['train_loss']:.4f}, {line['samples_per_s']:.0f} samples/s, "
         f"{line['data_wait']:.0%} waiting for data"
     )
 
 
-def _judged(line: Mapping[str, Any]) -> str:
+def _val(line: Mapping[str, Any]) -> str:
     if not line["val"]:
         return ""
-    own = ", ".join(f"{m} {said['accuracy']:.3f}" for m, said in line["val"]["modalities"].items())
+    by_modality = line["val"]["modalities"].items()
+    own = ", ".join(f"{m} {values['accuracy']:.3f}" for m, values in by_modality)
     return f", val accuracy {line['val']['accuracy']:.3f} ({own})"

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import click
 
+from mmprep.cli.group import Command
 from mmtrain.cli.options import as_json, moved_data
 from mmtrain.errors import ConfigError
 
 
 @click.command(
+    cls=Command,
     epilog="\b\nExamples:\n"
     "  mmtrain report runs/joint runs/ogm --html report.html\n"
-    "  mmtrain report runs/*/seed-* --html report.html --tensorboard events"
+    "  mmtrain report runs/*/seed-* --html report.html --tensorboard events",
 )
 @click.argument(
     "runs",
@@ -21,11 +23,13 @@ from mmtrain.errors import ConfigError
     metavar="RUN...",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
 )
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="The page to write.")
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="File of the page to write."
+)
 @click.option(
     "--tensorboard",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the same numbers as TensorBoard's event files.",
+    help="Folder for the same numbers as event files of TensorBoard.",
 )
 @moved_data
 @as_json
@@ -36,10 +40,10 @@ def report(
     data: str | None,
     as_json: bool,
 ) -> None:
-    """Put runs on one page: results, curves, classes, what method and curriculum did.
+    """Show runs on one page: results, curves, classes, logged values of method and curriculum.
 
-    Writes --html, a page that loads nothing from anywhere, and event files under --tensorboard.
-    Runs that differ in the seed alone are one row. A run in progress is shown as far as it is.
+    Writes --html, a single file that needs no network, and event files under --tensorboard. Runs
+    that differ in the seed alone share a row. A run in progress is shown as far as it has come.
     """
     if html is None and tensorboard is None:
         raise ConfigError("nothing to write: give --html FILE, --tensorboard DIR, or both")
@@ -54,5 +58,5 @@ def report(
 
         write(runs, html, data)
         written["html"] = str(html)
-    found = {"runs": [str(run) for run in runs], **written}
-    click.echo(json.dumps(found) if as_json else "\n".join(written.values()))
+    result = {"runs": [str(run) for run in runs], **written}
+    click.echo(json.dumps(result) if as_json else "\n".join(written.values()))

@@ -1,4 +1,4 @@
-"""What evaluations and probes look like on a terminal."""
+"""Tables of evaluations and probes on a terminal."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -7,17 +7,19 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from mmprep.cli.group import counted
+
 _MEASURES: Final = ("accuracy", "map", "macro_f1", "loss")
 _TITLES: Final = {"map": "mAP", "macro_f1": "macro-F1"}
-# More than this and a matrix is wider than a terminal.
+# With more classes than this a matrix is wider than a terminal.
 _MATRIX: Final = 12
 _CLASSES: Final = 40
 _PAIRS: Final = 10
 
 
 def show(parts: Iterable[str | Table]) -> None:
-    """Prints to stdout, a blank line between two parts."""
-    # Names of classes are not markup.
+    """Prints texts and tables to stdout, with a blank line between two of them."""
+    # Names of classes may hold brackets, which rich would take for markup.
     console = Console(markup=False, highlight=False, emoji=False)
     for i, part in enumerate(parts):
         if i:
@@ -26,60 +28,65 @@ def show(parts: Iterable[str | Table]) -> None:
         console.print(part, soft_wrap=isinstance(part, str))
 
 
-def evaluation(found: Mapping[str, Any]) -> list[str | Table]:
-    """What `mmtrain.evaluation.evaluate.evaluate` found."""
-    epoch, samples = found["best_epoch"] + 1, found["samples"]
-    title = f"{found['run']}: {found['method']}, epoch {epoch}, {samples:,} samples of "
-    parts: list[str | Table] = [title + found["split"], _fused(found)]
-    if found["missing"]:
-        parts.append(_missing(found))
-    parts.append(_by_class(found))
-    parts.append(_matrix(found) if len(found["classes"]) <= _MATRIX else _pairs(found))
+def evaluation(report: Mapping[str, Any]) -> list[str | Table]:
+    """Title and tables of a report of `mmtrain.evaluation.evaluate.evaluate`."""
+    epoch, samples = report["best_epoch"] + 1, counted(report["samples"], "sample")
+    title = f"{report['run']}: {report['method']}, epoch {epoch}, {samples} of {report['split']}"
+    parts: list[str | Table] = [title + _skipped(report), _fused(report)]
+    if report["missing"]:
+        parts.append(_missing(report))
+    parts.append(_by_class(report))
+    parts.append(_matrix(report) if len(report["classes"]) <= _MATRIX else _pairs(report))
     return parts
 
 
-def probes(found: Mapping[str, Any]) -> list[str | Table]:
-    """What `mmtrain.evaluation.probe.probe` found."""
-    by_modality = found["modalities"]
+def probes(report: Mapping[str, Any]) -> list[str | Table]:
+    """Title and table of a report of `mmtrain.evaluation.probe.probe`."""
+    by_modality = report["modalities"]
     table = _table("probe", *map(_name, _MEASURES[:3]), "strength", "own accuracy")
-    partners = any(said["alone"] for said in by_modality.values())
+    partners = any(values["alone"] for values in by_modality.values())
     if partners:
         table.add_column("alone", justify="right")
         table.add_column("gap", justify="right")
-    for modality, said in by_modality.items():
-        alone = said["alone"] or {}
-        row = [*(_number(said[name]) for name in _MEASURES[:3]), f"{said['strength']:g}"]
-        row.append(_number(said["own_accuracy"]))
+    for modality, values in by_modality.items():
+        alone = values["alone"] or {}
+        row = [*(_number(values[name]) for name in _MEASURES[:3]), f"{values['strength']:g}"]
+        row.append(_number(values["own_accuracy"]))
         if partners:
             row += [_number(alone.get("accuracy")), _signed(alone.get("gap"))]
         table.add_row(modality, *row)
     chosen = "chosen on val"
-    if found["strength_from"] == "fixed":
+    if report["strength_from"] == "fixed":
         chosen = "fixed, for there is no val split to choose it on"
-    title = f"{found['run']}: {found['method']}, linear probes on {found['split']}"
-    return [f"{title}; strength {chosen}", table]
+    title = f"{report['run']}: {report['method']}, linear probes on {report['split']}"
+    return [f"{title}; strength {chosen}{_skipped(report)}", table]
 
 
-def _fused(found: Mapping[str, Any]) -> Table:
+def _skipped(report: Mapping[str, Any]) -> str:
+    count = report["skipped"]
+    return f"; {counted(count, 'damaged sample')} left out" if count else ""
+
+
+def _fused(report: Mapping[str, Any]) -> Table:
     table = _table("", *map(_name, _MEASURES), "discrepancy")
-    table.add_row("fused", *(_number(found[name]) for name in _MEASURES), "")
-    for modality, said in found["modalities"].items():
-        rho = _number(found["discrepancy"][modality])
-        table.add_row(modality, *(_number(said[name]) for name in _MEASURES), rho)
+    table.add_row("fused", *(_number(report[name]) for name in _MEASURES), "")
+    for modality, values in report["modalities"].items():
+        rho = _number(report["discrepancy"][modality])
+        table.add_row(modality, *(_number(values[name]) for name in _MEASURES), rho)
     return table
 
 
-def _missing(found: Mapping[str, Any]) -> Table:
+def _missing(report: Mapping[str, Any]) -> Table:
     table = _table("missing", "draws", *map(_name, _MEASURES[:3]))
-    for said in found["missing"]:
-        rates = ", ".join(f"{m} {100 * rate:g}%" for m, rate in said["rates"].items())
-        cells = [_with_deviation(said[name], said["draws"]) for name in _MEASURES[:3]]
-        table.add_row(rates, str(said["draws"]), *cells)
+    for setting in report["missing"]:
+        rates = ", ".join(f"{m} {100 * rate:g}%" for m, rate in setting["rates"].items())
+        cells = [_with_deviation(setting[name], setting["draws"]) for name in _MEASURES[:3]]
+        table.add_row(rates, str(setting["draws"]), *cells)
     return table
 
 
-def _by_class(found: Mapping[str, Any]) -> Table:
-    classes, title = found["by_class"], "class"
+def _by_class(report: Mapping[str, Any]) -> Table:
+    classes, title = report["by_class"], "class"
     if len(classes) > _CLASSES:
         present = [each for each in classes if each["count"]]
         classes = sorted(present, key=lambda each: each["accuracy"])[: _CLASSES // 2]
@@ -91,23 +98,23 @@ def _by_class(found: Mapping[str, Any]) -> Table:
     return table
 
 
-def _matrix(found: Mapping[str, Any]) -> Table:
-    names = [str(i) for i in range(len(found["classes"]))]
+def _matrix(report: Mapping[str, Any]) -> Table:
+    names = [str(i) for i in range(len(report["classes"]))]
     table = _table("true \\ predicted", *names)
-    for i, (name, row) in enumerate(zip(found["classes"], found["confusion"], strict=True)):
+    for i, (name, row) in enumerate(zip(report["classes"], report["confusion"], strict=True)):
         table.add_row(f"{i} {name}", *(str(count) if count else "." for count in row))
     return table
 
 
-def _pairs(found: Mapping[str, Any]) -> Table:
-    """The most frequent confusions; the whole matrix is in the file."""
-    wrong = np.array(found["confusion"])
+def _pairs(report: Mapping[str, Any]) -> Table:
+    """Table of the most frequent confusions; the whole matrix is in the file."""
+    wrong = np.array(report["confusion"])
     np.fill_diagonal(wrong, 0)
     table = _table("true", "samples", "predicted instead")
     for pair in np.argsort(-wrong, axis=None, kind="stable")[:_PAIRS].tolist():
         true, predicted = divmod(pair, len(wrong))
         if count := int(wrong[true, predicted]):
-            table.add_row(found["classes"][true], str(count), found["classes"][predicted])
+            table.add_row(report["classes"][true], str(count), report["classes"][predicted])
     return table
 
 

@@ -1,4 +1,4 @@
-"""What each command of mmtrain does; progress and logs go to stderr."""
+"""The work of `train` and `compare`: makes the config, trains; progress and logs go to stderr."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -7,12 +7,15 @@ from typing import Any
 
 from rich.console import Console
 
+from mmprep.cli.group import counted
 from mmtrain.cli.progress import watching
-from mmtrain.comparison.entrants import Contest
+from mmtrain.comparison.entrants import Contest, seeds_of
 from mmtrain.config.overrides import changes, names_of, paired
 from mmtrain.config.recipes import applied
-from mmtrain.config.run import TrainConfig, parse
+from mmtrain.config.recipes import names as recipe_names
+from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError, Interrupted
+from mmtrain.names import canonical
 from mmtrain.training.assemble import CONFIG, config_of
 from mmtrain.training.train import train
 
@@ -20,13 +23,13 @@ from mmtrain.training.train import train
 def run_train(
     given: Mapping[str, Any], settings: Sequence[str], out: Path, resume: bool
 ) -> dict[str, Any]:
-    """Trains as asked.
+    """Trains a run, and returns the content of its result.json.
 
     Args:
-        given: The options that were given; in a resumed run, the others are as they were.
+        given: Options that were given; a resumed run keeps its values of the others.
         settings: Texts of ``--set``.
-        out: RUN.
-        resume: Go on with the run that is there.
+        out: Folder of the run.
+        resume: Whether to go on with a run that is there.
     """
     if resume and (out / CONFIG).exists():
         base = config_of(out)
@@ -34,8 +37,8 @@ def run_train(
         raise ConfigError("--data is needed: the folder or address of the shards")
     else:
         base = TrainConfig(data=given["data"])
-    options = _split(given)
-    recipe = options.pop("recipe", None)
+    options = {**given}
+    recipe = _recipe_of(options)
     if recipe is not None:
         base = applied(recipe, paired(base.changed(options)))
     asked = paired(base.changed(options))
@@ -44,45 +47,47 @@ def run_train(
         with watching(Console(stderr=True), config.epochs) as watch:
             return train(config, out, resume=resume, watch=watch)
     except KeyboardInterrupt as error:
-        raise Interrupted("stopped. The same command with --resume goes on from here") from error
+        raise Interrupted("Stopped. The same command with --resume goes on from here") from error
 
 
-def run_compare(given: Mapping[str, Any], who: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Compares as asked.
+def run_compare(given: Mapping[str, Any], entrants: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Trains the runs of a comparison, and returns the content of its table.json.
 
     Args:
-        given: The options of a run that were given.
-        who: The other fields of a `mmtrain.comparison.entrants.Contest`; ``seeds`` as texts.
-        out: DIR.
+        given: Options of a run that were given.
+        entrants: Other fields of a `mmtrain.comparison.entrants.Contest`, with ``seeds`` as texts.
+        out: Folder of the comparison.
     """
-    # Its charts take a second to load, which a run of one method need not wait for.
+    # Its charts take a second to load, which `train` would wait for in vain.
     from mmtrain.comparison.compare import compare
 
     if "data" not in given:
         raise ConfigError("--data is needed: the folder or address of the shards")
-    options = _split(given)
-    recipe = options.pop("recipe", None)
-    seeds = [parse("--seeds", text, int) for text in who["seeds"]]
+    options = {**given}
+    recipe = _recipe_of(options)
     base = TrainConfig(data=given["data"]).changed(options)
-    contest = Contest(**{**who, "base": base, "seeds": seeds, "recipe": recipe, "given": options})
+    request = {"base": base, "recipe": recipe, "given": options}
+    contest = Contest(**{**entrants, **request, "seeds": seeds_of(entrants["seeds"])})
     return compare(contest, out, partial(watching, Console(stderr=True)))
 
 
-def _split(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with the list of modalities taken apart."""
-    names = given.get("modalities")
-    return {**given, "modalities": parse("modalities", names, tuple)} if names else {**given}
+def _recipe_of(options: dict[str, Any]) -> str | None:
+    """Takes the recipe's name out of ``options``: it is no field of a config."""
+    name = options.pop("recipe", None)
+    return None if name is None else canonical(name, recipe_names())
 
 
-def told(result: Mapping[str, Any]) -> str:
+def summary(result: Mapping[str, Any]) -> str:
     """The result of a run in two lines."""
-    lines = [f"{result['run']}: {result['epochs']} epochs in {result['train_seconds']:.1f} s"]
-    found = result["test"] or result["val"]
-    if found is not None:
+    epochs = counted(result["epochs"], "epoch")
+    lines = [f"{result['run']}: {epochs} in {result['train_seconds']:.1f} s"]
+    measured = result["test"] or result["val"]
+    if measured is not None:
         split = "test" if result["test"] else "val"
-        own = ", ".join(f"{m} {said['accuracy']:.3f}" for m, said in found["modalities"].items())
+        by_modality = measured["modalities"].items()
+        own = ", ".join(f"{m} {values['accuracy']:.3f}" for m, values in by_modality)
         lines.append(
-            f"{split}, best epoch {result['best_epoch'] + 1}: accuracy {found['accuracy']:.3f} "
-            f"({own}), mAP {found['map']:.3f}, macro-F1 {found['macro_f1']:.3f}"
+            f"{split}, best epoch {result['best_epoch'] + 1}: accuracy {measured['accuracy']:.3f} "
+            f"({own}), mAP {measured['map']:.3f}, macro-F1 {measured['macro_f1']:.3f}"
         )
     return "\n".join(lines)

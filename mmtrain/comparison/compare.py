@@ -1,7 +1,8 @@
-"""Compares methods: trains what is missing of a contest, then tells what came out.
+"""Comparison of methods: trains the runs that are missing, then writes one table of all runs.
 
-DIR/LABEL/seed-N is one run each, DIR/LABEL/tune/SETTING those by which settings are chosen. A run
-that is finished is kept, one that is not goes on, so the same command may be killed and repeated.
+DIR/LABEL/seed-N is one run each, DIR/LABEL/tune/SETTING those by which settings are chosen. A
+finished run is kept and an unfinished one goes on, so the same command may be killed and repeated,
+and a command with other methods or seeds adds to the table of the first.
 """
 
 import logging
@@ -16,6 +17,7 @@ from typing import Any, TypeAlias
 
 from mmtrain import files
 from mmtrain.comparison.entrants import Contest, Entrant, folder_name
+from mmtrain.comparison.rows import differing, earlier_rows, finished_runs, with_earlier_seeds
 from mmtrain.comparison.table import Row, markdown, row_json
 from mmtrain.config.run import TrainConfig
 from mmtrain.data import open_dataset
@@ -35,15 +37,16 @@ Result: TypeAlias = dict[str, Any]
 def compare(
     contest: Contest, folder: Path, watching: Watching = lambda epochs: nullcontext()
 ) -> dict[str, Any]:
-    """Trains what is missing, and writes DIR/table.json, DIR/table.md and DIR/report.html.
+    """Trains the missing runs, and writes DIR/table.json, DIR/table.md and DIR/report.html.
 
     Args:
-        contest: Who takes part.
-        folder: DIR.
-        watching: Makes what is told how far a run of so many epochs is.
+        contest: Entrants, and their common settings.
+        folder: Folder of the comparison.
+        watching: Makes the object that shows the progress of a run of so many epochs.
 
     Returns:
-        What table.json says: ``rows`` and ``failed``, the runs that are not in them.
+        The content of table.json: ``rows`` of all finished runs in ``folder``, the labels of those
+        that are there from an ``earlier`` command, and ``failed``, the runs that are in no row.
 
     Raises:
         ConfigError: The request does not fit the data, or a folder of DIR holds another run.
@@ -51,37 +54,40 @@ def compare(
     """
     with open_dataset(contest.base.data) as dataset:
         entrants = contest.entrants(dataset)
-    for path, config in _planned(entrants, contest.seeds, folder):
-        if config is not None:
-            _check(path, config)
+    for entrant in entrants:
+        _refuse_other_runs(entrant, contest.seeds, folder)
     paths = [path for path, _ in _planned(entrants, contest.seeds, folder)]
     trainer = Trainer(paths, watching)
-    rows = [_entered(entrant, contest.seeds, folder, trainer) for entrant in entrants]
-    found = {
+    asked = [_row_of(entrant, contest.seeds, folder, trainer) for entrant in entrants]
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [with_earlier_seeds(row, folder / row.label) for row in asked]
+    earlier = earlier_rows(folder, [row.label for row in rows])
+    rows += earlier
+    table = {
         "data": contest.base.data,
-        "seeds": list(contest.seeds),
+        "seeds": list(dict.fromkeys((*contest.seeds, *(seed for r in rows for seed in r.results)))),
         "rows": [row_json(row) for row in rows],
+        "earlier": [row.label for row in earlier],
         "failed": trainer.failed,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "table.json", found)
-    page = markdown(found).encode()
+    write_json(folder / "table.json", table)
+    page = markdown(table).encode()
     files.replace(folder / "table.md", lambda file: file.write(page))
-    done = [folder / row.label / f"seed-{seed}" for row in rows for seed in row.results]
-    if done:
-        write(done, folder / "report.html")
-    return found
+    runs = [folder / row.label / f"seed-{seed}" for row in rows for seed in row.results]
+    if runs:
+        write(runs, folder / "report.html")
+    return table
 
 
 class Trainer:
     """Trains the runs of a plan one after the other, and goes on where one fails.
 
     Args:
-        folders: Of all runs, in their order.
-        watching: Makes what is told how far a run is.
+        folders: Folders of all runs, in their order.
+        watching: Makes the object that shows the progress of a run.
 
     Attributes:
-        failed: ``run`` and ``error`` of each that failed.
+        failed: ``run`` and ``error`` of each run that failed.
     """
 
     def __init__(self, folders: Sequence[Path], watching: Watching) -> None:
@@ -92,35 +98,36 @@ class Trainer:
     def run(self, config: TrainConfig, folder: Path) -> Result | None:
         """The result of the run in ``folder``, trained or resumed if need be; None if it fails."""
         place = self._folders.index(folder)
-        kept = (folder / RESULT).exists()
+        finished = (folder / RESULT).exists()
         which = f"run {place + 1} of {len(self._folders)}, {folder}"
-        log.info("%s%s", which, ", finished before" if kept else self._said(place))
+        log.info("%s%s", which, ", finished before" if finished else self._time_left(place))
         before = time.monotonic()
         try:
             with self._watching(config.epochs) as watch:
                 result = train(config, folder, resume=True, watch=watch)
         except Interrupted as error:
-            raise Interrupted(f"stopped in {which}. The same command goes on from here") from error
+            raise Interrupted(f"Stopped in {which}. The same command goes on from here") from error
         except Exception as error:  # A method that breaks must not cost the others.
-            told = str(error) if isinstance(error, MmtrainError) else repr(error)
-            log.error("%s failed: %s", folder, told, exc_info=not isinstance(error, MmtrainError))
-            self.failed.append({"run": str(folder), "error": told})
+            message = str(error) if isinstance(error, MmtrainError) else repr(error)
+            unexpected = not isinstance(error, MmtrainError)
+            log.error("%s failed: %s", folder, message, exc_info=unexpected)
+            self.failed.append({"run": str(folder), "error": message})
             return None
-        if not kept:
+        if not finished:
             self._seconds.append(time.monotonic() - before)
         return result
 
-    def _said(self, place: int) -> str:
+    def _time_left(self, place: int) -> str:
         if not self._seconds:
             return ""
         left = sum(not (folder / RESULT).exists() for folder in self._folders[place:])
         return f", about {left * statistics.fmean(self._seconds):.0f} s left"
 
 
-def _entered(entrant: Entrant, seeds: Sequence[int], folder: Path, trainer: Trainer) -> Row:
+def _row_of(entrant: Entrant, seeds: Sequence[int], folder: Path, trainer: Trainer) -> Row:
     """Tunes an entrant if need be, then runs it with every seed."""
     home = folder / entrant.label
-    setting, config = _tuned(entrant, home, trainer)
+    setting, config = _tune(entrant, home, trainer)
     results = {}
     for seed in seeds:
         path = home / f"seed-{seed}"
@@ -132,7 +139,7 @@ def _entered(entrant: Entrant, seeds: Sequence[int], folder: Path, trainer: Trai
     return Row(label=entrant.label, config=config, setting=setting, results=results)
 
 
-def _tuned(entrant: Entrant, home: Path, trainer: Trainer) -> tuple[str | None, TrainConfig | None]:
+def _tune(entrant: Entrant, home: Path, trainer: Trainer) -> tuple[str | None, TrainConfig | None]:
     """The setting that was best on val, never on test, and its config; None if all failed."""
     if not entrant.grid:
         return None, entrant.config
@@ -148,7 +155,10 @@ def _tuned(entrant: Entrant, home: Path, trainer: Trainer) -> tuple[str | None, 
 
 
 def _copy(tuned: Path, folder: Path) -> None:
-    """The run of the chosen setting is also that of the first seed; its result names its folder."""
+    """Copies the run of the chosen setting, which is also that of the first seed.
+
+    Its result names the folder of the run and is left out; `train` writes it anew.
+    """
     aside = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(tuned, aside, ignore=shutil.ignore_patterns(RESULT))
@@ -159,21 +169,33 @@ def _planned(
     entrants: Sequence[Entrant], seeds: Sequence[int], folder: Path
 ) -> list[tuple[Path, TrainConfig | None]]:
     """Every run's folder, and its config where that does not depend on tuning."""
-    found: list[tuple[Path, TrainConfig | None]] = []
+    plan: list[tuple[Path, TrainConfig | None]] = []
     for entrant in entrants:
         home = folder / entrant.label
-        found += [(home / "tune" / folder_name(s), config) for s, config in entrant.grid.items()]
+        plan += [(home / "tune" / folder_name(s), config) for s, config in entrant.grid.items()]
         for seed in seeds:
             config = None if entrant.grid else replace(entrant.config, seed=seed)
-            found.append((home / f"seed-{seed}", config))
-    return found
+            plan.append((home / f"seed-{seed}", config))
+    return plan
 
 
-def _check(folder: Path, config: TrainConfig) -> None:
-    if not (folder / CONFIG).exists():
-        return
-    if changed := config_of(folder).differences(config):
+def _refuse_other_runs(entrant: Entrant, seeds: Sequence[int], folder: Path) -> None:
+    """Refuses an entrant whose folder holds runs that would not belong in one row with its own.
+
+    Raises:
+        ConfigError: There is such a run; names it and what differs.
+    """
+    for path, config in _planned([entrant], seeds, folder):
+        if config is not None and (path / CONFIG).exists():
+            _refuse(path, config_of(path).differences(config))
+    if not entrant.grid:
+        for path in finished_runs(folder / entrant.label).values():
+            _refuse(path, differing(path, entrant.config))
+
+
+def _refuse(folder: Path, differences: Sequence[str]) -> None:
+    if differences:
         raise ConfigError(
-            f"{folder} holds another run: {'; '.join(changed)}. Compare as before, or choose "
+            f"{folder} holds another run: {'; '.join(differences)}. Compare as before, or choose "
             "another --out"
         )

@@ -1,5 +1,6 @@
-"""What is compared: methods and curricula, each with the same seeds and the same chance to tune."""
+"""Entrants of a comparison: methods and curricula, with the same seeds and the same tuning grid."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -11,9 +12,11 @@ from mmtrain.config.recipes import applied
 from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
 from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.methods.catalog import METHODS
+from mmtrain.names import canonical
 from mmtrain.training.assemble import fitted
 
-# What a comparison varies by itself, to the option that says how.
+# Fields that a comparison varies by itself, to the option that sets how.
 _VARIED: Final = {
     "method": "--methods",
     "curriculum": "--curriculum",
@@ -28,9 +31,9 @@ class Entrant:
     """One row of the table.
 
     Attributes:
-        label: Its name, and its folder.
-        config: `fitted`; with the first seed.
-        grid: Setting, as text, to the config that it makes; empty if nothing is tuned.
+        label: Name of the entrant and of its folder.
+        config: Its `fitted` config with the first seed.
+        grid: Setting, as text, to its config; empty if nothing is tuned.
     """
 
     label: str
@@ -40,19 +43,19 @@ class Entrant:
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """Who takes part.
+    """Request for a comparison.
 
     Attributes:
-        base: What all have in common.
+        base: Config that all entrants share.
         methods: Names in METHODS.
-        curricula: Names in CURRICULA; every method goes with each.
-        seeds: Every entrant runs once with each. The first is that of tuning.
+        curricula: Names in CURRICULA; every method is combined with each.
+        seeds: Seeds with which every entrant runs once each; tuning uses the first.
         alone: Whether `joint` on each single modality takes part too.
-        settings: ``KEY=VALUE`` for all.
-        settings_for: ``METHOD:KEY=VALUE`` for one method.
-        tune: ``KEY=V1,V2,...``; the grid is their product.
+        settings: Texts ``KEY=VALUE`` for all entrants.
+        settings_for: Texts ``METHOD:KEY=VALUE`` for one method each.
+        tune: Texts ``KEY=V1,V2,...``; the grid is their product.
         recipe: Name of a recipe, which may have values for each method.
-        given: What of ``base`` goes before the recipe, as `TrainConfig.changed` takes it.
+        given: Values that override the recipe, as `TrainConfig.changed` takes them.
     """
 
     base: TrainConfig
@@ -67,25 +70,25 @@ class Contest:
     given: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for what in ("methods", "curricula", "seeds"):
-            given = getattr(self, what)
-            if not given or len(set(given)) < len(given):
-                said = ", ".join(map(str, given)) or "nothing"
-                raise ConfigError(f"{what} are one or more, each once; got {said}")
+        for name in ("methods", "curricula", "seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                shown = ", ".join(map(str, values)) or "nothing"
+                raise ConfigError(f"{name} are one or more, each once; got {shown}")
         known = (*self.methods, *((_ALONE,) if self.alone else ()))
         for text in self.settings_for:
-            method, colon, _ = text.partition(":")
-            if not colon:
+            method, setting = _method_and_setting(text)
+            if not setting:
                 raise ConfigError(f"--set-for takes METHOD:KEY=VALUE; got {text!r}")
             if method not in known:
                 raise UnknownName("method of --methods", method, known)
 
     def entrants(self, dataset: ShardedDataset) -> list[Entrant]:
-        """Everyone, in the order of the table.
+        """All entrants, in the order of the table.
 
         Raises:
-            ConfigError: A setting that a method does not take, or a request that the data do not
-                fit.
+            ConfigError: A setting that a method does not take, or a request that does not fit the
+                data.
         """
         if self.tune and not dataset.splits.get("val"):
             raise ConfigError(f"{self.base.data}: no val split to choose settings on; drop --tune")
@@ -104,32 +107,33 @@ class Contest:
 
     def _entrant(self, label: str, config: TrainConfig, dataset: ShardedDataset) -> Entrant:
         try:
-            config = self._prescribed(paired(config))
-            config = _with(config, (*self.settings, *self._own(config.method)))
+            config = self._apply_recipe(paired(config))
+            config = _override(config, (*self.settings, *self._settings_of(config.method)))
             return Entrant(
                 label=label,
                 config=fitted(config, dataset),
                 grid={
-                    ",".join(texts): fitted(_with(config, texts), dataset) for texts in self._grid()
+                    ",".join(texts): fitted(_override(config, texts), dataset)
+                    for texts in self._grid()
                 },
             )
         except ConfigError as error:
             raise ConfigError(f"{label}: {error}") from error
 
-    def _prescribed(self, config: TrainConfig) -> TrainConfig:
-        """With the values of the recipe that nobody has given."""
+    def _apply_recipe(self, config: TrainConfig) -> TrainConfig:
+        """The config with the recipe's values where none was given."""
         if self.recipe is None:
             return config
-        found = applied(self.recipe, config).changed(self.given)
-        return replace(found, modalities=config.modalities or found.modalities)
+        filled = applied(self.recipe, config).changed(self.given)
+        return replace(filled, modalities=config.modalities or filled.modalities)
 
-    def _own(self, method: str) -> list[str]:
-        """Those of `settings_for` that are for ``method``."""
-        parted = (text.partition(":") for text in self.settings_for)
-        return [setting for name, _, setting in parted if name == method]
+    def _settings_of(self, method: str) -> list[str]:
+        """Settings for ``method`` alone, without its name."""
+        pairs = map(_method_and_setting, self.settings_for)
+        return [setting for name, setting in pairs if name == method]
 
     def _grid(self) -> list[tuple[str, ...]]:
-        """Settings of all that is tuned, each as texts ``KEY=VALUE``."""
+        """Points of the tuning grid, each as texts ``KEY=VALUE``."""
         axes = []
         for text in self.tune:
             key, _, values = text.partition("=")
@@ -141,13 +145,34 @@ class Contest:
 
 
 def folder_name(setting: str) -> str:
-    """Name of the folder of a setting: its text, without what a path cannot hold."""
+    """Name of a setting's folder: its text, with characters that a path cannot hold quoted."""
     return quote(setting, safe="=,")
 
 
-def _with(config: TrainConfig, texts: Sequence[str]) -> TrainConfig:
-    found = changes(texts, names_of(config))
-    for name in found:
+def seeds_of(texts: Sequence[str]) -> list[int]:
+    """Seeds from texts such as ``3`` or the range ``0-2``, which is 0, 1 and 2.
+
+    Raises:
+        ConfigError: A text of another form.
+    """
+    seeds: list[int] = []
+    for text in texts:
+        match = re.fullmatch(r"(-?\d+)(?:-(\d+))?", text)
+        if match is None or (match[2] and int(match[2]) < int(match[1])):
+            raise ConfigError(f"--seeds takes numbers such as 0,1,2 or the range 0-2; got {text!r}")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return seeds
+
+
+def _method_and_setting(text: str) -> tuple[str, str]:
+    """The two sides of ``METHOD:KEY=VALUE``; the second is empty in a text of another form."""
+    method, _, setting = text.partition(":")
+    return canonical(method, METHODS.names), setting
+
+
+def _override(config: TrainConfig, texts: Sequence[str]) -> TrainConfig:
+    values = changes(texts, names_of(config))
+    for name in values:
         if name in _VARIED:
             raise ConfigError(f"{name} cannot be set in a comparison; use {_VARIED[name]}")
-    return config.changed(found)
+    return config.changed(values)

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mmtrain.config.run import TrainConfig
-from mmtrain.metrics import spread
+from mmtrain.metrics import mean_and_std
 
-_JUDGED: Final = {"accuracy": "accuracy", "map": "mAP", "macro_f1": "macro-F1"}
+_MEASURES: Final = {"accuracy": "accuracy", "map": "mAP", "macro_f1": "macro-F1"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What came out of one entrant.
+    """Results of one entrant.
 
     Attributes:
-        label: Its name.
-        config: Of its runs, the seed apart.
-        setting: What tuning chose, as text; None if nothing was tuned.
-        results: Seed to what RUN/result.json says, of the runs that came to an end.
+        label: Name of the entrant.
+        config: Config of its runs, the seed apart.
+        setting: Setting that tuning chose, as text; None if nothing was tuned.
+        results: Seed to the content of RUN/result.json, for the runs that are finished.
     """
 
     label: str
@@ -30,12 +30,12 @@ class Row:
 def row_json(row: Row) -> dict[str, Any]:
     """The row as plain values: means and standard deviations over seeds, None without a result.
 
-    ``split`` is what was judged: test, or val where there is no test, or None where there is
-    neither.
+    ``split`` is the split that was measured: test, or val where there is no test, or None where
+    there is neither.
     """
     results = list(row.results.values())
     splits = [s for s in ("test", "val") if results and all(r[s] for r in results)]
-    judged = [result[splits[0]] for result in results] if splits else []
+    measured = [result[splits[0]] for result in results] if splits else []
     return {
         "label": row.label,
         "method": row.config.method,
@@ -44,33 +44,33 @@ def row_json(row: Row) -> dict[str, Any]:
         "seeds": list(row.results),
         "runs": [result["run"] for result in results],
         "split": splits[0] if splits else None,
-        **{name: _spread([said[name] for said in judged]) for name in _JUDGED},
+        **{name: _over_seeds([values[name] for values in measured]) for name in _MEASURES},
         "modalities": {
-            m: {"accuracy": _spread([said["modalities"][m]["accuracy"] for said in judged])}
+            m: {"accuracy": _over_seeds([v["modalities"][m]["accuracy"] for v in measured])}
             for m in row.config.modalities
         },
-        "seconds_an_epoch": _spread([r["train_seconds"] / r["epochs"] for r in results]),
+        "seconds_an_epoch": _over_seeds([r["train_seconds"] / r["epochs"] for r in results]),
     }
 
 
-def markdown(found: Mapping[str, Any]) -> str:
-    """The table as people read it, measures in percent, and below it what must be known of it."""
-    rows: Sequence[Mapping[str, Any]] = found["rows"]
+def markdown(table: Mapping[str, Any]) -> str:
+    """The table for readers, with measures in percent and notes below it."""
+    rows: Sequence[Mapping[str, Any]] = table["rows"]
     modalities = list(dict.fromkeys(m for row in rows for m in row["modalities"]))
-    heads = ["method", "seeds", *_JUDGED.values(), *modalities, "s an epoch"]
+    heads = ["method", "seeds", *_MEASURES.values(), *modalities, "s an epoch"]
     lines = [heads, *(_cells(row, modalities) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
     lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
     padded = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
-    table = [f"| {' | '.join(cells)} |" for cells in padded]
-    return "\n".join([*table, "", *_notes(found)]) + "\n"
+    text = [f"| {' | '.join(cells)} |" for cells in padded]
+    return "\n".join([*text, "", *_notes(table)]) + "\n"
 
 
 def _cells(row: Mapping[str, Any], modalities: Sequence[str]) -> list[str]:
     own = [row["modalities"].get(m, {}).get("accuracy") for m in modalities]
     count = len(row["seeds"])
-    judged = [_cell(value, count, 100) for value in (*(row[name] for name in _JUDGED), *own)]
-    return [row["label"], str(count), *judged, _cell(row["seconds_an_epoch"], count)]
+    shares = [_cell(value, count, 100) for value in (*(row[name] for name in _MEASURES), *own)]
+    return [row["label"], str(count), *shares, _cell(row["seconds_an_epoch"], count)]
 
 
 def _cell(value: Mapping[str, float] | None, count: int, factor: float = 1) -> str:
@@ -80,22 +80,24 @@ def _cell(value: Mapping[str, float] | None, count: int, factor: float = 1) -> s
     return f"{factor * value['mean']:.2f}{deviation}"
 
 
-def _notes(found: Mapping[str, Any]) -> list[str]:
-    rows = found["rows"]
+def _notes(table: Mapping[str, Any]) -> list[str]:
+    rows = table["rows"]
     splits = ", ".join(dict.fromkeys(row["split"] for row in rows if row["split"])) or "nothing"
-    seeds = ", ".join(map(str, found["seeds"]))
+    seeds = ", ".join(map(str, table["seeds"]))
     notes = [
-        f"Percent on {splits} of {found['data']}, mean ± sample standard deviation over the seeds "
+        f"Percent on {splits} of {table['data']}, mean ± sample standard deviation over the seeds "
         f"{seeds}, of the epoch that was best on val. Below a modality: accuracy of the method's "
         "own logits of it."
     ]
+    if table["earlier"]:
+        notes += ["", f"From earlier commands in this folder: {', '.join(table['earlier'])}."]
     if chosen := [f"- {row['label']}: {row['setting']}" for row in rows if row["setting"]]:
-        notes += ["", f"Settings chosen on val with seed {found['seeds'][0]}:", "", *chosen]
-    if found["failed"]:
-        failed = [f"- {each['run']}: {each['error']}" for each in found["failed"]]
+        notes += ["", f"Settings chosen on val with seed {table['seeds'][0]}:", "", *chosen]
+    if table["failed"]:
+        failed = [f"- {each['run']}: {each['error']}" for each in table["failed"]]
         notes += ["", "Failed, and not in the table:", "", *failed]
     return notes
 
 
-def _spread(values: Sequence[float]) -> dict[str, float] | None:
-    return spread(values) if values else None
+def _over_seeds(values: Sequence[float]) -> dict[str, float] | None:
+    return mean_and_std(values) if values else None

@@ -10,6 +10,7 @@ from mmtrain.curricula.catalog import CURRICULA
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.catalog import METHODS
 from mmtrain.models.catalog import ENCODERS, FUSIONS
+from mmtrain.names import PARAMETER_ALIASES, canonical
 
 _CATALOGS: Final[Mapping[str, Catalog[object]]] = dict(
     zip(CHOICES, (METHODS, CURRICULA, FUSIONS, ENCODERS), strict=True)
@@ -40,10 +41,12 @@ def changes(texts: Iterable[str], names: Mapping[str, str]) -> dict[str, Value]:
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--set takes KEY=VALUE; got {text!r}")
-        key = key.strip().replace("-", "_")
+        key = canonical(key.strip().lower().replace("-", "_"), known, PARAMETER_ALIASES)
         meant = [k for k in known if key in (k, k.partition(".")[2], k.removesuffix(".name"))]
         if not meant:
-            raise UnknownName("parameter", key, {*known, *(k.partition(".")[2] for k in known)})
+            raise UnknownName(
+                "parameter", key, {*known, *filter(None, (k.partition(".")[2] for k in known))}
+            )
         if len(meant) > 1 and key not in meant:
             raise ConfigError(f"several parameters are called {key}: say {' or '.join(meant)}")
         name = key if key in meant else meant[0]

@@ -1,6 +1,6 @@
-"""The audit: does the ledger of a run say what the order of its epochs says?"""
+"""The audit: whether each epoch in a run's ledger visited the samples that its order lists."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,13 +21,13 @@ _SHOWN: Final = 5
 
 @dataclass(frozen=True, kw_only=True)
 class EpochVerdict:
-    """What is wrong with one epoch.
+    """Differences between one epoch's visits and its order.
 
     Attributes:
-        epoch: From 0.
-        visits: In the ledger.
-        missed: Key of each sample that was visited less often than its order says, to by how much.
-        repeated: Key of each that was visited more often, to by how much.
+        epoch: Number of the epoch, from 0.
+        visits: Number of visits in the ledger.
+        missed: Key of each sample that was visited less often than in the order, to the difference.
+        repeated: Key of each sample that was visited more often, to the difference.
     """
 
     epoch: int
@@ -36,20 +36,20 @@ class EpochVerdict:
     repeated: dict[str, int]
 
     def __str__(self) -> str:
-        said = [
-            f"{len(found)} samples {what}: {_some(found)}"
-            for what, found in (("missed", self.missed), ("repeated", self.repeated))
-            if found
+        faults = [
+            f"{len(samples)} sample{'s' if len(samples) > 1 else ''} {fault}: {_first(samples)}"
+            for fault, samples in (("missed", self.missed), ("repeated", self.repeated))
+            if samples
         ]
-        return f"epoch {self.epoch + 1}: {'; '.join(said) or 'as its order says'}"
+        return f"epoch {self.epoch + 1}: {'; '.join(faults) or 'as its order says'}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What `audit` found.
+    """Result of `audit`.
 
     Attributes:
-        samples: Of the train split.
+        samples: Number of samples that epochs are made of.
         epochs: One verdict for each epoch that the checkpoint counts, whole or in part.
     """
 
@@ -58,11 +58,11 @@ class Audit:
 
     @property
     def wrong(self) -> list[EpochVerdict]:
-        """The epochs that are not as their order says."""
+        """The epochs that differ from their order."""
         return [e for e in self.epochs if e.missed or e.repeated]
 
     def to_json(self) -> dict[str, Any]:
-        """As one object."""
+        """The audit as one JSON object."""
         return {
             "ok": not self.wrong,
             "samples": self.samples,
@@ -77,17 +77,17 @@ class Audit:
 def audit(folder: Path, data: str | None = None) -> Audit:
     """Compares the ledger of the run in ``folder`` with orders computed anew.
 
-    Each epoch's order follows from the config (seed, epoch and curriculum) and, where the
-    curriculum scores, from its row of `scores.h5`. Of the epoch in progress, the part is looked at
-    that the checkpoint counts.
+    Each epoch's order follows from the config (seed, epoch and curriculum) and, for a curriculum
+    that scores samples, from the epoch's row of `scores.h5`. An epoch in progress is compared as
+    far as the checkpoint counts it.
 
     Args:
-        folder: RUN.
-        data: Where the shards are, if they have moved.
+        folder: Folder of the run.
+        data: Place of the shards, if they have moved.
 
     Raises:
-        ConfigError: No run there, or none that has a checkpoint.
-        DataError: The checkpoint is damaged, or of other data.
+        ConfigError: The folder holds no run, or the run has no checkpoint.
+        DataError: The checkpoint is damaged, or was trained on other data.
     """
     config = config_of(folder)
     path = folder / CHECKPOINT
@@ -98,22 +98,23 @@ def audit(folder: Path, data: str | None = None) -> Audit:
         if saved["data"] != dataset.description.root:
             raise DataError(f"{folder}: was trained on other data than {data or config.data}")
         ids, _ = parted(dataset, method_of(config).holds_out, config.seed)
-        due = _orders(folder, config, ids)
+        order_of = _orders(folder, config, ids)
         verdicts = [
-            _verdict(dataset, epoch, due(epoch).ids, ledger.visits(folder / LEDGER, epoch))
+            _verdict(dataset, epoch, order_of(epoch).ids, ledger.visits(folder / LEDGER, epoch))
             for epoch in range(saved["epoch"])
         ]
         if saved["stream"] is not None:
-            epoch, done = saved["epoch"], saved["stream"]["position"]
-            found = ledger.visits(folder / LEDGER, epoch, saved["visits"])
-            verdicts.append(_verdict(dataset, epoch, due(epoch).ids[:done], found))
+            epoch, position = saved["epoch"], saved["stream"]["position"]
+            # A killed run may have written visits after its checkpoint; resuming cuts them off.
+            visits = ledger.visits(folder / LEDGER, epoch, saved["visits"])
+            verdicts.append(_verdict(dataset, epoch, order_of(epoch).ids[:position], visits))
     return Audit(samples=len(ids), epochs=tuple(verdicts))
 
 
 def _orders(
     folder: Path, config: TrainConfig, ids: NDArray[np.int64]
 ) -> Callable[[int], SampleOrder]:
-    """What gives the order of an epoch anew: from the config, and the scores if it went by some."""
+    """Returns the function that computes the order of an epoch anew."""
     curriculum = curriculum_of(config)
     path = folder / scores.SCORES
     rows = scores.read(path) if path.exists() else {}
@@ -127,20 +128,20 @@ def _orders(
 
 
 def _verdict(
-    dataset: ShardedDataset, epoch: int, due: NDArray[np.int64], found: NDArray[np.int64]
+    dataset: ShardedDataset, epoch: int, due: NDArray[np.int64], visits: NDArray[np.int64]
 ) -> EpochVerdict:
-    strange = found[(found < 0) | (found >= len(dataset))]
+    strange = visits[(visits < 0) | (visits >= len(dataset))]
     if len(strange):
         raise DataError(f"the ledger of epoch {epoch + 1} has sample {strange[0]}, which is none")
-    more = np.bincount(found, minlength=len(dataset)) - np.bincount(due, minlength=len(dataset))
+    more = np.bincount(visits, minlength=len(dataset)) - np.bincount(due, minlength=len(dataset))
     return EpochVerdict(
         epoch=epoch,
-        visits=len(found),
+        visits=len(visits),
         missed={dataset.key(i): int(-more[i]) for i in np.flatnonzero(more < 0).tolist()},
         repeated={dataset.key(i): int(more[i]) for i in np.flatnonzero(more > 0).tolist()},
     )
 
 
-def _some(found: dict[str, int]) -> str:
-    shown = ", ".join(list(found)[:_SHOWN])
-    return f"{shown} ..." if len(found) > _SHOWN else shown
+def _first(samples: Mapping[str, int]) -> str:
+    shown = ", ".join(list(samples)[:_SHOWN])
+    return f"{shown} ..." if len(samples) > _SHOWN else shown

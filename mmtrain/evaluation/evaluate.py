@@ -1,10 +1,10 @@
-"""Evaluation of a finished run: one pass over a split, judged in every way that a table needs."""
+"""Evaluation of a trained run: one pass over a split gives every measure that a table needs."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -12,18 +12,34 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmtrain.errors import RunError
+from mmtrain.errors import DataError, RunError
 from mmtrain.evaluation.missing import Missing
-from mmtrain.evaluation.open_run import opened, require, write_json
+from mmtrain.evaluation.open_run import open_run, require_split, write_json
 from mmtrain.functional import confidence, discrepancy
-from mmtrain.metrics import by_class, confusion, judged, measures, spread
+from mmtrain.metrics import by_class, confusion, mean_and_std, measures, of_outputs
 from mmtrain.training.run import Run
 from mmtrain.types import Batch
 
 log = logging.getLogger(__name__)
 
 Masks: TypeAlias = Sequence[Mapping[str, NDArray[np.bool_]]]
-_JUDGED: Final = ("accuracy", "map", "macro_f1")
+_OVER_DRAWS: Final = ("accuracy", "map", "macro_f1")
+
+
+class Predictions(NamedTuple):
+    """Logits of the samples of a split, (n, C) each, on the CPU.
+
+    Attributes:
+        ids: (n,) ids of the samples; damaged samples that were skipped are not among them.
+        fused: Logits of all modalities together.
+        by_modality: Modality to its own logits.
+        masked: Fused logits for each of the masks.
+    """
+
+    ids: NDArray[np.int64]
+    fused: Tensor
+    by_modality: dict[str, Tensor]
+    masked: list[Tensor]
 
 
 def evaluate(
@@ -34,107 +50,117 @@ def evaluate(
     data: str | None = None,
     device: str | None = None,
 ) -> dict[str, Any]:
-    """Judges the best weights of the run in ``folder``, and writes RUN/eval-SPLIT.json.
+    """Evaluates the best weights of the run in ``folder``, and writes RUN/eval-SPLIT.json.
 
     Args:
-        folder: RUN.
-        split: Is predicted once, and once more for every draw of missing modalities.
-        missing: Which modalities to take away, if any.
-        data: Where the shards are, if they have moved.
-        device: Where to compute, if not where it was trained.
+        folder: Folder of the run.
+        split: Name of the split, which is predicted once as it is and once for each draw of
+            missing modalities.
+        missing: Modalities to take away, if any.
+        data: Place of the shards, if they have moved.
+        device: Device to compute on, if not the one of training.
 
     Returns:
-        What the file says: `mmtrain.metrics.judged` of the split, ``by_class``, ``confusion``
-        (rows are true, columns are predicted), ``discrepancy`` (OGM's ``rho`` of each modality over
-        the split) and ``missing``, one object a setting.
+        The content of the file: `mmtrain.metrics.of_outputs` of the split, ``samples`` and, for a
+        run that skips damaged samples, how many were ``skipped``, ``by_class``, ``confusion`` (rows
+        are true classes, columns predicted ones), ``discrepancy`` (OGM's ``rho`` of each modality
+        over the split) and ``missing``, one object for each setting.
 
     Raises:
         ConfigError: No such run, split or modality, or no best weights yet.
-        DataError: The weights are damaged, or of other data.
+        DataError: The weights are damaged or were trained on other data, or a sample is damaged.
         RunError: A prediction is not finite.
     """
     missing = missing or Missing()
-    with opened(folder, data, device) as run:
-        require(run, split)
+    with open_run(folder, data, device) as run:
+        require_split(run, split)
         dataset, modalities = run.feed.dataset, run.model.modalities
-        ids = dataset.ids(split)
-        masks = missing.masks(modalities, len(ids))
-        draws = [mask for setting in masks for mask in setting]
-        log.info("%s: predicting %d samples, %d times", split, len(ids), 1 + len(draws))
-        fused, own, hidden = predictions(run, split, draws)
+        listed = len(dataset.ids(split))
+        masks = [mask for setting in missing.masks(modalities, listed) for mask in setting]
+        log.info("%s: predicting %d samples, %d times", split, listed, 1 + len(masks))
+        ids, fused, by_modality, masked = predictions(run, split, masks)
         target = torch.from_numpy(dataset.targets[ids].astype(np.int64))
-        sums = {m: confidence(logits, target).sum() for m, logits in own.items()}
-        found = {
+        sums = {m: confidence(logits, target).sum() for m, logits in by_modality.items()}
+        report = {
             "run": str(folder),
             "method": run.config.method,
             "best_epoch": run.best["epoch"],
             "split": split,
             "samples": len(ids),
+            "skipped": listed - len(ids),
             "classes": list(run.classes),
-            **judged(fused, own, target),
+            **of_outputs(fused, by_modality, target),
             "by_class": by_class(fused, target, run.classes),
             "confusion": confusion(fused, target).tolist(),
             "discrepancy": {m: rho.item() for m, rho in discrepancy(sums).items()},
-            "missing": _over_draws(missing, hidden, target),
+            "missing": _over_draws(missing, masked, target),
         }
-    write_json(folder / f"eval-{split}.json", found)
-    return found
+    write_json(folder / f"eval-{split}.json", report)
+    return report
 
 
-def predictions(
-    run: Run, split: str, masks: Masks = ()
-) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
-    """What the method predicts on ``split`` in one pass over it, in the order of its ids.
+def predictions(run: Run, split: str, masks: Masks = ()) -> Predictions:
+    """Predicts the samples of ``split`` in one pass over it, in the order of their ids.
 
     Args:
-        run: With the weights that are asked.
-        split: Is read once.
-        masks: Modality to (n,) which samples show it, for predictions with less.
-
-    Returns:
-        Logits (n, C) on the CPU: fused, modality to its own, and fused for each of ``masks``.
+        run: Run with the weights to use.
+        split: Name of the split.
+        masks: For each further prediction, modality to (n,), True for samples that keep it.
 
     Raises:
+        DataError: Every sample of the split is damaged.
         RunError: A prediction is not finite.
     """
     ids, modalities = run.feed.dataset.ids(split), run.model.modalities
     tensors = [{m: torch.from_numpy(shown) for m, shown in mask.items()} for mask in masks]
+    broken: list[int] = []
 
     def predicted(batch: Batch) -> Tensor:
         out = run.method.predict(run.model, batch)
-        found = [out.fused, *(out.logits[m] for m in modalities)]
+        each = [out.fused, *(out.logits[m] for m in modalities)]
         rows = torch.from_numpy(np.searchsorted(ids, batch.ids.cpu().numpy()))
         for mask in tensors:
-            shown = {m: each[rows].to(run.device) for m, each in mask.items()}
-            found.append(run.method.predict(run.model, replace(batch, shown=shown)).fused)
-        return torch.stack([logits.float() for logits in found], dim=1)
+            shown = {m: keep[rows].to(run.device) for m, keep in mask.items()}
+            each.append(run.method.predict(run.model, replace(batch, shown=shown)).fused)
+        logits = torch.stack([z.float() for z in each], dim=1)
+        broken.extend(batch.ids[~finite_rows(logits) & ~batch.filler].tolist())
+        return logits
 
     logits = run.score(predicted, split).cpu()
-    wrong = (~logits.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
-    if wrong:
-        key = run.feed.dataset.key(int(ids[wrong[0]]))
+    if broken:
         raise RunError(
-            f"{run.folder}: the model gives no number for {len(wrong)} samples of {split}, {key} "
-            "among them; train it again with a lower lr, or set clip"
+            f"{run.folder}: the model gives no number for {len(broken)} samples of {split}, "
+            f"{run.feed.dataset.key(min(broken))} among them; train it again with a lower lr, or "
+            "set clip"
         )
-    fused, *rest = logits.unbind(1)
-    return fused, dict(zip(modalities, rest, strict=False)), rest[len(modalities) :]
+    # Rows that are still NaN were never predicted: their samples are damaged and were skipped.
+    there = finite_rows(logits)
+    if not bool(there.any()):
+        raise DataError(f"{run.config.data}: every sample of {split} is damaged")
+    fused, *rest = logits[there].unbind(1)
+    by_modality = dict(zip(modalities, rest, strict=False))
+    return Predictions(ids[there.numpy()], fused, by_modality, rest[len(modalities) :])
+
+
+def finite_rows(values: Tensor) -> Tensor:
+    """(n,) True for each row of (n, ...) ``values`` that has no NaN and no infinity."""
+    return values.isfinite().flatten(1).all(1)
 
 
 def _over_draws(
-    missing: Missing, hidden: Sequence[Tensor], target: Int[Tensor, " samples"]
+    missing: Missing, masked: Sequence[Tensor], target: Int[Tensor, " samples"]
 ) -> list[dict[str, Any]]:
-    """One object a setting, from the fused logits (n, C) of each draw of each setting."""
-    found = []
+    """One object for each setting, from the fused logits (n, C) of each draw of each setting."""
+    settings = []
     for i, rates in enumerate(missing.rates):
-        drawn = hidden[i * missing.draws :][: missing.draws]
-        each = [measures(logits, target) for logits in drawn]
-        found.append(
+        draws = masked[i * missing.draws :][: missing.draws]
+        by_draw = [measures(logits, target) for logits in draws]
+        settings.append(
             {
                 "rates": dict(rates),
                 "draws": missing.draws,
                 "seed": missing.seed,
-                **{name: spread([said[name] for said in each]) for name in _JUDGED},
+                **{name: mean_and_std([m[name] for m in by_draw]) for name in _OVER_DRAWS},
             }
         )
-    return found
+    return settings

@@ -1,8 +1,9 @@
 """Missing modalities: a share of a split's samples loses a modality (OPM, TPAMI 2024, Sec. 4.4.3).
 
-Sample ``i`` loses modality ``m`` iff ``U_im < p_m``, independently; what is lost is 0 after
-normalisation. Every rate is held against the same ``U``, so who misses at a rate misses at every
-larger one, and curves of several methods are of the same losses.
+Sample ``i`` loses modality ``m`` iff ``U_im < p_m``, independently of the others; a lost input is 0
+after normalisation. All rates are compared with the same ``U``, so whoever loses a modality at one
+rate loses it at every larger one. A column of ``U`` depends on the seed and on the modality's name
+alone, so that runs of other modalities, or of another order of them, lose it in the same samples.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,16 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.names import MODALITY_ALIASES, canonical
 
 
 @dataclass(frozen=True, kw_only=True)
 class Missing:
-    """Which rates to try, and how often.
+    """The rates to try, and the number of draws for each.
 
     Attributes:
-        rates: Settings, each of modality to ``p_m``, the share that is missing, in [0, 1].
-        draws: How many matrices ``U``.
-        seed: Of them; no run's own, so that all runs lose the same.
+        rates: Settings, each a mapping of modality to ``p_m``, the share of samples that lose it,
+            in [0, 1].
+        draws: Number of matrices ``U``.
+        seed: Seed of these matrices, apart from every run's own, so that all runs lose the same.
     """
 
     rates: tuple[Mapping[str, float], ...] = ()
@@ -38,32 +41,38 @@ class Missing:
     def masks(
         self, modalities: Sequence[str], samples: int
     ) -> list[list[dict[str, NDArray[np.bool_]]]]:
-        """Setting by setting and draw by draw: modality to (n,) which samples show it.
+        """For each setting and draw: modality to (n,), True for the samples that keep it.
 
         Args:
-            modalities: Of the model; columns of ``U``.
-            samples: Of the split; rows of ``U``.
+            modalities: Modalities of the model.
+            samples: Number of samples in the split.
 
         Raises:
-            UnknownName: A rate of a modality that the model has not.
+            UnknownName: A rate for a modality that the model does not have.
         """
-        for modality in {m for rates in self.rates for m in rates}.difference(modalities):
-            raise UnknownName("modality of this run", modality, modalities)
-        uniform = [
-            np.random.default_rng([self.seed, draw]).random((samples, len(modalities)))
-            for draw in range(self.draws)
-        ]
+        lost = list(dict.fromkeys(m for rates in self.rates for m in rates))
+        for modality in lost:
+            if modality not in modalities:
+                raise UnknownName("modality of this run", modality, modalities)
+        columns = [{m: self._column(draw, m, samples) for m in lost} for draw in range(self.draws)]
         return [
-            [{m: u[:, modalities.index(m)] >= p for m, p in rates.items()} for u in uniform]
+            [{m: column[m] >= p for m, p in rates.items()} for column in columns]
             for rates in self.rates
         ]
 
+    def _column(self, draw: int, modality: str, samples: int) -> NDArray[np.float64]:
+        """One column of ``U``."""
+        # Python's own hash of a text differs from process to process; its bytes do not.
+        return np.random.default_rng([self.seed, draw, *modality.encode()]).random(samples)
+
 
 def parse_rates(texts: Iterable[str]) -> tuple[dict[str, float], ...]:
-    """Settings from texts such as ``audio=0.3`` or ``audio=0.1,visual=0.2``.
+    """Settings from texts such as ``audio=0.3``, ``audio=0.1,visual=0.2`` or ``audio``.
+
+    A modality without a share is missing from every sample, as by ``audio=1``.
 
     Raises:
-        ConfigError: Not of this form.
+        ConfigError: A text of another form.
     """
     return tuple(_rates(text) for text in texts)
 
@@ -71,12 +80,18 @@ def parse_rates(texts: Iterable[str]) -> tuple[dict[str, float], ...]:
 def _rates(text: str) -> dict[str, float]:
     rates: dict[str, float] = {}
     for pair in text.split(","):
-        modality, _, rate = (part.strip() for part in pair.partition("="))
+        name, equals, share = (part.strip() for part in pair.partition("="))
         try:
-            value = float(rate)
+            rate = float(share) if equals else 1.0
         except ValueError:
-            raise ConfigError(f"--missing takes MODALITY=SHARE,...; got {text!r}") from None
+            rate = None
+        if not name or rate is None:
+            raise ConfigError(
+                f"--missing takes MODALITY=SHARE,...; got {text!r}. Say audio=0.3 for three in ten "
+                "samples, audio for all of them, or audio=0.1,visual=0.2 for both at once"
+            )
+        modality = canonical(name, MODALITY_ALIASES.values(), MODALITY_ALIASES)
         if modality in rates:
             raise ConfigError(f"--missing {text}: {modality} is there twice; repeat --missing")
-        rates[modality] = value
+        rates[modality] = rate
     return rates

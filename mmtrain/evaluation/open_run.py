@@ -1,4 +1,4 @@
-"""A run that was trained, to look at: its best weights on its data."""
+"""Opening a trained run: its best weights on its data, to measure but not to change."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,17 +14,17 @@ from mmtrain.training.run import BEST, Run
 
 
 @contextmanager
-def opened(folder: Path, data: str | None = None, device: str | None = None) -> Iterator[Run]:
-    """The run in ``folder`` with the weights that were best on val; nothing of it is changed.
+def open_run(folder: Path, data: str | None = None, device: str | None = None) -> Iterator[Run]:
+    """Opens the run in ``folder`` with the weights that were best on val; changes nothing of it.
 
     Args:
-        folder: RUN.
-        data: Where the shards are, if they have moved.
-        device: Where to compute, if not where it was trained.
+        folder: Folder of the run.
+        data: Place of the shards, if they have moved.
+        device: Device to compute on, if not the one of training.
 
     Raises:
-        ConfigError: No run there, or none with best weights yet.
-        DataError: The weights are damaged, or of other data.
+        ConfigError: The folder holds no run, or the run has no best weights yet.
+        DataError: The weights are damaged, or were trained on other data.
     """
     config = config_of(folder)
     if not (folder / BEST).exists():
@@ -39,19 +39,19 @@ def opened(folder: Path, data: str | None = None, device: str | None = None) -> 
             yield run
 
 
-def require(run: Run, split: str) -> None:
-    """Refuses a split that the data lack.
+def require_split(run: Run, split: str) -> None:
+    """Refuses a split that has no samples.
 
     Raises:
-        UnknownName: No such split.
-        ConfigError: It has no sample.
+        UnknownName: The data set has no such split.
+        ConfigError: The split is empty.
     """
     dataset = run.feed.dataset
     if not len(dataset.ids(split)):
         raise ConfigError(f"{dataset.store.url}: the split {split} has no sample")
 
 
-def write_json(path: Path, found: Mapping[str, Any]) -> None:
-    """Writes one object: there is the old file or the new one, never a half."""
-    text = json.dumps(found)
+def write_json(path: Path, plain: Mapping[str, Any]) -> None:
+    """Writes one JSON object; a reader finds the old file or the new one, never a half."""
+    text = json.dumps(plain)
     files.replace(path, lambda file: file.write(f"{text}\n".encode()))

@@ -1,9 +1,9 @@
-"""Linear probe: how good did training leave each encoder?
+"""Linear probe: measures how good an encoder training left behind.
 
-The encoder is frozen, and a fresh linear head is fitted on what it gives (OGM, TPAMI 2024, its
+The encoder is frozen, and a fresh linear head is fitted on its features (OGM, TPAMI 2024, its
 figures; a method's own unimodal head is another measure). A head is multinomial logistic regression
 on standardised features: ``mean_i CE(x_i W + b, y_i) + strength / 2 |W|^2``. The train split gives
-statistics and weights, val the strength; the split that is reported gives nothing.
+statistics and weights, val the strength; the reported split has no influence on any of them.
 """
 
 import logging
@@ -17,8 +17,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmtrain.errors import ConfigError, RunError
-from mmtrain.evaluation.open_run import opened, require, write_json
+from mmtrain.errors import ConfigError, DataError, RunError
+from mmtrain.evaluation.evaluate import finite_rows
+from mmtrain.evaluation.open_run import open_run, require_split, write_json
 from mmtrain.metrics import measures
 from mmtrain.training.assemble import config_of
 from mmtrain.training.run import Run
@@ -26,13 +27,18 @@ from mmtrain.types import Batch
 
 log = logging.getLogger(__name__)
 
-# From the strongest, each fit starting from the one before.
+# From the strongest to the weakest, so that each fit starts near its solution.
 STRENGTHS: Final = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-# Without a val split there is nothing to choose by.
+# Strength where there is no val split to choose one on.
 FIXED: Final = 1e-3
-_JUDGED: Final = ("accuracy", "map", "macro_f1")
-# A feature that spreads less says nothing: it is rounding.
+_REPORTED: Final = ("accuracy", "map", "macro_f1")
+# A feature with a smaller deviation is constant but for rounding, which must not be amplified.
 _STD_FLOOR: Final = 1e-6
+# A fit ends where no entry of the gradient is larger. The loss is then above its minimum by at most
+# |gradient|^2 / (2 strength), which is below 1e-6 for heads of any size that occurs.
+_GRADIENT: Final = 1e-7
+_ROUNDS: Final = 50
+_STEPS: Final = 300
 
 
 class Examples(NamedTuple):
@@ -53,40 +59,44 @@ def probe(
     """Probes each encoder of the run in ``folder``, and writes RUN/probe-SPLIT.json.
 
     Args:
-        folder: RUN.
-        split: Is reported.
-        alone: Runs of one modality each on the same data, to hold beside it.
-        data: Where the shards are, if they have moved.
-        device: Where to compute, if not where it was trained.
+        folder: Folder of the run.
+        split: Name of the reported split.
+        alone: Runs of one modality each on the same data, to compare with.
+        data: Place of the shards, if they have moved.
+        device: Device to compute on, if not the one of training.
 
     Returns:
-        What the file says: ``modalities`` gives for each accuracy, mAP and macro-F1 of its probe,
-        the ``strength`` chosen, ``own_accuracy`` of the method's own unimodal logits, and the same
-        of the encoder trained ``alone``, with ``gap``, by how much that is better, or None.
+        The content of the file: ``modalities`` holds for each modality the accuracy, mAP and
+        macro-F1 of its probe, the ``strength`` chosen, ``own_accuracy`` of the method's own
+        unimodal logits, and under ``alone`` the same of the encoder trained alone, with ``gap``, by
+        how much that is better, or None. ``skipped`` is the number of damaged samples left out.
 
     Raises:
         ConfigError: No such run or split, no best weights yet, or a run of ``alone`` that is not of
-            one modality that this run has.
-        DataError: Weights are damaged, or of other data.
-        RunError: Features are not finite.
+            a single modality that this run has.
+        DataError: Weights are damaged or were trained on other data, or a sample is damaged.
+        RunError: A feature is not finite.
     """
-    with opened(folder, data, device) as run:
-        require(run, split)
+    with open_run(folder, data, device) as run:
+        require_split(run, split)
         partners = _partners(run, alone)
-        found, strength_from = probed(run, split), _strength_from(run)
-        place = run.config.data
+        examples = examples_of(run, split)
+        probes = probe_encoders(run, split, examples)
+        strength_from, place = _strength_from(run), run.config.data
+        skipped = {name: _skipped(run, name, each) for name, each in examples.items()}
     by_modality: dict[str, dict[str, Any]] = {
-        m: {**said, "alone": None} for m, said in found.items()
+        m: {**values, "alone": None} for m, values in probes.items()
     }
     for modality, partner in partners.items():
-        with opened(partner, place, device) as other:
-            said = probed(other, split)[modality]
-        gap = said["accuracy"] - found[modality]["accuracy"]
-        by_modality[modality]["alone"] = {"run": str(partner), **said, "gap": gap}
+        with open_run(partner, place, device) as other:
+            values = probe_encoders(other, split, examples_of(other, split))[modality]
+        gap = values["accuracy"] - probes[modality]["accuracy"]
+        by_modality[modality]["alone"] = {"run": str(partner), **values, "gap": gap}
     report = {
         "run": str(folder),
         "method": run.config.method,
         "split": split,
+        "skipped": sum(skipped.values()),
         "strength_from": strength_from,
         "modalities": by_modality,
     }
@@ -94,66 +104,89 @@ def probe(
     return report
 
 
-def probed(run: Run, split: str) -> dict[str, dict[str, float]]:
+def examples_of(run: Run, split: str) -> dict[str, dict[str, Examples]]:
+    """Split to modality to its examples: of train, of val if there is one, and of ``split``.
+
+    Args:
+        run: Run with the weights to use.
+        split: Name of the reported split.
+    """
+    val = ("val",) if _strength_from(run) == "val" else ()
+    return {name: features_of(run, name) for name in dict.fromkeys(("train", *val, split))}
+
+
+def probe_encoders(
+    run: Run, split: str, examples: Mapping[str, Mapping[str, Examples]]
+) -> dict[str, dict[str, float]]:
     """Modality to accuracy, map, macro_f1 and strength of its probe, and own_accuracy.
 
     Args:
-        run: With the weights that are asked.
-        split: Is reported.
+        run: Run with the weights to use.
+        split: Name of the reported split.
+        examples: Its `examples_of`.
     """
-    names = dict.fromkeys(("train", *(("val",) if _strength_from(run) == "val" else ()), split))
-    examples = {name: features_of(run, name) for name in names}
     own = run.evaluate(split)["modalities"]
-    found = {}
+    probes = {}
     for modality in run.model.modalities:
-        said, strength = fitted_and_judged(
+        values, strength = measure_probe(
             {name: each[modality] for name, each in examples.items()}, split, len(run.classes)
         )
-        found[modality] = {
-            **{name: said[name] for name in _JUDGED},
+        probes[modality] = {
+            **{name: values[name] for name in _REPORTED},
             "strength": strength,
             "own_accuracy": own[modality]["accuracy"],
         }
-    return found
+    return probes
 
 
 def features_of(run: Run, split: str) -> dict[str, Examples]:
-    """Modality to what its encoder gives on ``split``, in one pass without chance.
+    """Modality to the features of ``split``, in one pass in the evaluation view.
+
+    Damaged samples that the run skips are left out.
 
     Raises:
-        RunError: A feature is not finite.
+        DataError: Every sample of the split is damaged.
+        RunError: A feature is not finite; names modality and sample.
     """
     modalities = run.model.modalities
-    widths = run.model.fusion.widths
-    ids = run.feed.dataset.ids(split)
+    widths = [run.model.fusion.widths[m] for m in modalities]
+    dataset = run.feed.dataset
+    ids = dataset.ids(split)
     log.info("%s: features of %d samples", split, len(ids))
 
     def encoded(batch: Batch) -> Tensor:
         features = run.model.encode(batch)
+        for modality in modalities:
+            broken = batch.ids[~finite_rows(features[modality]) & ~batch.filler].tolist()
+            if broken:
+                raise RunError(
+                    f"{run.folder}: the {modality} encoder gives no number for sample "
+                    f"{dataset.key(broken[0])} of {split}; train it again with a lower lr, or set "
+                    "clip"
+                )
         return torch.cat([features[m] for m in modalities], dim=1)
 
     features = run.score(encoded, split)
-    if not bool(features.isfinite().all()):
-        raise RunError(
-            f"{run.folder}: an encoder gives no number on {split}; train it again with a lower lr, "
-            "or set clip"
-        )
-    target = torch.from_numpy(run.feed.dataset.targets[ids].astype(np.int64)).to(features.device)
-    parts = torch.split(features, [widths[m] for m in modalities], dim=1)
-    return {m: Examples(part, target) for m, part in zip(modalities, parts, strict=True)}
+    # Rows that are still NaN were never encoded: their samples are damaged and were skipped.
+    there = finite_rows(features)
+    if not bool(there.any()):
+        raise DataError(f"{run.config.data}: every sample of {split} is damaged")
+    target = torch.from_numpy(dataset.targets[ids].astype(np.int64)).to(features.device)
+    parts = torch.split(features[there], widths, dim=1)
+    return {m: Examples(part, target[there]) for m, part in zip(modalities, parts, strict=True)}
 
 
-def fitted_and_judged(
+def measure_probe(
     examples: Mapping[str, Examples], split: str, classes: int
 ) -> tuple[dict[str, float], float]:
     """Measures on ``split`` of a head fitted on train, and the strength that was best on val.
 
-    Best is the highest accuracy, then the lowest loss. Without val it is `FIXED`.
+    Best is the highest accuracy, then the lowest loss. Without val the strength is `FIXED`.
 
     Args:
-        examples: ``train``, ``val`` if there is one, and ``split``.
-        split: Only the head that was chosen sees it.
-        classes: Width of the head.
+        examples: Examples of ``train``, of ``val`` if there is one, and of ``split``.
+        split: Name of the reported split, on which only the chosen head is measured.
+        classes: Number of classes.
     """
     train = examples["train"]
     std, mean = torch.std_mean(train.features.double(), dim=0, correction=0)
@@ -166,54 +199,77 @@ def fitted_and_judged(
         train.features.shape[1] + 1, classes, dtype=torch.float64, device=std.device
     )
     standardised = Examples(standard(train.features), train.target)
-    judge = examples.get("val", train)
-    kept: list[tuple[tuple[float, float], float, Tensor]] = []
+    chooser = examples.get("val", train)
+    fits: list[tuple[tuple[float, float], float, Tensor]] = []
     for strength in STRENGTHS if "val" in examples else (FIXED,):
-        head = fit(standardised, kept[-1][2] if kept else start, strength)
-        said = measures(logits_of(standard(judge.features), head), judge.target)
-        kept.append(((said["accuracy"], -said["loss"]), strength, head))
-    _, strength, head = max(kept, key=lambda each: each[0])
-    asked = examples[split]
-    return measures(logits_of(standard(asked.features), head), asked.target), strength
+        head = fit(standardised, fits[-1][2] if fits else start, strength)
+        values = measures(logits_of(standard(chooser.features), head), chooser.target)
+        fits.append(((values["accuracy"], -values["loss"]), strength, head))
+    _, strength, head = max(fits, key=lambda each: each[0])
+    reported = examples[split]
+    return measures(logits_of(standard(reported.features), head), reported.target), strength
 
 
 def fit(
     examples: Examples, start: Float[Tensor, "width+1 classes"], strength: float
 ) -> Float[Tensor, "width+1 classes"]:
-    """The head that minimises the loss above: L-BFGS on all samples at once, without chance.
+    """The head that minimises the loss above, by L-BFGS on all samples at once.
 
     Args:
-        examples: Standardised, float64.
-        start: Weights, and the bias as its last row, which is not held back by ``strength``.
-        strength: Of the L2 penalty.
+        examples: Standardised features, float64, and classes.
+        start: Weights to start from; the last row is the bias, which has no penalty.
+        strength: Strength of the L2 penalty.
     """
     head = start.clone().requires_grad_()
     solver = torch.optim.LBFGS(
         [head],
-        max_iter=300,
-        history_size=10,
-        tolerance_grad=1e-5,
-        tolerance_change=1e-7,
+        max_iter=_STEPS,
+        history_size=30,
+        tolerance_grad=_GRADIENT,
+        # The default ends where the loss changes little, which at small strengths is far away.
+        tolerance_change=0.0,
         line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:
         solver.zero_grad()
-        loss = F.cross_entropy(logits_of(examples.features, head), examples.target)
-        loss = loss + strength / 2 * head[:-1].square().sum()
+        loss = objective(examples, head, strength)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return loss
 
     with torch.enable_grad():
-        solver.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        for _ in range(_ROUNDS):
+            solver.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            if _largest(head.grad) <= _GRADIENT:
+                break
+        else:
+            left = _largest(head.grad)
+            log.warning("the probe of strength %g stopped at a gradient of %.1e", strength, left)
     return head.detach()
+
+
+def objective(
+    examples: Examples, head: Float[Tensor, "width+1 classes"], strength: float
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy of the head plus its L2 penalty."""
+    loss = F.cross_entropy(logits_of(examples.features, head), examples.target)
+    return loss + strength / 2 * head[:-1].square().sum()
 
 
 def logits_of(
     features: Float[Tensor, "samples width"], head: Float[Tensor, "width+1 classes"]
 ) -> Float[Tensor, "samples classes"]:
-    """``x W + b``."""
+    """Logits ``x W + b``."""
     return features @ head[:-1] + head[-1]
+
+
+def _largest(gradient: Tensor | None) -> float:
+    return 0.0 if gradient is None else float(gradient.abs().max())
+
+
+def _skipped(run: Run, split: str, examples: Mapping[str, Examples]) -> int:
+    """Number of samples of a split that have no features, because they are damaged."""
+    return len(run.feed.dataset.ids(split)) - len(next(iter(examples.values())).target)
 
 
 def _strength_from(run: Run) -> str:

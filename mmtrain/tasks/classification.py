@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmtrain.functional.scores import confidence
-from mmtrain.metrics import judged
+from mmtrain.metrics import of_outputs
 
 
 @dataclass(frozen=True)
@@ -38,5 +38,5 @@ class Classification:
     def measures(
         self, fused: Tensor, by_modality: Mapping[str, Tensor], target: Tensor
     ) -> dict[str, Any]:
-        """`mmtrain.metrics.judged`: accuracy, mAP, macro-F1 and loss."""
-        return judged(fused, by_modality, target)
+        """`mmtrain.metrics.of_outputs`: accuracy, mAP, macro-F1 and loss."""
+        return of_outputs(fused, by_modality, target)

@@ -1,6 +1,7 @@
 """From a config to the run that carries it out."""
 
 import logging
+import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -81,6 +82,33 @@ def assemble(
     """
     if ranks.first:
         _warn_of_unseen_classes(dataset)
+        if file == CHECKPOINT:
+            _report_inputs(config, dataset)
+    return _made(config, dataset, folder, file, watch, ranks)
+
+
+def require_buildable(config: TrainConfig, dataset: ShardedDataset) -> None:
+    """Makes the run of a `fitted` config in a folder that is thrown away.
+
+    A request that cannot be carried out, such as a missing file of weights, then fails before it
+    leaves a folder that looks like a run.
+
+    Raises:
+        ConfigError: The run cannot be made.
+        DataError: The scores or the first sample are damaged.
+    """
+    with tempfile.TemporaryDirectory() as aside:
+        _made(config, dataset, Path(aside), CHECKPOINT, None, ALONE).__exit__()
+
+
+def _made(
+    config: TrainConfig,
+    dataset: ShardedDataset,
+    folder: Path,
+    file: str,
+    watch: Watch | None,
+    ranks: Ranks,
+) -> Run:
     method = method_of(config)
     feed = feed_of(config, dataset, method, ranks)
     if config.scores is not None:
@@ -154,6 +182,23 @@ def config_of(folder: Path) -> TrainConfig:
     if not path.exists():
         raise ConfigError(f"{folder} holds no run: there is no {CONFIG}")
     return TrainConfig.from_json(path.read_text("utf-8"), str(path))
+
+
+def _report_inputs(config: TrainConfig, dataset: ShardedDataset) -> None:
+    """Logs the modalities of the run, and warns where clips have fewer frames than the view."""
+    others = [m for m in dataset.modalities if m not in config.modalities]
+    more = f" (also in the shards: {', '.join(others)})" if others else ""
+    log.info("modalities %s%s", ", ".join(config.modalities), more)
+    ids = dataset.ids("train")
+    for modality, part in dataset.require(config.modalities).items():
+        # One member is one frame, but for parts that have a single member for the whole clip.
+        column = dataset.index.parts.index(part)
+        most = int(dataset.index.counts[ids, column].max())
+        if modality != "audio" and most < config.view.frames:
+            log.warning(
+                "view.frames is %d, and no clip has more than %d %s: frames will repeat",
+                *(config.view.frames, most, "frame" if most == 1 else "frames"),
+            )
 
 
 def _warn_of_unseen_classes(dataset: ShardedDataset) -> None:

@@ -87,7 +87,7 @@ class Judging:
             )
 
     def measured(self, split: str, refused: Callable[[Batch], Exception]) -> dict[str, Any]:
-        """`mmtrain.metrics.judged` of what the method predicts on ``split``.
+        """`mmtrain.metrics.of_outputs` of what the method predicts on ``split``.
 
         Args:
             split: Its name.

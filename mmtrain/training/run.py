@@ -174,7 +174,7 @@ class Run(Stepping):
     # What the engine does by itself.
 
     def evaluate(self, split: str) -> dict[str, Any]:
-        """`mmtrain.metrics.judged` of what the method predicts on ``split``.
+        """`mmtrain.metrics.of_outputs` of what the method predicts on ``split``.
 
         Raises:
             RunError: A prediction is not finite.
@@ -312,7 +312,7 @@ class Run(Stepping):
         self._watch.step(self.epoch, done, self.feed.steps, self._meter.line())
         if stopping:
             raise Interrupted(
-                f"stopped at epoch {self.epoch + 1}, step {done} of {self.feed.steps}. "
+                f"Stopped at epoch {self.epoch + 1}, step {done} of {self.feed.steps}. "
                 "The same command with --resume goes on from here"
             )
 

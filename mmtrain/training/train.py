@@ -17,7 +17,14 @@ from mmtrain import files
 from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
 from mmtrain.errors import ConfigError, RunError
-from mmtrain.training.assemble import CONFIG, assemble, config_of, fitted, shards_of
+from mmtrain.training.assemble import (
+    CONFIG,
+    assemble,
+    config_of,
+    fitted,
+    require_buildable,
+    shards_of,
+)
 from mmtrain.training.device import device_of
 from mmtrain.training.metrics_log import MetricsFile
 from mmtrain.training.ranks import Ranks, joined
@@ -49,6 +56,10 @@ def train(
         config = fitted(config, dataset)
         if not ranks.first:
             watch = None
+        if not (folder / CONFIG).exists():
+            # Before the folder is made: one that holds a config refuses the corrected request.
+            with _memory_named(config):
+                require_buildable(config, dataset)
         with (
             _held(folder, config, resume, ranks),
             _deterministic(config),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmtrain.metrics import judged, measures
+from mmtrain.metrics import measures, of_outputs
 
 
 def test_measures_by_hand():
@@ -28,14 +28,14 @@ def test_ties_go_to_the_first_class():
     assert measures(torch.zeros(2, 3), torch.tensor([0, 1]))["accuracy"] == 0.5
 
 
-def test_extreme_logits_are_judged():
+def test_extreme_logits_are_measured():
     found = measures(torch.tensor([[1e30, -1e30], [-1e30, 1e30]]), torch.tensor([0, 1]))
     assert found == {"accuracy": 1, "map": 1, "macro_f1": 1, "loss": 0}
 
 
-def test_each_modality_is_judged_like_the_fused():
+def test_each_modality_is_measured_like_the_fused():
     logits, truth = torch.eye(3), torch.arange(3)
-    found = judged(logits, {"audio": logits.flip(0)}, truth)
+    found = of_outputs(logits, {"audio": logits.flip(0)}, truth)
     assert found == {
         **measures(logits, truth),
         "modalities": {"audio": measures(logits.flip(0), truth)},

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmtrain.cli import tables
-from mmtrain.metrics import by_class, confusion, judged
+from mmtrain.metrics import by_class, confusion, of_outputs
 
 
 def found(classes, samples):
@@ -22,7 +22,7 @@ def found(classes, samples):
         "split": "test",
         "samples": samples,
         "classes": names,
-        **judged(logits, {"flow": logits}, target),
+        **of_outputs(logits, {"flow": logits}, target),
         "by_class": by_class(logits, target, names),
         "confusion": confusion(logits, target).tolist(),
         "discrepancy": {"flow": 1.0},

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmtrain.metrics import by_class, confusion, measures, spread
+from mmtrain.metrics import by_class, confusion, mean_and_std, measures
 
 # Softmax of the logarithms gives these probabilities back. Predicted: 0, 0, 1, 2; true: 0, 1, 1, 2.
 PROBS = torch.tensor([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.2, 0.35, 0.45]])
@@ -47,7 +47,7 @@ def test_means_over_classes_are_the_measures():
     assert table.sum(1).tolist() == [c["count"] for c in found]
 
 
-def test_spread_by_hand():
+def test_mean_and_deviation_by_hand():
     # Deviations -1, 0, 1: variance 2 / (3 - 1).
-    assert spread([1.0, 2.0, 3.0]) == {"mean": 2, "std": 1}
-    assert spread([0.25]) == {"mean": 0.25, "std": 0}
+    assert mean_and_std([1.0, 2.0, 3.0]) == {"mean": 2, "std": 1}
+    assert mean_and_std([0.25]) == {"mean": 0.25, "std": 0}

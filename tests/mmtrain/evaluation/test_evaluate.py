@@ -9,7 +9,7 @@ from mmtrain.cli.main import main
 from mmtrain.errors import ConfigError, DataError, RunError, UnknownName
 from mmtrain.evaluation.evaluate import evaluate, predictions
 from mmtrain.evaluation.missing import Missing
-from mmtrain.evaluation.open_run import opened
+from mmtrain.evaluation.open_run import open_run
 from mmtrain.functional import confidence, discrepancy
 from mmtrain.training import checkpoint
 from mmtrain.training.run import BEST
@@ -43,8 +43,8 @@ def test_it_says_what_training_said_of_test_and_more(made, modalities, changes):
 
 
 def test_the_discrepancy_is_that_of_summed_confidences(made):
-    with opened(made("audio", "visual")) as finished:
-        _, own, _ = predictions(finished, "val")
+    with open_run(made("audio", "visual")) as finished:
+        own = predictions(finished, "val").by_modality
         rows = finished.feed.dataset.ids("val")
         target = torch.from_numpy(finished.feed.dataset.targets[rows].astype("int64"))
     sums = {m: confidence(logits, target).sum() for m, logits in own.items()}
@@ -72,12 +72,12 @@ def test_missing_nothing_is_clean_and_missing_all_is_one_prediction(made, modali
 
 
 def test_what_is_hidden_is_predicted_as_if_its_input_were_zero(made):
-    with opened(made("audio", "visual")) as finished:
+    with open_run(made("audio", "visual")) as finished:
         (mask,) = Missing(rates=({"audio": 0.5},), draws=1).masks(("audio", "visual"), 9)[0]
-        fused, _, (hidden,) = predictions(finished, "test", [mask])
+        _, fused, _, (hidden,) = predictions(finished, "test", [mask])
         encoder = finished.model.encoders["audio"]
         hook = encoder.register_forward_pre_hook(lambda _, given: torch.zeros_like(given[0]))
-        zeroed, _, _ = predictions(finished, "test")
+        zeroed = predictions(finished, "test").fused
         hook.remove()
 
     shown = torch.from_numpy(mask["audio"])
@@ -90,11 +90,11 @@ def test_what_is_hidden_is_predicted_as_if_its_input_were_zero(made):
 
 def test_deviations_are_over_draws(made):
     missing = Missing(rates=({"audio": 0.5},), draws=4)
-    with opened(made("audio", "visual")) as finished:
+    with open_run(made("audio", "visual")) as finished:
         masks = missing.masks(("audio", "visual"), 9)[0]
         ids = finished.feed.dataset.ids("test")
         target = torch.from_numpy(finished.feed.dataset.targets[ids].astype("int64"))
-        drawn = predictions(finished, "test", masks)[2]
+        drawn = predictions(finished, "test", masks).masked
     each = [(fused.argmax(-1) == target).double().mean().item() for fused in drawn]
     mean = sum(each) / 4
     std = math.sqrt(sum((x - mean) ** 2 for x in each) / 3)

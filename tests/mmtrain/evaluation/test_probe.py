@@ -8,14 +8,15 @@ from click.testing import CliRunner
 from mmtrain.cli import tables
 from mmtrain.cli.main import main
 from mmtrain.errors import ConfigError, DataError
-from mmtrain.evaluation.open_run import opened
+from mmtrain.evaluation.open_run import open_run
 from mmtrain.evaluation.probe import (
     FIXED,
     STRENGTHS,
     Examples,
     features_of,
     fit,
-    fitted_and_judged,
+    measure_probe,
+    objective,
     probe,
 )
 from mmtrain.training.train import train
@@ -64,14 +65,14 @@ def blobs(width, classes, samples, seed, scale=1e4):
 
 def test_what_a_plane_separates_is_read_off():
     sets = {name: blobs(6, 4, 40, seed) for seed, name in enumerate(("train", "val", "test"))}
-    said, _ = fitted_and_judged(sets, "test", 4)
+    said, _ = measure_probe(sets, "test", 4)
     assert (said["accuracy"], said["map"], said["macro_f1"]) == (1, 1, 1)
 
 
 def test_features_that_say_nothing_give_chance():
     sets = {name: blobs(6, 4, 40, seed) for seed, name in enumerate(("train", "val", "test"))}
     constant = {name: each._replace(features=torch.ones(40, 6)) for name, each in sets.items()}
-    said, _ = fitted_and_judged(constant, "test", 4)
+    said, _ = measure_probe(constant, "test", 4)
     assert said["accuracy"] == 0.25
 
 
@@ -79,7 +80,7 @@ def test_the_statistics_are_those_of_train():
     # Standardised by itself, the shifted split would be read right.
     sets = {name: blobs(3, 2, 40, seed, scale=1) for seed, name in enumerate(("train", "test"))}
     sets["test"].features[:, 0] += 1000
-    said, strength = fitted_and_judged(sets, "test", 2)
+    said, strength = measure_probe(sets, "test", 2)
     assert (said["accuracy"], strength) == (0.5, FIXED)
 
 
@@ -91,17 +92,17 @@ ODDS = examples(*[(-1.0, 1), (1.0, 1)] * 3)
 
 @pytest.mark.parametrize(("val", "test"), [(READS, ODDS), (ODDS, READS)], ids=["weak", "strong"])
 def test_the_strength_is_chosen_on_val_never_on_test(val, test):
-    said, strength = fitted_and_judged({"train": TRAIN, "val": val, "test": test}, "test", 2)
+    said, strength = measure_probe({"train": TRAIN, "val": val, "test": test}, "test", 2)
 
     # What val chose is wrong for every second sample of test.
     assert said["accuracy"] == 0.5
     assert (strength == STRENGTHS[0]) == (val is ODDS)
-    again, same = fitted_and_judged({"train": TRAIN, "val": val, "test": val}, "test", 2)
+    again, same = measure_probe({"train": TRAIN, "val": val, "test": val}, "test", 2)
     assert (again["accuracy"], same) == (1, strength)
 
 
 def test_the_encoder_is_frozen_and_sees_each_sample_once(made):
-    with opened(made(*THREE)) as finished:
+    with open_run(made(*THREE)) as finished:
         before = {name: value.clone() for name, value in finished.model.state_dict().items()}
         found = features_of(finished, "train")
         batches = list(finished.batches("train"))

@@ -79,7 +79,7 @@ def test_a_gap_is_found(finished, planted):
     planted(lambda visits: visits[visits != 4])
     (wrong,) = audit(finished).wrong
     assert (wrong.epoch, wrong.missed, wrong.repeated) == (1, {"clip_0008": 1}, {})
-    assert str(wrong) == "epoch 2: 1 samples missed: clip_0008"
+    assert str(wrong) == "epoch 2: 1 sample missed: clip_0008"
 
 
 def test_a_duplicate_is_found(finished, planted):

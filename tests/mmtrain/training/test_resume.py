@@ -210,7 +210,7 @@ def test_a_signal_stops_after_the_step_and_resuming_goes_on(shards, tmp_path, nu
 
     config = small(shards)
     handler = signal.getsignal(number)
-    with pytest.raises(Interrupted, match=r"stopped at epoch 2, step 3 of 5\. .*--resume"):
+    with pytest.raises(Interrupted, match=r"Stopped at epoch 2, step 3 of 5\. .*--resume"):
         train(config, tmp_path / "run", watch=Once())
     assert signal.getsignal(number) is handler
     assert (tmp_path / "run" / CHECKPOINT).exists()

@@ -1,0 +1,56 @@
+"""Names on the command line, in our own spelling: ``BSS-L`` is bss-l, ``video`` is visual."""
+
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias
+
+import click
+
+from mmprep.cli.group import listed
+from mmtrain.curricula.catalog import CURRICULA
+from mmtrain.methods.catalog import METHODS
+from mmtrain.models.catalog import ENCODERS, FUSIONS
+from mmtrain.names import MODALITY_ALIASES, canonical
+
+Callback: TypeAlias = Callable[[click.Context, click.Parameter, str | None], str | None]
+
+CATALOGS: Final = {
+    "method": METHODS,
+    "curriculum": CURRICULA,
+    "fusion": FUSIONS,
+    "encoder": ENCODERS,
+}
+
+
+def name_in(known: Iterable[str]) -> Callback:
+    """The callback of an option that takes one of ``known``; other names pass through."""
+    names = tuple(known)
+
+    def spelled(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
+        return None if name is None else canonical(name, names)
+
+    return spelled
+
+
+def names_in(
+    known: Iterable[str],
+) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], tuple[str, ...] | None]:
+    """The callback of a repeatable option that takes some of ``known``, split at commas."""
+    names = tuple(known)
+
+    def spelled(
+        ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
+    ) -> tuple[str, ...] | None:
+        given = listed(ctx, param, texts)
+        return None if given is None else tuple(canonical(name, names) for name in given)
+
+    return spelled
+
+
+def modalities(
+    ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
+) -> tuple[str, ...] | None:
+    """The callback of ``--modalities``."""
+    given = listed(ctx, param, texts)
+    if given is None:
+        return None
+    return tuple(canonical(name, MODALITY_ALIASES.values(), MODALITY_ALIASES) for name in given)
