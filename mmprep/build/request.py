@@ -1,11 +1,11 @@
 """A request to a plan: what the data set is, which clips are there, how they are made."""
 
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from mmprep.assignments import parse_value, split_assignment
 from mmprep.build.plan import Plan, limited, listed, tasks, versions
 from mmprep.config import PARTS, PartsConfig
 from mmprep.datasets import find, spec
@@ -155,22 +155,20 @@ def parts_of(data_set: Spec, request: Request) -> PartsConfig:
 
 def _set(plain: dict[str, Any], setting: str) -> None:
     """Puts ``key=value`` into nested ``plain``."""
-    path, found, text = setting.partition("=")
-    *tables, name = path.strip().split(".")
+    try:
+        path, text = split_assignment(setting)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    *tables, name = path.split(".")
     place = plain
     for table in tables:
         inner = place.get(table)
         if not isinstance(inner, dict):
             raise UnknownName("parameter", path, _names(plain))
         place = inner
-    if not found or name not in place or isinstance(place[name], dict) or path in _BY_FLAG:
+    if name not in place or isinstance(place[name], dict) or path in _BY_FLAG:
         raise UnknownName("parameter", path, _names(plain))
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    if isinstance(place[name], float) and isinstance(value, int):
-        value = float(value)
+    value = parse_value(text, type(place[name]))
     if type(value) is not type(place[name]):
         kind = type(place[name]).__name__
         raise ConfigError(f"--set {setting}: {path} is {kind}, such as {place[name]!r}")

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from mmtrain.config.overrides import resolved
+from mmtrain.config.overrides import require_encoders, resolved
 from mmtrain.config.run import TrainConfig
 from mmtrain.curricula.base import Curriculum
 from mmtrain.curricula.catalog import CURRICULA
@@ -47,6 +47,7 @@ def fitted(config: TrainConfig, dataset: ShardedDataset) -> TrainConfig:
     Raises:
         ConfigError: The data set cannot be trained on like this.
     """
+    require_encoders(config, dataset.modalities)
     own = tuple(m for m in dataset.description.modalities if m in dataset.modalities)
     config = resolved(replace(config, modalities=config.modalities or own or dataset.modalities))
     dataset.require(config.modalities)
@@ -164,9 +165,15 @@ def feed_of(
 def model_of(config: TrainConfig, feed: Feed) -> MultimodalModel:
     """The untrained model of a `fitted` config, for inputs as ``feed`` gives them."""
     classes = len(feed.dataset.classes)
+    encoders = {
+        m: partial(ENCODERS.load(config.encoder_of(m)), **config.encoder_settings(m))
+        for m in config.modalities
+    }
+    channels = channels_of(feed.first().inputs)
+    turns = iter([encoders[m] for m in channels])  # `build` makes them in this order.
     return MultimodalModel.build(
-        channels_of(feed.first().inputs),
-        partial(ENCODERS.load(config.encoder), **config.settings["encoder"]),
+        channels,
+        lambda count: next(turns)(count),
         partial(FUSIONS.load(config.fusion), classes=classes, **config.settings["fusion"]),
         seed=config.seed,
     )
