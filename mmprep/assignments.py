@@ -11,7 +11,8 @@ from typing import Any, Final, TypeAlias
 Value: TypeAlias = bool | int | float | str | tuple[Any, ...] | None
 
 _WORDS: Final = {
-    **{"true": True, "True": True, "false": False, "False": False},
+    **dict.fromkeys(("true", "True"), True),
+    **dict.fromkeys(("false", "False"), False),
     **dict.fromkeys(("none", "None", "null")),
 }
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")

@@ -1,7 +1,8 @@
 """Fields of dataclasses that check their own values: a name out of a list, a number in a range.
 
-A dataclass calls `check_fields` in its ``__post_init__``; `mmtrain.methods.base.Method` does. A field
-that a subclass declares anew has the check of the new declaration only.
+A dataclass calls `check_fields` in its ``__post_init__``, as `mmtrain.methods.base.Method` does; a
+subclass with a ``__post_init__`` of its own calls that of its base. A field that a subclass declares
+anew has the check of the new declaration only.
 
 Example:
     >>> @dataclass(kw_only=True)
@@ -45,7 +46,7 @@ def one_of(*names: str, default: str | None = None, kind: str | None = None) -> 
 
 
 def between(low: float, high: float, *, default: float | None, ends: str = "[]") -> Any:
-    """Makes a field that takes a number from ``low`` to ``high``, or None where that is the default.
+    """Makes a field that takes a number in a range, or None if the default is.
 
     Args:
         low: Lower end of the range.

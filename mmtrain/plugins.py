@@ -1,8 +1,9 @@
 """Classes of the user's own, named by a file or a module where a catalog takes a name.
 
-``path/to/file.py:Class`` runs the file, ``package.module:Class`` imports the module. The class of an
-installed package has a name of its own if the package declares an entry point for it in the group
-of the catalog: ``mmtrain.methods``, ``mmtrain.curricula``, ``mmtrain.fusions``, ``mmtrain.encoders``.
+``path/to/file.py:Class`` runs the file, ``package.module:Class`` imports the module. The class of
+an installed package has a name of its own if the package declares an entry point for it in the
+group of the catalog: ``mmtrain.methods``, ``mmtrain.curricula``, ``mmtrain.fusions`` or
+``mmtrain.encoders``. Files are not trusted less than packages: both run in this process.
 """
 
 import hashlib

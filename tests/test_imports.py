@@ -32,7 +32,7 @@ MAY_NOT = {
     "mmtrain/methods": ("mmtrain.training.run", "mmtrain.data"),
 }
 MAY = {
-    "mmtrain": ("mmprep.format", "mmprep.storage", "mmprep.errors"),
+    "mmtrain": ("mmprep.assignments", "mmprep.format", "mmprep.storage", "mmprep.errors"),
     "mmtrain/cli": ("click", "mmprep.cli.group"),
 }
 

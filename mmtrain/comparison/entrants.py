@@ -96,7 +96,7 @@ class Contest:
         """
         if self.tune and not dataset.splits.get("val"):
             raise ConfigError(f"{self.base.data}: no val split to choose settings on; drop --tune")
-        options = {
+        options: dict[str, dict[str, Any]] = {
             plugins.label(method)
             if len(self.curricula) == 1
             else f"{plugins.label(method)}+{plugins.label(curriculum)}": {

@@ -1,4 +1,4 @@
-"""Types of a config's values: read from the annotations of its fields, checked in JSON and texts."""
+"""Types of a config's values: taken from annotations, checked in JSON and in texts."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
