@@ -1,25 +1,24 @@
 """Linear probe: measures how good an encoder training left behind.
 
 The encoder is frozen, and a fresh linear head is fitted on its features (OGM, TPAMI 2024, its
-figures; a method's own unimodal head is another measure). A head is multinomial logistic regression
-on standardised features: ``mean_i CE(x_i W + b, y_i) + strength / 2 |W|^2``. The train split gives
-statistics and weights, val the strength; the reported split has no influence on any of them.
+figures; a method's own unimodal head is another measure). A head is logistic regression on
+standardised features, see `mmtrain.evaluation.regression`. The train split gives statistics and
+weights, val the strength; the reported split has no influence on any of them.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError, DataError, RunError
 from mmtrain.evaluation.evaluate import finite_rows
 from mmtrain.evaluation.open_run import open_run, require_split, write_json
+from mmtrain.evaluation.regression import Examples, fit, logits_of
 from mmtrain.metrics import measures
 from mmtrain.training.assemble import config_of
 from mmtrain.training.run import Run
@@ -34,18 +33,6 @@ FIXED: Final = 1e-3
 _REPORTED: Final = ("accuracy", "map", "macro_f1")
 # A feature with a smaller deviation is constant but for rounding, which must not be amplified.
 _STD_FLOOR: Final = 1e-6
-# A fit ends where no entry of the gradient is larger. The loss is then above its minimum by at most
-# |gradient|^2 / (2 strength), which is below 1e-6 for heads of any size that occurs.
-_GRADIENT: Final = 1e-7
-_ROUNDS: Final = 50
-_STEPS: Final = 300
-
-
-class Examples(NamedTuple):
-    """Features (n, width) of samples, and their classes (n,)."""
-
-    features: Float[Tensor, "samples width"]
-    target: Int[Tensor, " samples"]
 
 
 def probe(
@@ -208,63 +195,6 @@ def measure_probe(
     _, strength, head = max(fits, key=lambda each: each[0])
     reported = examples[split]
     return measures(logits_of(standard(reported.features), head), reported.target), strength
-
-
-def fit(
-    examples: Examples, start: Float[Tensor, "width+1 classes"], strength: float
-) -> Float[Tensor, "width+1 classes"]:
-    """The head that minimises the loss above, by L-BFGS on all samples at once.
-
-    Args:
-        examples: Standardised features, float64, and classes.
-        start: Weights to start from; the last row is the bias, which has no penalty.
-        strength: Strength of the L2 penalty.
-    """
-    head = start.clone().requires_grad_()
-    solver = torch.optim.LBFGS(
-        [head],
-        max_iter=_STEPS,
-        history_size=30,
-        tolerance_grad=_GRADIENT,
-        # The default ends where the loss changes little, which at small strengths is far away.
-        tolerance_change=0.0,
-        line_search_fn="strong_wolfe",
-    )
-
-    def closure() -> Tensor:
-        solver.zero_grad()
-        loss = objective(examples, head, strength)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return loss
-
-    with torch.enable_grad():
-        for _ in range(_ROUNDS):
-            solver.step(closure)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            if _largest(head.grad) <= _GRADIENT:
-                break
-        else:
-            left = _largest(head.grad)
-            log.warning("the probe of strength %g stopped at a gradient of %.1e", strength, left)
-    return head.detach()
-
-
-def objective(
-    examples: Examples, head: Float[Tensor, "width+1 classes"], strength: float
-) -> Float[Tensor, ""]:
-    """Mean cross-entropy of the head plus its L2 penalty."""
-    loss = F.cross_entropy(logits_of(examples.features, head), examples.target)
-    return loss + strength / 2 * head[:-1].square().sum()
-
-
-def logits_of(
-    features: Float[Tensor, "samples width"], head: Float[Tensor, "width+1 classes"]
-) -> Float[Tensor, "samples classes"]:
-    """Logits ``x W + b``."""
-    return features @ head[:-1] + head[-1]
-
-
-def _largest(gradient: Tensor | None) -> float:
-    return 0.0 if gradient is None else float(gradient.abs().max())
 
 
 def _skipped(run: Run, split: str, examples: Mapping[str, Examples]) -> int:

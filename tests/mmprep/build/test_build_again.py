@@ -69,7 +69,7 @@ def test_a_file_in_place_of_the_folder_is_refused(clips, tmp_path):
 
 
 def test_an_unknown_engine_is_refused_with_the_known(clips, tmp_path):
-    with pytest.raises(UnknownName, match="no engine 'dask'; did you mean local, ray, slurm"):
+    with pytest.raises(UnknownName, match="no engine 'dask'; there are: local, ray, slurm"):
         run(plan_of(clips, rows_of()), tmp_path / "out", engine="dask")
 
 

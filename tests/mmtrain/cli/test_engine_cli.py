@@ -21,7 +21,13 @@ def run(*arguments):
 
 
 def training(shards, out, *more):
-    return run("train", "--data", shards, *SMALL, *VIEW, "--out", out, *more)
+    usual = [
+        each
+        for name, value in zip(SMALL[::2], SMALL[1::2], strict=True)
+        if name not in more
+        for each in (name, value)
+    ]
+    return run("train", "--data", shards, *usual, *VIEW, "--out", out, *more)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +41,7 @@ def finished(shards, tmp_path_factory):
 def test_train_says_what_came_out(finished):
     out, done = finished
     first, second = done.stdout.splitlines()
-    assert first.startswith(f"{out}: 1 epochs in ")
+    assert first.startswith(f"{out}: 1 epoch in ")
     assert second.startswith("test, best epoch 1: accuracy ")
 
 

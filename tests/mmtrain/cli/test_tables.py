@@ -9,7 +9,7 @@ from mmtrain.cli import tables
 from mmtrain.metrics import by_class, confusion, of_outputs
 
 
-def found(classes, samples):
+def found(classes, samples, skipped=0):
     """Class 2 is always taken for class 0, all else is right."""
     names = [f"[bold]c{i}" for i in range(classes)]
     target = torch.arange(samples) % classes
@@ -21,6 +21,7 @@ def found(classes, samples):
         "best_epoch": 4,
         "split": "test",
         "samples": samples,
+        "skipped": skipped,
         "classes": names,
         **of_outputs(logits, {"flow": logits}, target),
         "by_class": by_class(logits, target, names),
@@ -60,6 +61,14 @@ def test_of_many_classes_the_worst_are_shown(capsys):
     # Twice c2 was taken for c0; there is no other confusion.
     assert lines[-1] == ["[bold]c2", "2", "[bold]c0"]
     assert sum(line[:1] == ["[bold]c2"] for line in lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("skipped", "text"), [(1, "; 1 damaged sample left out"), (2, "; 2 damaged samples left out")]
+)
+def test_damaged_samples_are_counted(capsys, skipped, text):
+    title, *_ = shown(tables.evaluation(found(4, 8, skipped)), capsys).splitlines()
+    assert title == f"runs/joint: joint, epoch 5, 8 samples of test{text}"
 
 
 def test_a_class_without_a_sample_has_no_numbers(capsys):

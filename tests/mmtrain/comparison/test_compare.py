@@ -207,7 +207,10 @@ def test_a_folder_that_holds_another_run_stops_before_anything(held, shards):
         (("--methods", "jiont"), "did you mean joint"),
         (("--methods", ""), "methods are one or more"),
         (("--methods", "joint,joint"), "each once"),
-        (("--methods", "joint", "--seeds", "0,x"), "--seeds takes a value of type int"),
+        (
+            ("--methods", "joint", "--seeds", "0,x"),
+            "--seeds takes numbers such as 0,1,2 or the range 0-2; got 'x'",
+        ),
         (("--methods", "joint", "--seeds", "-1"), "seed is in"),
         (("--methods", "joint", "--set", "seed=2"), "joint: seed cannot be set"),
         (("--methods", "joint", "--set", "unimodal=2"), "joint: no parameter 'unimodal'"),

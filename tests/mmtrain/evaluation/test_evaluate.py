@@ -151,5 +151,5 @@ def test_the_command(made):
     done = run("eval", folder, "--split", "val", "--missing", "audio=0.25", "--draws", 2, "--json")
     assert json.loads(done.stdout) == found
 
-    assert run("eval", folder, "--missing", "audio").exit_code == 2
+    assert run("eval", folder, "--missing", "audio=").exit_code == 2
     assert run("eval", folder, "--data", folder).exit_code == 2

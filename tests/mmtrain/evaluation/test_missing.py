@@ -43,6 +43,23 @@ def test_a_modality_is_lost_by_the_same_samples_whatever_else_is():
     assert np.array_equal(alone["audio"], together["audio"])
 
 
+@pytest.mark.parametrize(
+    "others",
+    [("visual",), ("visual", "audio"), ("flow", "visual", "audio"), ("audio", "visual", "flow")],
+    ids=", ".join,
+)
+def test_runs_of_other_modalities_lose_a_modality_in_the_same_samples(others):
+    ((alone,),) = masks({"visual": 0.4}, draws=1, modalities=("audio", "visual"))
+    ((mask,),) = masks({"visual": 0.4}, draws=1, modalities=others)
+    assert np.array_equal(mask["visual"], alone["visual"])
+
+
+def test_two_modalities_are_lost_independently():
+    ((mask,),) = masks({"audio": 0.5, "visual": 0.5}, draws=1)
+    # Correlation of independent draws has a standard deviation of 0.022.
+    assert abs(np.corrcoef(mask["audio"], mask["visual"])[0, 1]) < 0.1
+
+
 def test_draws_depend_on_the_seed_alone():
     first, same, other = (masks({"audio": 0.5}, seed=seed)[0][0]["audio"] for seed in (1, 1, 2))
     assert np.array_equal(first, same)
@@ -56,7 +73,18 @@ def test_rates_from_texts():
     )
 
 
-@pytest.mark.parametrize("text", ["audio", "audio=", "=", "audio=much", "audio=0.1,", ""])
+def test_a_modality_without_a_share_is_missing_everywhere():
+    assert parse_rates(["audio", "audio,visual=0.2"]) == (
+        {"audio": 1.0},
+        {"audio": 1.0, "visual": 0.2},
+    )
+
+
+def test_modalities_may_be_named_in_other_words():
+    assert parse_rates(["Video=0.5,sound=0.1"]) == ({"visual": 0.5, "audio": 0.1},)
+
+
+@pytest.mark.parametrize("text", ["audio=", "=", "=0.3", "audio=much", "audio=0.1,", ""])
 def test_texts_that_are_no_rates(text):
     with pytest.raises(ConfigError, match="MODALITY=SHARE"):
         parse_rates([text])

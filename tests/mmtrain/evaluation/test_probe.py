@@ -1,24 +1,26 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from sklearn.linear_model import LogisticRegression
 
 from mmtrain.cli import tables
 from mmtrain.cli.main import main
-from mmtrain.errors import ConfigError, DataError
+from mmtrain.errors import ConfigError, DataError, RunError
 from mmtrain.evaluation.open_run import open_run
 from mmtrain.evaluation.probe import (
     FIXED,
     STRENGTHS,
-    Examples,
     features_of,
-    fit,
     measure_probe,
-    objective,
     probe,
 )
+from mmtrain.evaluation.regression import Examples, fit, objective
+from mmtrain.training import checkpoint
+from mmtrain.training.run import BEST
 from mmtrain.training.train import train
 from tests.support.enginework import small
 from tests.support.evalwork import THREE, NoVal
@@ -44,6 +46,45 @@ def test_the_head_by_hand():
     head = fit(two, torch.zeros(2, 2).double(), strength)
 
     assert head.tolist() == [pytest.approx([-0.5, 0.5], abs=1e-4), pytest.approx([0, 0], abs=1e-4)]
+
+
+def hard(strength):
+    """A head of scikit-learn for features of very different size and much overlap."""
+    random = np.random.default_rng(0)
+    target = np.arange(300) % 5
+    features = random.normal(0, 1, (300, 40)) @ random.normal(0, 1, (40, 40))
+    features[:, :5] += np.eye(5)[target]
+    features = (features - features.mean(0)) / features.std(0)
+    # Its loss is a sum over samples, ours a mean.
+    known = LogisticRegression(C=1 / (300 * strength), tol=1e-9, max_iter=100_000)
+    known.fit(features, target)
+    head = np.vstack([known.coef_.T, known.intercept_])
+    rows = Examples(torch.from_numpy(features), torch.from_numpy(target))
+    return rows, torch.from_numpy(head)
+
+
+@pytest.mark.parametrize("strength", [1e-1, 1e-4, 1e-5])
+def test_the_loss_is_as_low_as_that_of_scikit_learn(strength):
+    rows, known = hard(strength)
+
+    head = fit(rows, torch.zeros(41, 5).double(), strength).requires_grad_()
+    loss = objective(rows, head, strength)
+    loss.backward()
+
+    assert head.grad.abs().max() < 1e-6
+    assert loss.item() <= objective(rows, known, strength).item() + 1e-7
+
+
+def test_features_that_are_no_numbers_name_modality_and_sample(made, tmp_path):
+    folder = made("audio", "visual")
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    saved = checkpoint.load(folder / BEST)
+    name = next(n for n in saved["model"] if n.startswith("encoders.visual."))
+    saved["model"][name] = saved["model"][name] * math.nan
+    checkpoint.save(tmp_path / BEST, saved)
+
+    with pytest.raises(RunError, match="the visual encoder gives no number for sample clip_0000"):
+        probe(tmp_path)
 
 
 def test_the_bias_is_not_held_back():
