@@ -47,3 +47,10 @@ def modalities(
     if given is None:
         return None
     return tuple(canonical(name, MODALITY_ALIASES.values(), MODALITY_ALIASES) for name in given)
+
+
+def given_texts(
+    ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
+) -> tuple[str, ...] | None:
+    """The callback of a repeatable option whose texts are read later; None if it was not given."""
+    return texts or None
