@@ -1,8 +1,8 @@
 """Fields of dataclasses that check their own values: a name out of a list, a number in a range.
 
 A dataclass calls `check_fields` in its ``__post_init__``, as `mmtrain.methods.base.Method` does; a
-subclass with a ``__post_init__`` of its own calls that of its base. A field that a subclass declares
-anew has the check of the new declaration only.
+subclass with a ``__post_init__`` of its own calls that of its base. A field that a subclass
+declares anew has the check of the new declaration only.
 
 Example:
     >>> @dataclass(kw_only=True)

@@ -71,7 +71,8 @@ def run_options(*without: str) -> Callable[[Command], Command]:
         "recipe": click.option(
             "--recipe",
             metavar="NAME",
-            help="Recipe, one of `mmtrain recipes` or FILE.toml; other options and --set override its values.",
+            help="Recipe, one of `mmtrain recipes` or FILE.toml; other options and --set override "
+            "its values.",
         ),
         "endpoint": click.option(
             "--endpoint",

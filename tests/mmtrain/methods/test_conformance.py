@@ -81,13 +81,14 @@ BODIES = {
         run.model.loose = torch.nn.Parameter(torch.zeros(3))
 """,
     ),
-    "Shrinks": (
-        "predicts|fused logits have the shape",
+    "Swaps": (
+        "predicts|logits are of ('visual', 'audio')",
         HELP,
         """
     def predict(self, model, batch):
         out = model(batch)
-        return type(out)(fused=out.fused[:, :2], logits=out.logits, features=out.features)
+        logits = dict(reversed(out.logits.items()))
+        return type(out)(fused=out.fused, logits=logits, features=out.features)
 """,
     ),
     "Breaks": (
