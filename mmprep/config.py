@@ -1,9 +1,10 @@
-"""Parameters of the parts and of a build: frozen, checked, and written into `dataset.json`."""
+"""Parameters of the parts: frozen, checked, and written into `dataset.json`."""
 
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Self
 
 from mmprep.errors import ConfigError, UnknownName
+from mmprep.format.parts import PARTS
 
 RECIPES: Final = ("psd", "stft", "fbank")
 FLOWS: Final = ("dis", "tvl1")
@@ -11,12 +12,12 @@ FLOWS: Final = ("dis", "tvl1")
 
 @dataclass(frozen=True, kw_only=True)
 class FrameConfig:
-    """JPEG frames.
+    """Parameters of JPEG frames.
 
     Attributes:
         fps: Frames a second, each from the middle of its interval.
-        short_side: Pixels of the shorter side, up or down.
-        quality: Of the JPEG, 1 to 100.
+        short_side: Pixels of the shorter side; pictures are enlarged or reduced to it.
+        quality: Quality of the JPEG, 1 to 100.
     """
 
     fps: float = 1.0
@@ -24,22 +25,23 @@ class FrameConfig:
     quality: int = 90
 
     def __post_init__(self) -> None:
-        _within("frames.fps", self.fps, 0.01, 1000)
-        _within("frames.short_side", self.short_side, 8, 4096)
-        _within("frames.quality", self.quality, 1, 100)
+        _check_range("frames.fps", self.fps, 0.01, 1000)
+        _check_range("frames.short_side", self.short_side, 8, 4096)
+        _check_range("frames.quality", self.quality, 1, 100)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpectrogramConfig:
-    """A log spectrogram as float16, see `mmprep.clips.parts.spectrogram`.
+    """Parameters of log spectrograms, see `mmprep.clips.parts.spectrogram`.
 
     Attributes:
-        recipe: ``psd`` (scipy), ``stft`` (librosa) or ``fbank`` (torchaudio's Kaldi filter bank).
+        recipe: Formula: ``psd`` (scipy), ``stft`` (librosa) or ``fbank`` (torchaudio's Kaldi filter
+            bank).
         rate_hz: Sample rate of the mono sound.
-        window: Samples a window; ``window // 2 + 1`` frequencies.
-        overlap: Samples that neighbouring windows share; 512 and 353 give a hop of 159.
-        mels: Bins of ``fbank``.
-        columns: Columns of ``fbank``, padded with zeros or cut.
+        window: Samples in a window, which gives ``window // 2 + 1`` frequencies.
+        overlap: Samples that neighbouring windows share; 353 of 512 give a hop of 159.
+        mels: Number of mel bins of ``fbank``.
+        columns: Number of columns of ``fbank``, which is padded with zeros or cut to it.
     """
 
     recipe: str = "psd"
@@ -52,23 +54,23 @@ class SpectrogramConfig:
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:
             raise UnknownName("spectrogram recipe", self.recipe, RECIPES)
-        _within("spectrogram.rate_hz", self.rate_hz, 1000, 192_000)
-        _within("spectrogram.window", self.window, 16, 65_536)
-        _within("spectrogram.overlap", self.overlap, 0, self.window - 1)
-        _within("spectrogram.mels", self.mels, 1, 512)
-        _within("spectrogram.columns", self.columns, 1, 100_000)
+        _check_range("spectrogram.rate_hz", self.rate_hz, 1000, 192_000)
+        _check_range("spectrogram.window", self.window, 16, 65_536)
+        _check_range("spectrogram.overlap", self.overlap, 0, self.window - 1)
+        _check_range("spectrogram.mels", self.mels, 1, 512)
+        _check_range("spectrogram.columns", self.columns, 1, 100_000)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlowConfig:
-    """Optical flow: ``fields`` pairs of (u, v) planes at each frame time.
+    """Parameters of optical flow: ``fields`` pairs of (u, v) planes at each frame time.
 
     Attributes:
-        algorithm: ``dis`` (fast) or ``tvl1`` (slow, what older papers used).
-        fields: Fields between consecutive frames, at each frame time (``L`` of the papers).
-        bound: Pixels; u and v are clipped to +-bound and stored in 8 bits.
-        short_side: Pixels of the shorter side on which flow is computed.
-        quality: Of the JPEG, 1 to 100.
+        algorithm: Algorithm: ``dis`` (fast) or ``tvl1`` (slow; older papers used it).
+        fields: Number of fields between consecutive pictures at each frame time (``L`` of papers).
+        bound: Largest motion in pixels; u and v are clipped to +-bound and stored in 8 bits.
+        short_side: Pixels of the shorter side at which flow is computed.
+        quality: Quality of the JPEG, 1 to 100.
     """
 
     algorithm: str = "dis"
@@ -80,20 +82,23 @@ class FlowConfig:
     def __post_init__(self) -> None:
         if self.algorithm not in FLOWS:
             raise UnknownName("flow algorithm", self.algorithm, FLOWS)
-        _within("flow.fields", self.fields, 1, 64)
-        _within("flow.bound", self.bound, 0.1, 1000)
-        _within("flow.short_side", self.short_side, 8, 4096)
-        _within("flow.quality", self.quality, 1, 100)
+        _check_range("flow.fields", self.fields, 1, 64)
+        _check_range("flow.bound", self.bound, 0.1, 1000)
+        _check_range("flow.short_side", self.short_side, 8, 4096)
+        _check_range("flow.quality", self.quality, 1, 100)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartsConfig:
-    """Which parts a sample has, and how each is made.
+    """Parts of a sample, and the parameters of each.
 
     Attributes:
-        names: Parts, of `PARTS`, in the order in which a sample holds them.
-        clip_s: Seconds of a clip: sound is looped or cut to it, frames stop there.
-        missing_audio: ``fail`` or ``silence``.
+        names: Names of parts (see `mmprep.format.parts`), in the order of a sample's files.
+        clip_s: Seconds of a clip: sound is looped or cut to it, and frames stop there.
+        missing_audio: Treatment of a clip without sound: ``fail``, or ``silence`` in its place.
+        frames: Parameters of frames, differences and depth.
+        spectrogram: Parameters of spectrograms.
+        flow: Parameters of optical flow.
     """
 
     names: tuple[str, ...] = ("frames", "spectrogram")
@@ -111,42 +116,42 @@ class PartsConfig:
             raise ConfigError(
                 f"parts are one or more different names; got {', '.join(self.names)!r}"
             )
-        _within("clip_s", self.clip_s, 0.5, 3600)
+        _check_range("clip_s", self.clip_s, 0.5, 3600)
         if self.missing_audio not in ("fail", "silence"):
             raise ConfigError(f"missing_audio is fail or silence; got {self.missing_audio!r}")
 
     def to_json(self) -> dict[str, Any]:
-        """A dict of plain values; only the parameters that the parts in use depend on."""
+        """Plain values of the parameters on which the parts in use depend.
+
+        Others are left out, so that a new default of theirs changes no root hash.
+        """
         plain = asdict(self)
-        used = (
-            {"frames", *self.names}
-            if "difference" in self.names or "depth" in self.names
-            else {*self.names}
-        )
-        for name in ("frames", "spectrogram", "flow"):
-            if name not in used:
-                del plain[name]
+        for table in {*_TABLES} - {table for name in self.names for table in PARTS[name].settings}:
+            del plain[table]
         return {**plain, "names": list(self.names)}
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Self:
-        """The inverse of `to_json`; what is absent takes its default."""
-        nested = {"frames": FrameConfig, "spectrogram": SpectrogramConfig, "flow": FlowConfig}
+        """Inverts `to_json`; parameters that are absent take their defaults.
+
+        Raises:
+            ConfigError: A parameter is unknown or out of range.
+        """
         known = {f.name for f in fields(cls)}
         if unknown := set(plain) - known:
             raise ConfigError(
                 f"unknown parameter {sorted(unknown)[0]!r}; known: {', '.join(sorted(known))}"
             )
-        values = {k: nested[k](**v) if k in nested else v for k, v in plain.items()}
+        values = {k: _TABLES[k](**v) if k in _TABLES else v for k, v in plain.items()}
         if "names" in values:
             values["names"] = tuple(values["names"])
         return cls(**values)
 
 
-# Order is the order of a sample's members; a part's members are `KEY.<stem>[NN].<suffix>`.
-PARTS: Final = ("frames", "spectrogram", "flow", "difference", "depth")
+# Parameters that stand in a table of their own; `mmprep.format.parts` names the parts they change.
+_TABLES: Final = {"frames": FrameConfig, "spectrogram": SpectrogramConfig, "flow": FlowConfig}
 
 
-def _within(name: str, value: float, low: float, high: float) -> None:
+def _check_range(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise ConfigError(f"{name} is {low:g} to {high:g}; got {value:g}")

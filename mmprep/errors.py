@@ -1,13 +1,13 @@
-"""Errors of mmprep, each with the exit code of the command that meets it.
+"""Exceptions of mmprep, each with the exit code of the command that it ends.
 
 MmprepError
 ├── ConfigError        exit 2: fix the flag or file named in the message
 │   └── UnknownName    no such data set, part, recipe or engine
 ├── DataError          exit 3: names the list, shard or sample, and how to repair it
-└── StoreError         exit 1: the disk or bucket refused; what was whole stays whole
+└── StoreError         exit 1: the disk or bucket refused; finished files stay whole
 
-A clip that gives no sample is not an exception to the build but a `Failure` (see `mmprep.failure`).
-mmtrain shares the root, `ConfigError` and `UnknownName`, see `mmtrain.errors`.
+A clip that gives no sample raises no exception in a build: it becomes a `Failure`, see
+`mmprep.failure`. mmtrain shares the root, `ConfigError` and `UnknownName`, see `mmtrain.errors`.
 """
 
 import difflib
@@ -18,14 +18,14 @@ _NAMES_SHOWN: Final = 10
 
 
 class MmprepError(Exception):
-    """Anything that ends a command with a message instead of a traceback."""
+    """Error that ends a command with a message instead of a traceback."""
 
     exit_code = 1
     prefix = "Error: "
 
 
 class ConfigError(MmprepError):
-    """The request cannot be carried out as it stands."""
+    """A request that cannot be carried out as it stands."""
 
     exit_code = 2
 
@@ -50,7 +50,7 @@ class UnknownName(ConfigError):
 
 
 class DataError(MmprepError):
-    """An annotation list, a manifest or a data set on disk is wrong."""
+    """An annotation list, a manifest or a data set on disk is damaged or malformed."""
 
     exit_code = 3
 

@@ -1,4 +1,4 @@
-"""Why a clip gave no sample: a closed list of causes, and the record in `failures.jsonl`."""
+"""Failures of single clips: a closed list of causes, and the record in `failures.jsonl`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,13 +32,13 @@ class Failure:
     """One clip that gave no sample.
 
     Attributes:
-        key: The sample's key.
-        label: Its class.
-        split: Its split.
-        source: The file, relative to ``--raw``; the official name where no file was found.
-        stage: ``find``, ``open``, ``decode``, ``video``, ``audio`` or ``parts``.
-        cause: One of `CAUSES`.
-        message: What was seen, in a sentence.
+        key: Key of the sample.
+        label: Class name.
+        split: Name of the split.
+        source: Path of the file relative to ``--raw``; the official name if no file was found.
+        stage: Stage that failed: ``find``, ``open``, ``decode``, ``video``, ``audio`` or ``parts``.
+        cause: Name of the cause in `CAUSES`.
+        message: Observation in one sentence.
     """
 
     key: str
@@ -51,7 +51,7 @@ class Failure:
 
     @classmethod
     def of(cls, clip: "Row | Listed", source: str, stage: str, cause: str, message: str) -> Self:
-        """Why ``clip`` gave no sample."""
+        """Failure of ``clip``, from which key, label and split are taken."""
         return cls(
             key=clip.key,
             label=clip.label,
@@ -64,7 +64,13 @@ class Failure:
 
 
 class ClipError(Exception):
-    """Raised below `mmprep.clips.sample` when one clip cannot become a sample."""
+    """Raised below `mmprep.clips.sample` if a clip cannot become a sample.
+
+    Args:
+        stage: Stage that failed, see `Failure`.
+        cause: Name of the cause in `CAUSES`.
+        message: Observation in one sentence.
+    """
 
     def __init__(self, stage: str, cause: str, message: str) -> None:
         super().__init__(message)
@@ -72,5 +78,6 @@ class ClipError(Exception):
         self.cause = cause
         self.message = message
 
+    # Exceptions are pickled by `args`, which holds the message alone.
     def __reduce__(self) -> tuple[type["ClipError"], tuple[str, str, str]]:
         return ClipError, (self.stage, self.cause, self.message)

@@ -1,4 +1,4 @@
-"""The manifest: one row a clip, and the CSV file that holds it.
+"""The manifest: one row for each clip, and the CSV file that holds the rows.
 
 A row names its sources by kind, because data sets differ: a Kinetics clip is one ``video``, an
 NVGesture clip a ``video`` and a ``depth`` stream, an AV-MNIST sample an ``image`` and an ``audio``.
@@ -14,6 +14,7 @@ from typing import Final
 
 from mmprep.errors import DataError
 
+# Kinds of source that a row may have; each is a column of the CSV.
 SOURCES: Final = ("video", "audio", "image", "depth", "text", "flow")
 SPLITS: Final = ("train", "val", "test")
 KEY_LENGTH: Final = 80
@@ -26,14 +27,15 @@ class Row:
     """One clip.
 
     Attributes:
-        key: Letters, digits, ``_`` and ``-``, at most 80; unique, and the same in every build.
+        key: Name of the sample, of up to 80 letters, digits, ``_`` and ``-``; unique, and the same
+            in every build.
         label: Class name, as the data set writes it.
-        split: ``train``, ``val`` or ``test``.
+        split: Name of the split: ``train``, ``val`` or ``test``.
         sources: Kind of source (see `SOURCES`) to its POSIX path relative to ``--raw``. An
             ``image`` may end in ``#N``: the N-th picture of an idx file.
-        start: Seconds into the source where the clip begins; None is its beginning.
-        end: Seconds into the source where the clip ends; None is its end.
-        extra: What else the list says and a user may want in the sample's record.
+        start: Seconds from the source's beginning to the clip's start; None is 0.
+        end: Seconds from the source's beginning to the clip's end; None is the source's end.
+        extra: Further columns of the list, which are copied into the sample's record.
     """
 
     key: str
@@ -46,12 +48,12 @@ class Row:
 
     @property
     def source(self) -> str:
-        """The path that stands for the row in messages: the first of its sources."""
+        """Path of the first source, which stands for the row in messages."""
         return next(iter(self.sources.values()))
 
 
 def safe_key(name: str) -> str:
-    """Returns ``name`` itself where it is a valid key, else a readable, unique and stable stand-in.
+    """Returns ``name`` if it is a valid key, else a readable, unique and stable one made from it.
 
     Example:
         >>> safe_key("-3Mwkq-7TV4_2")
@@ -70,7 +72,7 @@ def write_csv(rows: Iterable[Row], path: Path) -> None:
     """Writes ``rows`` as UTF-8 CSV: ``key,label,split,start,end``, the sources, then ``extra``.
 
     Raises:
-        DataError: An entry of ``extra`` bears the name of another column.
+        DataError: An entry of ``extra`` has the name of another column.
     """
     rows = list(rows)
     kinds = [kind for kind in SOURCES if any(kind in row.sources for row in rows)]
@@ -95,7 +97,7 @@ def read_csv(path: Path) -> list[Row]:
     and quoted commas are fine.
 
     Raises:
-        DataError: Names the file, the line and what is wrong there.
+        DataError: The file is malformed; the message names the line and the fault.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         table = csv.DictReader(file)
@@ -114,10 +116,14 @@ def read_csv(path: Path) -> list[Row]:
 
 
 def check_rows(rows: Sequence[Row], origin: str) -> list[Row]:
-    """Returns ``rows``; refuses bad keys, keys used twice and paths that leave ``--raw``.
+    """Returns ``rows`` if their keys, splits and paths are valid.
+
+    Args:
+        rows: Rows to check.
+        origin: Name of the list, for error messages.
 
     Raises:
-        DataError: Names ``origin`` and the row.
+        DataError: A key is malformed or used twice, a split is unknown, or a path leaves ``--raw``.
     """
     seen: dict[str, Row] = {}
     for row in rows:
@@ -134,7 +140,7 @@ def check_rows(rows: Sequence[Row], origin: str) -> list[Row]:
                 f"{origin}: {row.key}: split {row.split!r} is none of {', '.join(SPLITS)}"
             )
         for source in row.sources.values():
-            if leaves(source):
+            if leads_outside(source):
                 raise DataError(
                     f"{origin}: {row.key}: {source!r} leaves --raw; give a path below it"
                 )
@@ -142,14 +148,14 @@ def check_rows(rows: Sequence[Row], origin: str) -> list[Row]:
     return list(rows)
 
 
-def leaves(source: str) -> bool:
-    """Whether a source's path, as written, leads out of the raw folder."""
+def leads_outside(source: str) -> bool:
+    """Whether the path ``source``, as it is written, leads out of the raw folder."""
     path = PurePosixPath(source.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or bool(re.match(r"[A-Za-z]:", source))
 
 
 def _row(fields: Mapping[str, str | None], path: Path, line: int) -> Row:
-    # DictReader puts what is beyond the header under None.
+    # DictReader stores fields beyond the header under the key None.
     if None in fields:
         raise DataError(
             f"{path}, line {line}: more fields than the header; quote those with commas"
@@ -190,15 +196,16 @@ class Listed:
     """One clip that an official list names, before its files are looked for.
 
     Attributes:
-        key: The sample's key, see `mmprep.manifest.Row`.
+        key: Key of the sample, see `Row`.
         label: Class name.
-        split: ``train``, ``val`` or ``test``.
+        split: Name of the split: ``train``, ``val`` or ``test``.
         names: Kind of source to the file names, without suffix, under which it may lie, best first.
-            A name with ``/`` must match the end of a path; one that is a whole path of a file, with
-            its suffix, means that file; ``#N`` at the end (picture N of an idx file) is kept.
-        start: Seconds into the file where the clip begins, not into the video it was cut from.
-        end: Seconds into the file where the clip ends.
-        extra: What else the list says.
+            A name with ``/`` must match the end of a path; one that is the whole path of a file,
+            with its suffix, means that file; ``#N`` at the end (picture N of an idx file) stays.
+        start: Seconds from the beginning of the file, not of the video from which it was cut, to
+            the clip's start.
+        end: Seconds from the beginning of the file to the clip's end.
+        extra: Further columns of the list.
     """
 
     key: str

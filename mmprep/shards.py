@@ -1,4 +1,4 @@
-"""Reading a finished data set, on disk or in a bucket: description, index, single samples."""
+"""Reads a finished data set, on disk or in a bucket: description, index, single samples."""
 
 import json
 import tempfile
@@ -13,16 +13,23 @@ from mmprep.storage.store import LocalStore, Store
 
 
 class Shards:
-    """A data set that is complete on disk or in a bucket.
+    """A complete data set on disk or in a bucket, to be used as a context.
+
+    Args:
+        store: Place of the data set.
 
     Attributes:
-        store: Where it lies.
-        dataset: What `dataset.json` says.
-        index: The rows of `index.h5`.
+        store: Place of the data set.
+        dataset: Content of `dataset.json`.
+        index: Content of `index.h5`.
+
+    Example:
+        with Shards(open_store("shards/keypad")) as shards:
+            members = shards.read(shards.index.find("digit0001"))
 
     Raises:
-        ConfigError: Nothing there, or a build that has not finished.
-        DataError: Not a data set of this format.
+        ConfigError: There is no data set, or its build has not finished.
+        DataError: The files are not of this format.
     """
 
     def __init__(self, store: Store) -> None:
@@ -52,10 +59,17 @@ class Shards:
             self._spool.cleanup()
 
     def read(self, row: int, parts: Sequence[str] | None = None) -> dict[str, list[bytes]]:
-        """Bytes of the members of each part of the sample in ``row``; nothing else is read.
+        """Reads the files of the sample in ``row``, and nothing else.
+
+        Args:
+            row: Row of the index.
+            parts: Names of the parts to read; None reads all, the record included.
+
+        Returns:
+            Part to the bytes of its files.
 
         Raises:
-            DataError: Bytes that do not fit their checksum; names shard and member.
+            DataError: Bytes do not fit their checksum; the message names shard and file.
         """
         if not self.index.fits(row, self._sizes):
             raise DataError(
@@ -63,11 +77,11 @@ class Shards:
             )
         members = self.index.members(row)
         shard = self.index.shards[self.index.shard[row]]
-        found: dict[str, list[bytes]] = {}
+        payload: dict[str, list[bytes]] = {}
         for part in members if parts is None else parts:
             if part not in members:
                 raise ConfigError(f"no part {part!r}; {self.store.url} has {', '.join(members)}")
-            found[part] = []
+            payload[part] = []
             for member in members[part]:
                 data = self.store.read(shard, member.offset, member.offset + member.size)
                 if len(data) != member.size or crc32c(data) != member.crc:
@@ -75,20 +89,20 @@ class Shards:
                         f"{self.store.url}/{shard}: {member.name} does not fit its checksum; "
                         "run `mmprep verify`"
                     )
-                found[part].append(data)
-        return found
+                payload[part].append(data)
+        return payload
 
     def record(self, row: int) -> dict[str, Any]:
-        """The sample's ``KEY.json``."""
+        """Content of ``KEY.json`` of the sample in ``row``."""
         record: dict[str, Any] = json.loads(self.read(row, ["json"])["json"][0])
         return record
 
 
 def read_dataset(store: Store) -> Dataset:
-    """What `dataset.json` at ``store`` says.
+    """Reads the description of the data set at ``store``.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no `dataset.json`, so no data set or an unfinished one.
         DataError: It is not of this format.
     """
     if store.size(DATASET) is None:

@@ -10,8 +10,10 @@ Example:
     >>> stream = OrderedStream(open_dataset("shards/keypad"), ("audio", "visual"), 64)
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from mmprep.lazy import exporter
+from mmprep.version import VERSION
 
 if TYPE_CHECKING:
     from mmtrain.config.run import TrainConfig
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from mmtrain.models.multimodal import MultimodalModel
     from mmtrain.training.train import train
     from mmtrain.types import Batch, Outputs
+
+__version__ = VERSION
 
 __all__ = [
     "Batch",
@@ -38,29 +42,22 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "Batch": "types",
-    "Curriculum": "curricula.base",
-    "Method": "methods.base",
-    "MultimodalModel": "models.multimodal",
-    "OrderedStream": "data",
-    "Outputs": "types",
-    "SampleOrder": "data",
-    "TrainConfig": "config.run",
-    "evaluate": "evaluation.evaluate",
-    "open_dataset": "data",
-    "train": "training.train",
+    "Batch": "mmtrain.types",
+    "Curriculum": "mmtrain.curricula.base",
+    "Method": "mmtrain.methods.base",
+    "MultimodalModel": "mmtrain.models.multimodal",
+    "OrderedStream": "mmtrain.data",
+    "Outputs": "mmtrain.types",
+    "SampleOrder": "mmtrain.data",
+    "TrainConfig": "mmtrain.config.run",
+    "evaluate": "mmtrain.evaluation.evaluate",
+    "open_dataset": "mmtrain.data",
+    "train": "mmtrain.training.train",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Imports a name of `__all__` when it is first used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'mmtrain' has no attribute {name!r}")
-    value = getattr(import_module(f"mmtrain.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = exporter(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:
-    """Names of `__all__` too, for completion."""
+    """Names of the module, those that are not imported yet included."""
     return sorted({*globals(), *__all__})

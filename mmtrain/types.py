@@ -1,6 +1,6 @@
 """Values that pass between stream, model, method and run; mappings are keyed by modality."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -76,17 +76,23 @@ class Batch:
         return self.hiding(**{m: everywhere for m in self.inputs if m not in modalities})
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on ``device``; copies from pinned memory do not block."""
+        """Returns the batch on ``device``; copies do not wait where the memory is pinned."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=True)
+    def pin_memory(self) -> "Batch":
+        """Returns the batch in page-locked memory, which torch's DataLoader asks for by this name.
 
+        A stream with ``StreamOptions(pin=True)`` decodes into such memory, without this copy.
+        """
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         return Batch(
-            ids=move(self.ids),
-            target=move(self.target),
-            inputs={m: move(x) for m, x in self.inputs.items()},
-            filler=move(self.filler),
-            shown={m: move(x) for m, x in self.shown.items()},
+            ids=change(self.ids),
+            target=change(self.target),
+            inputs={m: change(x) for m, x in self.inputs.items()},
+            filler=change(self.filler),
+            shown={m: change(x) for m, x in self.shown.items()},
         )
 
 

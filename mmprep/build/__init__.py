@@ -1,1 +1,1 @@
-"""From a request to shards: plan, tasks, publication, repair and copies."""
+"""Turns a request into shards: plans, runs the tasks, publishes; repairs and copies data sets."""

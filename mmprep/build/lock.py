@@ -1,4 +1,7 @@
-"""One build at a time on one folder. A bucket needs none: two builds write the same bytes."""
+"""A lock, so that one build at a time works on a folder.
+
+A bucket has none and needs none: two builds of one plan write the same bytes.
+"""
 
 import fcntl
 import os
@@ -17,11 +20,11 @@ _HALF_WRITTEN: Final = re.compile(re.escape(PARTIAL) + r"\d+-\d+-")
 
 
 @contextmanager
-def locked(store: Store) -> Iterator[None]:
-    """Holds the output for this process; what a killed run left half written is removed.
+def hold_lock(store: Store) -> Iterator[None]:
+    """Locks the output for this process, and removes files that a killed run left half written.
 
     Raises:
-        ConfigError: Another process builds there now.
+        ConfigError: Another process is building there.
     """
     if not isinstance(store, LocalStore):
         yield
@@ -33,10 +36,11 @@ def locked(store: Store) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = os.fstat(descriptor).st_ino == path.stat().st_ino
+            # The file may have been deleted and made anew by another build since it was opened.
+            locked = os.fstat(descriptor).st_ino == path.stat().st_ino
         except (BlockingIOError, FileNotFoundError):
-            held = False
-        if not held:
+            locked = False
+        if not locked:
             raise ConfigError(f"{store.url}: another mmprep builds there; wait for it to end")
         try:
             for name, _ in list(store.files()):
@@ -44,7 +48,7 @@ def locked(store: Store) -> Iterator[None]:
                     store.delete(name)
             yield
         finally:
-            # With nothing else to remember the lock goes too, while it is still held.
+            # If no other state is left, the lock file goes too, while it is still locked.
             if [name for name, _ in store.files() if name.startswith(STATE)] == [LOCK]:
                 store.delete(LOCK)
     finally:

@@ -1,4 +1,7 @@
-"""The plan: which row goes into which shard. Written before any work; any run continues it."""
+"""The plan of a build: which row goes into which shard.
+
+It is written before any work begins, and every later run of the build continues it.
+"""
 
 import hashlib
 import json
@@ -15,14 +18,20 @@ from mmprep.failure import Failure
 from mmprep.manifest import SPLITS, Row
 
 _VERSION: Final = 1
-# The bytes of a shard depend on these.
+# Libraries on which the bytes of every shard depend.
 _LIBRARIES: Final = ("av", "numpy", "opencv-contrib-python-headless", "scipy", "simplejpeg")
 _RECIPE_LIBRARIES: Final = {"psd": (), "stft": ("librosa",), "fbank": ("torch", "torchaudio")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One shard to be: its path without suffix, and its rows in order."""
+    """A shard that is to be made.
+
+    Attributes:
+        name: Path of the shard in the output, without suffix.
+        split: Name of the split.
+        rows: Rows of the manifest, in the order of the shard.
+    """
 
     name: str
     split: str
@@ -31,22 +40,22 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything that the bytes of a data set depend on, the clips' content apart.
+    """Everything that the bytes of a data set depend on, except the content of the clips.
 
     Attributes:
-        name: Data set.
-        title: One line for people.
-        classes: In the order of their ids.
-        modalities: For example ``("audio", "visual")``.
+        name: Name of the data set.
+        title: One-line title for people.
+        classes: Class names in the order of their ids.
+        modalities: Modalities, for example ``("audio", "visual")``.
         licence: Terms of the source data.
-        parts: Which parts, and how.
-        raw: Where the clips lie, a folder or a URL, as the command named it.
-        seed: Of the order of rows.
-        shard_size: Rows a shard.
-        tasks: Every shard.
-        listed: Digest of the clips that the lists name, see `listed`.
-        absent: Listed clips without a file.
-        made_by: Versions of what makes the bytes.
+        parts: Parts of each sample and their parameters.
+        raw: Folder or URL of the raw clips, as the command named it.
+        seed: Seed of the order of rows.
+        shard_size: Largest number of rows in a shard.
+        tasks: Every shard that is to be made.
+        listed: Digest of the clips that the lists name, see `listing_digest`.
+        absent: Listed clips that have no file.
+        made_by: Versions of the libraries that make the bytes.
     """
 
     name: str
@@ -65,12 +74,12 @@ class Plan:
 
     @property
     def rows(self) -> int:
-        """Clips that the plan reads."""
+        """Number of clips that the plan reads."""
         return sum(len(task.rows) for task in self.tasks)
 
     @property
     def request(self) -> dict[str, Any]:
-        """What a second run must ask for to continue the first."""
+        """Settings that a second run must share with the first to continue it."""
         return {
             "data set": self.name,
             "classes": list(self.classes),
@@ -82,16 +91,20 @@ class Plan:
         }
 
     def to_json(self) -> str:
-        """The text of `plan.json`."""
+        """Text of `plan.json`."""
         plain = {**asdict(self), "parts": self.parts.to_json(), "version": _VERSION}
         return json.dumps(plain, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str | bytes, origin: str) -> Self:
-        """Reads the text of `plan.json`; ``origin`` is for messages.
+        """Reads a plan.
+
+        Args:
+            text: Content of `plan.json`.
+            origin: Name of the file, for error messages.
 
         Raises:
-            DataError: Not a plan of this version.
+            DataError: The plan is damaged or of another version.
         """
         try:
             plain = json.loads(text)
@@ -110,39 +123,43 @@ class Plan:
             raise DataError(f"{origin}: damaged ({error!r}); use --force to start over") from error
 
 
-def listed(rows: Iterable[Row], absent: Iterable[Failure]) -> str:
-    """Digest of all clips that the lists name, found or not: a download must not stop a resume."""
+def listing_digest(rows: Iterable[Row], absent: Iterable[Failure]) -> str:
+    """Digest of all clips that the lists name, with a file or without.
+
+    Clips without a file count too, so that a download between two runs does not look like another
+    request and stop the second run.
+    """
     clips: tuple[Row | Failure, ...] = (*rows, *absent)
     names = ((clip.key, clip.label, clip.split) for clip in clips)
     return hashlib.sha256(repr(sorted(names)).encode()).hexdigest()[:16]
 
 
 def versions(parts: PartsConfig, decoder: str) -> dict[str, str]:
-    """The decoder, and versions of the libraries that the bytes of ``parts`` depend on."""
+    """Name of the decoder, and versions of the libraries on which the bytes of ``parts`` depend."""
     names: tuple[str, ...] = (*_LIBRARIES, "decord") if decoder == "decord" else _LIBRARIES
     if "spectrogram" in parts.names:
         names += _RECIPE_LIBRARIES[parts.spectrogram.recipe]
-    from mmprep import __version__
+    from mmprep.version import VERSION
 
-    own = {"mmprep": __version__, "machine": platform.machine(), "decoder": decoder}
-    return own | {name: metadata.version(name) for name in sorted(names)}
+    program = {"mmprep": VERSION, "machine": platform.machine(), "decoder": decoder}
+    return program | {name: metadata.version(name) for name in sorted(names)}
 
 
 def tasks(rows: Sequence[Row], *, seed: int, shard_size: int) -> tuple[Task, ...]:
-    """Divides ``rows`` into shards of up to ``shard_size``, by split, shuffled by ``seed``."""
+    """Shards of up to ``shard_size`` of ``rows``, split by split, shuffled by ``seed``."""
     planned: list[Task] = []
     for split in SPLITS:
         mixed = sorted(
             (row for row in rows if row.split == split), key=lambda row: rank(row.key, seed)
         )
         for number, start in enumerate(range(0, len(mixed), shard_size)):
-            part = tuple(mixed[start : start + shard_size])
-            planned.append(Task(name=f"{split}/{number:06d}", split=split, rows=part))
+            rows_of_shard = tuple(mixed[start : start + shard_size])
+            planned.append(Task(name=f"{split}/{number:06d}", split=split, rows=rows_of_shard))
     return tuple(planned)
 
 
-def limited(rows: Sequence[Row], limit: int, *, seed: int) -> list[Row]:
-    """``limit`` of ``rows``, in turn from every split and class, so that a trial has them all."""
+def trial_rows(rows: Sequence[Row], limit: int, *, seed: int) -> list[Row]:
+    """Takes ``limit`` rows in turn from every split and class, so that a trial covers them all."""
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: rank(row.key, seed)):
         groups[row.split, row.label].append(row)
@@ -154,5 +171,9 @@ def limited(rows: Sequence[Row], limit: int, *, seed: int) -> list[Row]:
 
 
 def rank(key: str, seed: int) -> bytes:
-    """Where a sample stands among those of its split: a shuffle that no other sample changes."""
+    """Sort key that shuffles the samples of a split.
+
+    It depends on the sample's own key and the seed alone, so adding or removing other samples
+    leaves the relative order of the rest as it was.
+    """
     return hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=16).digest()

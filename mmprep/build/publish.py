@@ -1,4 +1,4 @@
-"""Results of all tasks to `index.h5`, `failures.jsonl` and, last, `dataset.json`."""
+"""Turns the results of all tasks into `index.h5`, `failures.jsonl` and, last, `dataset.json`."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from dataclasses import asdict
 from mmprep.build.plan import Plan
 from mmprep.build.shard import ShardResult
 from mmprep.format import DATASET, FAILURES, INDEX, Dataset, SplitInfo, write_index
-from mmprep.format.tar import RECORD
+from mmprep.format.parts import RECORD
 from mmprep.manifest import SPLITS
 from mmprep.storage.store import Store
 
@@ -23,7 +23,11 @@ def publish(plan: Plan, results: Mapping[str, ShardResult], store: Store) -> Dat
 
 
 def compose(plan: Plan, results: Mapping[str, ShardResult]) -> tuple[Dataset, dict[str, bytes]]:
-    """The description of the data set, and the bytes of its three files, `dataset.json` last."""
+    """Makes the description of the data set and the bytes of its three files.
+
+    The files are in the order in which they must be written: `dataset.json` comes last, because
+    its presence means that the data set is complete.
+    """
     ordered = [results[task.name] for task in plan.tasks]
     full = [result for result in ordered if result.shard is not None]
     splits = [split for split in SPLITS if any(task.split == split for task in plan.tasks)]
@@ -41,14 +45,14 @@ def compose(plan: Plan, results: Mapping[str, ShardResult]) -> tuple[Dataset, di
         parts=[RECORD, *plan.parts.names],
     )
     failures = [*(failure for result in ordered for failure in result.failures), *plan.absent]
-    lines = _lines(plan, results)
+    lines = _failure_lines(plan, results)
     dataset = Dataset(
         name=plan.name,
         title=plan.title,
         classes=plan.classes,
         modalities=plan.modalities,
         parts=plan.parts.to_json(),
-        splits={split: _split(split, full, plan.classes) for split in splits},
+        splits={split: _split_info(split, full, plan.classes) for split in splits},
         shards=tuple(shards),
         failures=dict(sorted(Counter(failure.cause for failure in failures).items())),
         files={INDEX: _sha256(index), FAILURES: _sha256(lines)},
@@ -64,8 +68,8 @@ def compose(plan: Plan, results: Mapping[str, ShardResult]) -> tuple[Dataset, di
     return dataset, {INDEX: index, FAILURES: lines, DATASET: dataset.to_json().encode()}
 
 
-def _lines(plan: Plan, results: Mapping[str, ShardResult]) -> bytes:
-    """`failures.jsonl`: with a failed clip's row and shard, so that `mmprep repair` can go on."""
+def _failure_lines(plan: Plan, results: Mapping[str, ShardResult]) -> bytes:
+    """Bytes of `failures.jsonl`; failed clips carry row and shard, which `mmprep repair` needs."""
     lines: list[dict[str, object]] = []
     for task in plan.tasks:
         rows = {row.key: row for row in task.rows}
@@ -77,7 +81,7 @@ def _lines(plan: Plan, results: Mapping[str, ShardResult]) -> bytes:
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
 
 
-def _split(split: str, results: Sequence[ShardResult], classes: Sequence[str]) -> SplitInfo:
+def _split_info(split: str, results: Sequence[ShardResult], classes: Sequence[str]) -> SplitInfo:
     counts = Counter(
         label
         for result in results

@@ -1,8 +1,9 @@
-"""`mmprep repair`: tries again what failed, and nothing else.
+"""Decodes the failed clips of a data set again, and adds those that now succeed.
 
-Shards that gain samples are written anew beside the data set, from their own bytes and the new
-ones, in the order that the plan gave them: the result is what an undisturbed build would have
-written. A journal is written when all is ready; from then on the next run finishes a killed one.
+A shard that gains samples is written anew beside the data set, from its own bytes and the new
+samples, in the order of the plan: the result is what an undisturbed build would have written. When
+all new files are ready, a journal of the moves is written; from then on, the next run completes a
+repair that was killed.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from mmprep.build.lock import locked
+from mmprep.build.lock import hold_lock
 from mmprep.build.plan import Plan, Task, rank, versions
 from mmprep.build.publish import compose
 from mmprep.build.shard import ShardResult
@@ -37,13 +38,14 @@ _NEW: Final = STATE + "new/"
 
 @dataclass(frozen=True, kw_only=True)
 class RepairReport:
-    """What a repair did.
+    """Outcome of a repair.
 
     Attributes:
-        dataset: What lies there now.
-        tried: Clips that were decoded again.
-        mended: Those that are samples now.
-        absent: Listed clips without a file when the shards were planned; a new build plans anew.
+        dataset: Description of the data set as it is now.
+        tried: Number of clips that were decoded again.
+        mended: Number of those that are samples now.
+        absent: Number of listed clips that had no file when the shards were planned; only a new
+            build can add them.
     """
 
     dataset: Dataset
@@ -59,36 +61,36 @@ def repair(
     endpoint: str | None = None,
     workers: int = 1,
     clip_timeout_s: float = 60.0,
-    seen: Callable[[Failure | None], None] = lambda failure: None,
+    on_clip: Callable[[Failure | None], None] = lambda failure: None,
 ) -> RepairReport:
-    """Decodes the failed clips of the data set at ``out`` again and puts in those that succeed.
+    """Decodes the failed clips of the data set at ``out`` again and adds those that succeed.
 
     Args:
         out: Folder or URL of a complete data set.
-        raw: Where the clips lie; by default where they lay when it was built.
-        endpoint: Of an S3-compatible server; for both.
-        workers: Decoding processes.
-        clip_timeout_s: Seconds after which a clip is given up.
-        seen: Called after each clip, with its failure if it failed again.
+        raw: Folder or URL of the clips; None is the place where they lay at the build.
+        endpoint: Address of an S3-compatible server that holds ``out`` and ``raw``.
+        workers: Number of decoding processes.
+        clip_timeout_s: Seconds after which the decoding of a clip is given up.
+        on_clip: Function called after each clip, with its failure or None.
 
     Raises:
-        ConfigError: No data set there, no clips at ``raw``, or other library versions.
+        ConfigError: There is no data set, no folder ``raw``, or the libraries have other versions.
         DataError: The data set is damaged.
     """
     store = open_store(out, endpoint=endpoint)
     if store.size(JOURNAL) is None:
-        # Before the lock, which would make a folder of a wrong name.
+        # Checked before the lock is taken, which would create a folder of a misspelt name.
         read_dataset(store)
-    with locked(store):
-        _finish(store)
+    with hold_lock(store):
+        _finish_moves(store)
         dataset = read_dataset(store)
         forget_state(store)
         _check_files(store, dataset)
-        plan, results = _reconstructed(store, dataset)
+        plan, results = _reconstruct(store, dataset)
         raw = raw or raw_at(plan.raw)
         if not plan.rows:
             return RepairReport(dataset=dataset, tried=0, mended=0, absent=len(plan.absent))
-        _check(plan, raw, dataset)
+        _check_request(plan, raw, dataset)
         job = Job(
             out=out,
             endpoint=endpoint,
@@ -100,12 +102,12 @@ def repair(
         mended: list[str] = []
         with Shards(store) as shards, DecoderPool(job, workers) as pool:
             for task in (task for task in plan.tasks if task.rows):
-                outcomes = _decoded(task, pool, seen)
+                outcomes = _decode_rows(task, pool, on_clip)
                 samples = {k: o for k, o in outcomes.items() if isinstance(o, Sample)}
                 failures = tuple(o for o in outcomes.values() if isinstance(o, Failure))
                 result = replace(results[task.name], failures=failures)
                 if samples:
-                    result = _rewritten(store, shards, task, result, samples, plan)
+                    result = _rewrite_shard(store, shards, task, result, samples, plan)
                     mended += samples
                 results[task.name] = result
         dataset, files = compose(plan, results)
@@ -116,15 +118,15 @@ def repair(
             (name.removeprefix(_NEW) for name in changed), key=lambda name: name == DATASET
         )
         store.write(JOURNAL, json.dumps(moves).encode())
-        _finish(store)
+        _finish_moves(store)
         forget_state(store)
         return RepairReport(
             dataset=dataset, tried=plan.rows, mended=len(mended), absent=len(plan.absent)
         )
 
 
-def _finish(store: Store) -> None:
-    """Moves what a journal names into its place, `dataset.json` last."""
+def _finish_moves(store: Store) -> None:
+    """Moves the files that a journal names to their places, `dataset.json` last."""
     if store.size(JOURNAL) is None:
         return
     paths: list[str] = json.loads(store.read(JOURNAL))
@@ -137,14 +139,17 @@ def _finish(store: Store) -> None:
 
 
 def _check_files(store: Store, dataset: Dataset) -> None:
-    """Refuses what would be written anew as if it were good."""
+    """Raises `DataError` for a damaged index or list of failures.
+
+    Both are written anew from their content, which would give damaged data a valid checksum.
+    """
     for path, expected in dataset.files.items():
         if hashlib.sha256(store.read(path)).hexdigest() != expected:
             raise DataError(f"{store.url}/{path}: damaged; nothing was changed. Build anew")
 
 
-def _reconstructed(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, ShardResult]]:
-    """The plan and the results that the data set came from; the plan's rows are the failed ones."""
+def _reconstruct(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, ShardResult]]:
+    """Rebuilds plan and results of a finished build; the plan holds the failed clips alone."""
     failed: dict[str, list[tuple[Row, Failure]]] = defaultdict(list)
     absent: list[Failure] = []
     for line in store.read(FAILURES).decode().splitlines():
@@ -193,9 +198,11 @@ def _reconstructed(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, Shar
     return plan, results
 
 
-def _check(plan: Plan, raw: Raw, dataset: Dataset) -> None:
+def _check_request(plan: Plan, raw: Raw, dataset: Dataset) -> None:
     if isinstance(raw, Path) and not raw.is_dir():
-        raise ConfigError(f"{raw}: no such folder; say with --raw where the clips lie now")
+        raise ConfigError(
+            f"{raw}: no such folder; name with --raw the folder where the clips lie now"
+        )
     now = versions(plan.parts, plan.made_by["decoder"])
     if changed := [name for name in now if now[name] != dataset.made_by.get(name)]:
         name = changed[0]
@@ -205,18 +212,18 @@ def _check(plan: Plan, raw: Raw, dataset: Dataset) -> None:
         )
 
 
-def _decoded(
-    task: Task, pool: DecoderPool, seen: Callable[[Failure | None], None]
+def _decode_rows(
+    task: Task, pool: DecoderPool, on_clip: Callable[[Failure | None], None]
 ) -> dict[str, Outcome]:
     futures = {row.key: pool.submit(row) for row in task.rows}
     outcomes: dict[str, Outcome] = {}
     for key, future in futures.items():
         outcome = outcomes[key] = future.result()
-        seen(outcome if isinstance(outcome, Failure) else None)
+        on_clip(outcome if isinstance(outcome, Failure) else None)
     return outcomes
 
 
-def _rewritten(
+def _rewrite_shard(
     store: Store,
     shards: Shards,
     task: Task,
@@ -224,10 +231,13 @@ def _rewritten(
     samples: Mapping[str, Sample],
     plan: Plan,
 ) -> ShardResult:
-    """The shard with ``samples`` in their places, written beside the data set.
+    """Writes the shard with ``samples`` added in their places, beside the data set.
+
+    Returns:
+        The new result of the task.
 
     Raises:
-        DataError: The shard is damaged.
+        DataError: The old shard is damaged.
     """
     name = f"{task.name}.tar"
     label = {row.key: row.label for row in task.rows} | {
@@ -237,30 +247,33 @@ def _rewritten(
     order = sorted([*entries, *samples], key=lambda key: rank(key, plan.seed))
     extents = _extents(shards.index, name)
     copied = hashlib.sha256()
-    made: list[SampleEntry] = []
+    new_entries: list[SampleEntry] = []
     with store.create(_NEW + name) as file:
         writer = ShardWriter(file, plan.parts.names)
         for key in order:
             if key in samples:
-                made.append(writer.write(key, samples[key].payload))
+                new_entries.append(writer.write(key, samples[key].payload))
             else:
                 data = store.read(name, *extents[key])
                 copied.update(data)
-                made.append(writer.copy(data, entries[key]))
+                new_entries.append(writer.copy(data, entries[key]))
         writer.close()
+        # The archive's end, so that the digest of what was copied is that of the whole old shard.
         copied.update(bytes(2 * BLOCK))
         if old.shard is not None and copied.hexdigest() != old.shard.sha256:
-            raise DataError(f"{store.url}/{name}: damaged; `mmprep verify` says what. Build anew")
+            raise DataError(
+                f"{store.url}/{name}: damaged; `mmprep verify` names the samples. Build anew"
+            )
     return replace(
         old,
-        shard=writer.info(name, len(made)),
-        entries=tuple(made),
+        shard=writer.info(name, len(new_entries)),
+        entries=tuple(new_entries),
         labels=tuple(label[key] for key in order),
     )
 
 
 def _extents(index: Index, shard: str) -> dict[str, tuple[int, int]]:
-    """Key to first and last byte, for every sample of ``shard``."""
+    """First byte and end of every sample of ``shard``, by its key."""
     if shard not in index.shards:
         return {}
     rows = (index.shard == index.shards.index(shard)).nonzero()[0].tolist()

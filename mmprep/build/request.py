@@ -1,4 +1,4 @@
-"""A request to a plan: what the data set is, which clips are there, how they are made."""
+"""Turns a request into a plan: reads the lists, finds the clips and settles the parameters."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -6,46 +6,43 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmprep.assignments import parse_value, split_assignment
-from mmprep.build.plan import Plan, limited, listed, tasks, versions
-from mmprep.config import PARTS, PartsConfig
+from mmprep.build.plan import Plan, listing_digest, tasks, trial_rows, versions
+from mmprep.config import PartsConfig
 from mmprep.datasets import find, spec
 from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError, DataError, UnknownName
 from mmprep.failure import Failure
+from mmprep.format.parts import PARTS
 from mmprep.manifest import Row, read_csv
 from mmprep.storage.place import Raw
 from mmprep.storage.store import open_store
 
-# What a part is made from: any of these kinds of source.
-_SOURCES: Final = {
-    "frames": {"video", "image"},
-    "flow": {"video", "image"},
-    "difference": {"video", "image"},
-    "spectrogram": {"audio", "video"},
-    "depth": {"depth"},
-}
-# These have flags of their own.
+# Parameters with an option of their own, which --set refuses.
 _BY_FLAG: Final = ("names", "missing_audio")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a user asks for.
+    """Request for a data set, as the command line or a caller states it.
 
     Attributes:
-        dataset: Name in `manifests/`; None with ``manifest`` alone.
+        dataset: Name of a file in `manifests/`; None if ``manifest`` alone names the clips.
         raw: Folder with the clips, or URL of a bucket's prefix.
-        variant: Of the data set.
+        variant: Name of a variant of the data set; several are joined by ``+``.
         annotations: Folder with the official lists.
-        manifest: A ready CSV in place of official lists.
-        parts: Names of the parts; the data set's own by default.
-        settings: ``key=value`` for single parameters, such as ``frames.short_side=128``.
-        missing_audio: ``fail`` or ``silence``.
-        seed: Of the order of samples.
-        shard_size: Samples a shard.
-        limit: Take so many clips only.
-        decoder: ``pyav`` or ``decord``.
-        endpoint: Of an S3-compatible server, for ``raw``.
+        manifest: CSV file that names the clips in place of official lists.
+        parts: Names of the parts; None takes those of the data set.
+        settings: Changes of single parameters, such as ``frames.short_side=128``.
+        missing_audio: Treatment of clips without sound, ``fail`` or ``silence``; None takes that
+            of the data set.
+        seed: Seed of the order of samples.
+        shard_size: Largest number of samples in a shard.
+        limit: Number of clips to take, spread over all splits and classes; None takes all.
+        decoder: Decoder of the pictures, ``pyav`` or ``decord``.
+        endpoint: Address of an S3-compatible server that holds ``raw``.
+
+    Example:
+        plan = make_plan(Request(dataset="ave", raw=Path("AVE"), annotations=Path("AVE")))
     """
 
     dataset: str | None
@@ -67,27 +64,28 @@ def make_plan(request: Request) -> Plan:
     """Reads the lists, looks for the clips and divides them into shards.
 
     Raises:
-        ConfigError: Unknown names, lists or clips that are not there.
-        DataError: A list or manifest that is malformed.
+        ConfigError: A name is unknown, or lists or clips are absent.
+        DataError: A list or the manifest is malformed.
     """
-    found = rows_of(request)
-    rows = found.rows
+    clips = rows_of(request)
+    rows = clips.rows
     if request.limit is not None:
-        rows = limited(rows, request.limit, seed=request.seed)
-    parts = found.parts
-    absent = () if request.limit is not None else found.absent
+        rows = trial_rows(rows, request.limit, seed=request.seed)
+    parts = clips.parts
+    # A trial takes few clips; the others are not missing from it.
+    absent = () if request.limit is not None else clips.absent
     return Plan(
-        name=found.spec.name,
-        title=found.spec.title,
-        classes=found.classes,
-        modalities=found.spec.modalities,
-        licence=found.spec.licence,
+        name=clips.spec.name,
+        title=clips.spec.title,
+        classes=clips.classes,
+        modalities=clips.spec.modalities,
+        licence=clips.spec.licence,
         parts=parts,
         raw=str(request.raw),
         seed=request.seed,
         shard_size=request.shard_size,
         tasks=tasks(rows, seed=request.seed, shard_size=request.shard_size),
-        listed=listed(rows, absent),
+        listed=listing_digest(rows, absent),
         absent=absent,
         made_by=versions(parts, request.decoder),
     )
@@ -95,7 +93,15 @@ def make_plan(request: Request) -> Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundRows:
-    """The clips of a request: those with files, and those without."""
+    """Clips of a request, with the data set and the parameters that apply to them.
+
+    Attributes:
+        spec: Data set that the request names.
+        parts: Parameters of the parts.
+        classes: Class names in the order of their ids.
+        rows: Clips that have their files.
+        absent: Clips that lack a file, with the reason.
+    """
 
     spec: Spec
     parts: PartsConfig
@@ -105,30 +111,30 @@ class FoundRows:
 
 
 def rows_of(request: Request) -> FoundRows:
-    """The clips that the lists name, found in ``request.raw``.
+    """Clips that the lists name, each looked for in ``request.raw``.
 
     Raises:
-        ConfigError: As `make_plan`.
-        DataError: As `make_plan`.
+        ConfigError: A name is unknown, or lists or clips are absent.
+        DataError: A list or the manifest is malformed.
     """
     if isinstance(request.raw, Path) and not request.raw.is_dir():
         raise ConfigError(f"{request.raw}: no such folder; --raw names the folder with the clips")
     data_set = spec.load(request.dataset or "folder", request.variant)
     parts = parts_of(data_set, request)
     if request.manifest is None:
-        found = find.collect(
-            _needing(data_set, parts),
+        collected = find.collect(
+            _with_needed_sources(data_set, parts),
             raw=request.raw,
             annotations=request.annotations,
             endpoint=request.endpoint,
         )
-        rows, absent = found.rows, (*found.missing, *found.refused)
+        rows, absent = collected.rows, (*collected.missing, *collected.refused)
     else:
         if request.dataset is None:
             data_set = replace(
                 data_set, name=request.manifest.stem, title=f"clips of {request.manifest.name}"
             )
-        rows, absent = _present(read_csv(request.manifest), request)
+        rows, absent = _split_by_presence(read_csv(request.manifest), request)
     classes = data_set.classes or tuple(sorted({row.label for row in rows}))
     if strangers := {row.label for row in rows} - set(classes):
         raise DataError(f"{request.manifest}: {data_set.name} has no class {min(strangers)!r}")
@@ -136,25 +142,25 @@ def rows_of(request: Request) -> FoundRows:
 
 
 def parts_of(data_set: Spec, request: Request) -> PartsConfig:
-    """The data set's parameters with the request's over them.
+    """Parameters of the data set, overridden by those of the request.
 
     Raises:
-        ConfigError: An unknown parameter or a value out of range.
+        ConfigError: A parameter is unknown or its value out of range.
     """
     plain = asdict(data_set.parts)
     plain["names"] = list(request.parts or data_set.parts.names)
     if request.missing_audio is not None:
         plain["missing_audio"] = request.missing_audio
     for setting in request.settings:
-        _set(plain, setting)
+        _apply_setting(plain, setting)
     # A sample holds its parts in one order, whatever the order of the request.
     known = [name for name in PARTS if name in plain["names"]]
     plain["names"] = known + [name for name in plain["names"] if name not in known]
     return PartsConfig.from_json(plain)
 
 
-def _set(plain: dict[str, Any], setting: str) -> None:
-    """Puts ``key=value`` into nested ``plain``."""
+def _apply_setting(plain: dict[str, Any], setting: str) -> None:
+    """Writes the value of ``setting``, which is ``key=value``, into the tables of ``plain``."""
     try:
         path, text = split_assignment(setting)
     except ValueError as error:
@@ -164,10 +170,10 @@ def _set(plain: dict[str, Any], setting: str) -> None:
     for table in tables:
         inner = place.get(table)
         if not isinstance(inner, dict):
-            raise UnknownName("parameter", path, _names(plain))
+            raise UnknownName("parameter", path, _parameter_names(plain))
         place = inner
     if name not in place or isinstance(place[name], dict) or path in _BY_FLAG:
-        raise UnknownName("parameter", path, _names(plain))
+        raise UnknownName("parameter", path, _parameter_names(plain))
     value = parse_value(text, type(place[name]))
     if type(value) is not type(place[name]):
         kind = type(place[name]).__name__
@@ -175,19 +181,19 @@ def _set(plain: dict[str, Any], setting: str) -> None:
     place[name] = value
 
 
-def _names(plain: Mapping[str, Any], prefix: str = "") -> list[str]:
+def _parameter_names(plain: Mapping[str, Any], prefix: str = "") -> list[str]:
     names: list[str] = []
     for name, value in plain.items():
         if isinstance(value, dict):
-            names += _names(value, f"{prefix}{name}.")
+            names += _parameter_names(value, f"{prefix}{name}.")
         elif prefix + name not in _BY_FLAG:
             names.append(prefix + name)
     return names
 
 
-def _needing(data_set: Spec, parts: PartsConfig) -> Spec:
-    """``data_set`` with only those kinds of source that ``parts`` are made from."""
-    needed = set().union(*(_SOURCES[name] for name in parts.names))
+def _with_needed_sources(data_set: Spec, parts: PartsConfig) -> Spec:
+    """Copy of ``data_set`` with only those kinds of source from which ``parts`` are made."""
+    needed = frozenset[str]().union(*(PARTS[name].made_from for name in parts.names))
     sources = {kind: ends for kind, ends in data_set.sources.items() if kind in needed}
     if not sources:
         kinds = ", ".join(data_set.sources)
@@ -196,13 +202,17 @@ def _needing(data_set: Spec, parts: PartsConfig) -> Spec:
     return replace(data_set, sources=sources, optional=optional)
 
 
-def _present(rows: Sequence[Row], request: Request) -> tuple[list[Row], tuple[Failure, ...]]:
-    """Rows whose files are there and inside ``--raw``, and the others as failures."""
-    why = _looker(request)
-    found: list[Row] = []
+def _split_by_presence(
+    rows: Sequence[Row], request: Request
+) -> tuple[list[Row], tuple[Failure, ...]]:
+    """Splits ``rows`` into those with all files inside ``--raw`` and the others, as failures."""
+    cause_of_absence = _absence_check(request)
+    present: list[Row] = []
     absent: list[Failure] = []
     for row in rows:
-        causes = {source: why(source.partition("#")[0]) for source in row.sources.values()}
+        causes = {
+            source: cause_of_absence(source.partition("#")[0]) for source in row.sources.values()
+        }
         if outside := [source for source, cause in causes.items() if cause == "outside-raw"]:
             message = "a link that leads out of --raw"
             absent.append(Failure.of(row, outside[0], "find", "outside-raw", message))
@@ -210,18 +220,18 @@ def _present(rows: Sequence[Row], request: Request) -> tuple[list[Row], tuple[Fa
             message = f"no file {gone[0]} in --raw"
             absent.append(Failure.of(row, gone[0], "find", "missing", message))
         else:
-            found.append(row)
-    if not found:
+            present.append(row)
+    if not present:
         example = absent[0].message if absent else "the manifest is empty"
         raise ConfigError(f"none of the {len(rows)} clips is in --raw {request.raw}: {example}")
-    return found, tuple(absent)
+    return present, tuple(absent)
 
 
-def _looker(request: Request) -> Callable[[str], str]:
-    """What says of a path below ``--raw`` why it is no file there: a cause, or nothing."""
+def _absence_check(request: Request) -> Callable[[str], str]:
+    """Returns a function from a path below ``--raw`` to the cause of its absence, or ``""``."""
     raw = request.raw
     if isinstance(raw, str):
-        # One listing: to ask for each of a hundred thousand clips would take an hour.
+        # One listing, because a request for each of a hundred thousand clips would take an hour.
         listing = {path for path, _ in open_store(raw, endpoint=request.endpoint).files()}
         return lambda path: "" if path in listing else "missing"
     root = raw.resolve()

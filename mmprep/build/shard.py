@@ -1,4 +1,7 @@
-"""One task: the rows of a shard to a tar and its sidecar. Any engine may run it, even twice."""
+"""One task: decodes the rows of a shard and writes its tar and its sidecar.
+
+Any engine may run a task, and run it twice: the second run finds the result of the first.
+"""
 
 import json
 from collections import Counter, deque
@@ -21,15 +24,15 @@ from mmprep.storage.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class ShardResult:
-    """What a task made; lies beside the shards until the build is complete.
+    """Result of a task, kept in a sidecar beside the shards until the build is complete.
 
     Attributes:
         task: Name of the task.
-        shard: The tar; None where every clip of it failed.
-        entries: A row of the index for each sample.
+        shard: Description of the tar; None if every clip of the task failed.
+        entries: Index row of each sample, in the order of the tar.
         labels: Class name of each sample.
         failures: Clips that gave no sample.
-        seconds: Stage to the seconds that it took, over all clips.
+        seconds: Seconds that each stage took, summed over all clips.
     """
 
     task: str
@@ -40,20 +43,26 @@ class ShardResult:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
-        """The bytes of the sidecar."""
+        """Bytes of the sidecar."""
         return json.dumps(asdict(self), ensure_ascii=False).encode()
 
     @classmethod
     def from_json(cls, data: bytes, origin: str) -> Self:
-        """Reads a sidecar; ``origin`` is for messages.
+        """Reads a sidecar.
+
+        Args:
+            data: Bytes of the sidecar.
+            origin: Name of the sidecar, for error messages.
 
         Raises:
-            DataError: It is damaged.
+            DataError: The sidecar is damaged.
         """
         try:
             plain: dict[str, Any] = json.loads(data)
             shard = plain.pop("shard")
-            entries = tuple(SampleEntry(**_tuples(entry)) for entry in plain.pop("entries"))
+            entries = tuple(
+                SampleEntry(**_lists_to_tuples(entry)) for entry in plain.pop("entries")
+            )
             failures = tuple(Failure(**failure) for failure in plain.pop("failures"))
             labels = tuple(plain.pop("labels"))
             return cls(
@@ -67,26 +76,28 @@ class ShardResult:
             raise DataError(f"{origin}: damaged ({error!r}); delete it and build again") from error
 
 
-def sidecar(task: str) -> str:
-    """Path of the task's sidecar."""
+def sidecar_path(task: str) -> str:
+    """Path of the sidecar of ``task``, relative to the output."""
     return f"{STATE}{task.replace('/', '-')}.json"
 
 
-def finished(store: Store, task: str) -> ShardResult | None:
-    """The result of a task that an earlier run completed, or None."""
-    path = sidecar(task)
+def completed_result(store: Store, task: str) -> ShardResult | None:
+    """Result of a task that an earlier run completed, or None."""
+    path = sidecar_path(task)
     if store.size(path) is None:
         return None
     result = ShardResult.from_json(store.read(path), f"{store.url}/{path}")
+    # A sidecar may outlive its shard, for example where a user deleted the tar.
     if result.shard is not None and store.size(result.shard.name) != result.shard.bytes:
         return None
     return result
 
 
 def rows_ahead(workers: int) -> int:
-    """How many rows of a shard ``workers`` processes are given at a time.
+    """Number of rows of a shard that are given to ``workers`` processes at a time.
 
-    More than there are workers: a long clip at the head must not idle the others.
+    It exceeds the number of workers, because results are taken in order: while the first row is a
+    long clip, the other workers go on with the rows behind it.
     """
     return 3 * workers + 2
 
@@ -98,17 +109,17 @@ def write_shard(
     parts: tuple[str, ...],
     *,
     ahead: int,
-    seen: Callable[[Failure | None], None],
+    on_clip: Callable[[Failure | None], None],
 ) -> ShardResult:
-    """Makes the samples of ``task`` in order and publishes shard and sidecar.
+    """Makes the samples of ``task`` in order and publishes the shard and its sidecar.
 
     Args:
-        task: The rows.
-        store: Where the shard goes.
-        pool: What decodes.
-        parts: Names of the parts, in order.
-        ahead: Rows that are being decoded at a time.
-        seen: Called after each clip, with its failure if it failed.
+        task: Name and rows of the shard.
+        store: Output of the build.
+        pool: Processes that decode the rows.
+        parts: Names of the parts of each sample, in order.
+        ahead: Number of rows that are decoded at a time.
+        on_clip: Function called after each clip, with its failure or None.
     """
     name = f"{task.name}.tar"
     entries: list[SampleEntry] = []
@@ -117,7 +128,7 @@ def write_shard(
     seconds: Counter[str] = Counter()
     with ExitStack() as stack:
         writer: ShardWriter | None = None
-        for row, outcome in zip(task.rows, _ordered(task, pool, ahead), strict=True):
+        for row, outcome in zip(task.rows, _outcomes_in_order(task, pool, ahead), strict=True):
             if isinstance(outcome, Sample):
                 if writer is None:
                     file: IO[bytes] = stack.enter_context(store.create(name))
@@ -127,7 +138,7 @@ def write_shard(
                 seconds.update(outcome.seconds)
             else:
                 failures.append(outcome)
-            seen(outcome if isinstance(outcome, Failure) else None)
+            on_clip(outcome if isinstance(outcome, Failure) else None)
         if writer is not None:
             writer.close()
     if writer is None:
@@ -142,13 +153,13 @@ def write_shard(
         failures=tuple(failures),
         seconds=dict(seconds),
     )
-    # Last: a sidecar says that its shard is whole.
-    store.write(sidecar(task.name), result.to_json())
+    # Written last: its presence means that the shard is whole.
+    store.write(sidecar_path(task.name), result.to_json())
     return result
 
 
-def _ordered(task: Task, pool: DecoderPool, ahead: int) -> Iterator[Outcome]:
-    """Outcomes in the order of the rows, with ``ahead`` of them under way."""
+def _outcomes_in_order(task: Task, pool: DecoderPool, ahead: int) -> Iterator[Outcome]:
+    """Yields outcomes in the order of the rows, while up to ``ahead`` rows are being decoded."""
     waiting: deque[Future[Outcome]] = deque()
     try:
         for row in task.rows:
@@ -162,5 +173,5 @@ def _ordered(task: Task, pool: DecoderPool, ahead: int) -> Iterator[Outcome]:
             future.cancel()
 
 
-def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
+def _lists_to_tuples(entry: dict[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}

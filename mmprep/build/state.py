@@ -1,4 +1,4 @@
-"""What a build leaves in its output while it runs, and its removal."""
+"""Removal of the files that a build, a repair or a copy left in its output."""
 
 import re
 from typing import Final
@@ -13,13 +13,17 @@ _OURS: Final = (DATASET, INDEX, FAILURES)
 
 
 def clear(store: Store) -> bool:
-    """Removes what a build made at ``store``, and nothing else; says whether there was a build."""
+    """Removes the files of a build at ``store``, and nothing else.
+
+    Returns:
+        Whether there was a build.
+    """
     names = [name for name, _ in store.files()]
-    # Shards alone may be those of another program.
+    # Tars alone may belong to another program.
     if not {DATASET, INDEX, PLAN, COPY} & set(names):
         return False
-    # Should this be interrupted: without its description the rest is no data set, and by index or
-    # plan the next run sees that there was a build.
+    # An interruption must leave no half data set: `dataset.json` goes first, so that the rest is
+    # none, and the index last, so that the next run still sees that there was a build.
     for name in sorted(names, key=lambda name: {DATASET: 0, INDEX: 2}.get(name, 1)):
         folder, _, last = name.rpartition("/")
         if name in _OURS or (folder in SPLITS and re.fullmatch(r"\d{6}\.tar", last)):
@@ -29,8 +33,8 @@ def clear(store: Store) -> bool:
 
 
 def forget_state(store: Store) -> None:
-    """Removes plan and sidecars; the lock goes when the build lets go of it."""
+    """Removes plan, sidecars and journals; `hold_lock` removes its own file."""
     names = [name for name, _ in store.files() if name.startswith(STATE) and name != LOCK]
-    # Backwards: a repair's journal before what it names, and the sidecars before their plan.
+    # In reverse order: the journal of a repair before the files it names, sidecars before the plan.
     for name in sorted(names, key=lambda name: (name != PLAN, name), reverse=True):
         store.delete(name)

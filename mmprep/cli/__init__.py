@@ -1,1 +1,1 @@
-"""The command line of mmprep: parse, call, print."""
+"""The command line of mmprep: parses options, calls the library, prints the result."""

@@ -1,4 +1,7 @@
-"""What each command does and prints: results to stdout, progress and logs to stderr."""
+"""The actions of the commands: they call the library and print.
+
+Results go to stdout, progress and logs to stderr.
+"""
 
 import json
 import os
@@ -15,14 +18,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mmprep.build.build import BuildReport, build
+from mmprep.build.build import BuildReport, build_dataset
 from mmprep.build.copy import copy
-from mmprep.build.engines import engine
+from mmprep.build.engines import engine_named
 from mmprep.build.plan import Plan
 from mmprep.build.repair import repair
 from mmprep.build.request import Request, make_plan, rows_of
 from mmprep.cli.group import counted
-from mmprep.cli.progress import clips, transfer
+from mmprep.cli.progress import byte_progress, clip_progress
 from mmprep.clips.job import Job
 from mmprep.datasets import spec
 from mmprep.errors import ConfigError, DataError, StoreError
@@ -37,7 +40,7 @@ from mmprep.storage.store import open_store
 
 @dataclass(frozen=True, kw_only=True)
 class BuildFlags:
-    """How a build runs and what it prints; none of it changes a byte of the result."""
+    """Options of `mmprep build` that say how it runs; none of them changes a byte of the result."""
 
     out: str
     endpoint: str | None
@@ -54,7 +57,7 @@ class BuildFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class CopyFlags:
-    """How a copy runs and what it prints."""
+    """Options of `mmprep copy`."""
 
     workers: int | None
     dry_run: bool
@@ -63,46 +66,47 @@ class CopyFlags:
 
 
 def run_datasets(as_json: bool) -> None:
-    """Lists the data sets."""
-    found = [spec.load(name) for name in spec.names()]
+    """Prints the data sets that ``--dataset`` knows."""
+    data_sets = [spec.load(name) for name in spec.names()]
     if as_json:
-        print_json({"datasets": [{**asdict(s), "classes": list(s.classes)} for s in found]})
+        print_json({"datasets": [{**asdict(s), "classes": list(s.classes)} for s in data_sets]})
         return
-    for s in found:
-        clips_said = counted(sum(s.expected.values()), "clip") if s.expected else ""
+    for s in data_sets:
+        clip_count = counted(sum(s.expected.values()), "clip") if s.expected else ""
         classes = f"{len(s.classes)} classes" if s.classes else ""
-        facts = ", ".join(filter(None, (" + ".join(s.modalities), classes, clips_said)))
+        facts = ", ".join(filter(None, (" + ".join(s.modalities), classes, clip_count)))
         click.echo(f"{s.name:16} {s.title} ({facts})")
         if s.variants:
             click.echo(f"{'':16} variants: {', '.join(s.variants)}")
 
 
 def run_manifest(request: Request, out: Path, as_json: bool) -> None:
-    """Writes the CSV of the clips that are there."""
+    """Writes the CSV of the clips that have their files, and prints their number."""
     generate(request)
-    found = rows_of(request)
+    listing = rows_of(request)
     try:
-        write_csv(found.rows, out)
+        write_csv(listing.rows, out)
     except OSError as error:
         raise StoreError(f"cannot write {out}: {error.strerror}") from error
-    splits = Counter(row.split for row in found.rows)
+    splits = Counter(row.split for row in listing.rows)
     if as_json:
-        print_json({"manifest": str(out), "clips": splits, "absent": len(found.absent)})
+        print_json({"manifest": str(out), "clips": splits, "absent": len(listing.absent)})
         return
-    click.echo(f"{out}: {said(splits)}; {counted(len(found.absent), 'listed clip')} absent")
+    absent = counted(len(listing.absent), "listed clip")
+    click.echo(f"{out}: {format_counts(splits)}; {absent} absent")
 
 
 def run_build(request: Request, flags: BuildFlags) -> None:
-    """Plans, builds, and prints what was built."""
+    """Plans a build, runs it, and prints the result."""
     console = Console(stderr=True)
     if not flags.dry_run:
         generate(request)
-    run = engine(flags.engine, _engine_options(flags))
+    run = engine_named(flags.engine, _engine_options(flags))
     plan = make_plan(request)
     absent = Counter(failure.cause for failure in plan.absent)
     console.print(
         f"{plan.name}: {counted(plan.rows, 'clip')} in {counted(len(plan.tasks), 'shard')}"
-        + (f"; of the listed clips {said(absent)}" if absent else ""),
+        + (f"; of the listed clips {format_counts(absent)}" if absent else ""),
         highlight=False,
     )
     if flags.dry_run:
@@ -117,11 +121,13 @@ def run_build(request: Request, flags: BuildFlags) -> None:
         clip_timeout_s=flags.clip_timeout_s,
     )
 
-    def begin(begun: Plan, left: int) -> AbstractContextManager[Callable[[Failure | None], None]]:
-        return clips(console, "building", begun.rows, done=begun.rows - left)
+    def begin(
+        begun: Plan, clips_left: int
+    ) -> AbstractContextManager[Callable[[Failure | None], None]]:
+        return clip_progress(console, "building", begun.rows, done=begun.rows - clips_left)
 
     started = time.monotonic()
-    report = build(
+    report = build_dataset(
         plan,
         job,
         engine=run,
@@ -136,7 +142,11 @@ def run_build(request: Request, flags: BuildFlags) -> None:
 
 
 def run_verify(out: str, endpoint: str | None, as_json: bool) -> None:
-    """Verifies and names what is wrong; exit code 3 where anything is."""
+    """Verifies a data set and prints each problem.
+
+    Raises:
+        DataError: There are problems.
+    """
     console = Console(stderr=True)
 
     def progress(shard: ShardInfo) -> None:
@@ -163,7 +173,7 @@ def run_verify(out: str, endpoint: str | None, as_json: bool) -> None:
 
 
 def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -> None:
-    """Copies and says what was sent."""
+    """Copies a data set and prints what was sent."""
     console = Console(stderr=True)
     started = time.monotonic()
     with ExitStack() as stack:
@@ -173,7 +183,7 @@ def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -
             workers=flags.workers,
             force=flags.force,
             dry_run=flags.dry_run,
-            begin=lambda total: stack.enter_context(transfer(console, total)),
+            begin=lambda total: stack.enter_context(byte_progress(console, total)),
         )
     seconds = time.monotonic() - started
     dataset = report.dataset
@@ -185,19 +195,19 @@ def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -
     verb = "would be sent" if flags.dry_run else "sent"
     click.echo(
         f"{target}: {counted(len(report.sent), 'file')}, {report.bytes:,} bytes of shards {verb}; "
-        f"{report.whole} were there and whole"
+        f"{report.whole} were there already"
     )
     if not flags.dry_run:
         click.echo(f"{counted(dataset.samples, 'sample')} in {seconds:.1f} s, root {dataset.root}")
 
 
 def run_info(out: str, html: Path | None, endpoint: str | None, as_json: bool) -> None:
-    """Prints what a data set holds, and writes its page."""
+    """Prints a summary of a data set, and writes its page."""
     from mmprep.inspection import info, page
 
     with Shards(open_store(out, endpoint=endpoint)) as shards:
         if html is not None:
-            _write_file(html, page.render(shards).encode())
+            _write_file(html, page.data_set_page(shards).encode())
             Console(stderr=True).print(f"page: {html}", highlight=False)
         summary = info.summarise(shards)
     if as_json:
@@ -207,7 +217,7 @@ def run_info(out: str, html: Path | None, endpoint: str | None, as_json: bool) -
 
 
 def run_inspect(out: str, key: str | None, png: Path, endpoint: str | None) -> None:
-    """Draws one sample."""
+    """Draws one sample into a PNG file."""
     from mmprep.inspection import picture
 
     with Shards(open_store(out, endpoint=endpoint)) as shards:
@@ -224,7 +234,7 @@ def run_repair(
     endpoint: str | None,
     as_json: bool,
 ) -> None:
-    """Repairs and says what was mended."""
+    """Repairs a data set and prints how many clips are samples now."""
     report = repair(
         out,
         raw=raw,
@@ -232,16 +242,16 @@ def run_repair(
         workers=workers or os.cpu_count() or 1,
         clip_timeout_s=clip_timeout_s,
     )
-    left = dict(report.dataset.failures)
+    failures = dict(report.dataset.failures)
     if as_json:
         facts = {"tried": report.tried, "mended": report.mended, "absent": report.absent}
-        print_json({**facts, "failures": left, "root": report.dataset.root})
+        print_json({**facts, "failures": failures, "root": report.dataset.root})
         return
     click.echo(
-        f"{out}: tried {counted(report.tried, 'clip')} again; {report.mended} now give a sample"
+        f"{out}: tried {counted(report.tried, 'clip')} again, {report.mended} are samples now"
     )
-    if left:
-        click.echo(f"left: {said(left)}")
+    if failures:
+        click.echo(f"still without a sample: {format_counts(failures)}")
     if report.absent:
         click.echo(
             f"{counted(report.absent, 'listed clip')} had no file when the shards were planned; "
@@ -250,7 +260,7 @@ def run_repair(
 
 
 def generate(request: Request) -> None:
-    """Writes the clips of a data set that needs no download, where they are not there yet."""
+    """Writes the clips of a data set that is generated, unless they are there already."""
     data_set = spec.load(request.dataset or "folder", request.variant)
     raw = request.raw
     if not data_set.generator or request.manifest is not None or isinstance(raw, str):
@@ -263,7 +273,7 @@ def generate(request: Request) -> None:
             if not steps:
                 console = Console(stderr=True)
                 console.print(f"{data_set.name}: writing {counted(total, 'clip')} into {raw}")
-                meter = clips(console, "writing", total, done=done - 1)
+                meter = clip_progress(console, "writing", total, done=done - 1)
                 steps.append(stack.enter_context(meter))
             steps[0](None)
 
@@ -275,8 +285,8 @@ def print_json(plain: Mapping[str, Any]) -> None:
     click.echo(json.dumps(plain, ensure_ascii=False, indent=1))
 
 
-def said(counts: Mapping[str, int]) -> str:
-    """Counts as words: ``train 12, test 3``."""
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Text of counts, such as ``train 12, test 3``; ``none`` if there are none."""
     return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
 
 
@@ -296,20 +306,23 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
         print_json({**request, "shards": [task.name for task in plan.tasks]})
         return
     for task in plan.tasks:
-        click.echo(
-            f"{task.name}.tar  {counted(len(task.rows), 'clip')}, from {task.rows[0].source}"
-        )
-    click.echo(f"{said(splits)}; parts {', '.join(plan.parts.names)}; nothing was written")
+        clips = counted(len(task.rows), "clip")
+        click.echo(f"{task.name}.tar  {clips}, from {task.rows[0].source}")
+    click.echo(f"{format_counts(splits)}; parts {', '.join(plan.parts.names)}; nothing was written")
 
 
 def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: BuildFlags) -> None:
     from mmprep.inspection import info
 
     dataset, summary = report.dataset, info.summarise(shards)
-    rate = report.made / seconds if report.made and seconds else 0.0
+    rate = report.clips_read / seconds if report.clips_read and seconds else 0.0
     stages = {name: round(value, 3) for name, value in sorted(report.seconds.items())}
     if flags.as_json:
-        run = {"clips": report.made, "seconds": round(seconds, 3), "clips_per_s": round(rate, 2)}
+        run = {
+            "clips": report.clips_read,
+            "seconds": round(seconds, 3),
+            "clips_per_s": round(rate, 2),
+        }
         print_json({**summary, "run": {**run, "seconds_by_stage": stages}})
         return
     table = Table(title=Text(f"{dataset.name} at {flags.out}", "bold"), show_header=False)
@@ -324,10 +337,13 @@ def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: Bui
         *((f"bytes, {name}", f"{part['bytes']:,}") for name, part in summary["parts"].items()),
         ("root", dataset.root),
     ]
-    if report.made:
+    if report.clips_read:
         spent = ", ".join(f"{name} {value:.2f}" for name, value in stages.items())
         rows.append(
-            ("this run", f"{counted(report.made, 'clip')} in {seconds:.1f} s, {rate:.1f} clips/s")
+            (
+                "this run",
+                f"{counted(report.clips_read, 'clip')} in {seconds:.1f} s, {rate:.1f} clips/s",
+            )
         )
         rows.append(("seconds, all workers", spent))
     else:

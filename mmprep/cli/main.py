@@ -1,4 +1,8 @@
-"""The command line of mmprep: it parses; `mmprep.cli.actions` acts and prints."""
+"""The command line of mmprep: parses options and hands them to `mmprep.cli.actions`.
+
+Modules that load numpy, PyAV or the like are imported inside the commands, so that `--help` is
+immediate.
+"""
 
 import logging
 import sys
@@ -8,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mmprep import __version__
 from mmprep.cli.group import Group, listed
 from mmprep.errors import ConfigError
+from mmprep.format.parts import PARTS
+from mmprep.version import VERSION
 
 if TYPE_CHECKING:
     from mmprep.build.request import Request
@@ -20,7 +25,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def _raw_place(ctx: click.Context, param: click.Parameter, value: str | None) -> "Raw | None":
-    """A folder, or the URL of a bucket's prefix; refuses a file in place of a folder."""
+    """Converts ``--raw`` to a folder or a URL; refuses a file in place of a folder."""
     if value is None or "://" in value:
         return value
     folder: Path = click.Path(path_type=Path, file_okay=False).convert(value, param, ctx)
@@ -46,12 +51,12 @@ clip_timeout = click.option(
     type=click.FloatRange(0.1),
     default=60.0,
     show_default=True,
-    help="Seconds after which a clip is given up.",
+    help="Seconds after which the decoding of a clip is given up.",
 )
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="mmprep")
+@click.version_option(VERSION, prog_name="mmprep")
 def main() -> None:
     """Turns raw videos into WebDataset shards: frames, spectrograms and optical flow.
 
@@ -70,11 +75,17 @@ def datasets(as_json: bool) -> None:
 
 
 def _request_options(command: _Command) -> _Command:
-    """Options by which a data set is named, the same for `manifest` and `build`."""
+    """Adds the options that name a data set, which `manifest` and `build` share."""
     options = (
-        click.option("--dataset", metavar="NAME", help="A data set of `mmprep datasets`."),
         click.option(
-            "--variant", metavar="NAME", help="A variant of the data set; + joins several."
+            "--dataset",
+            metavar="NAME",
+            help="Name of a data set, see `mmprep datasets`, or a TOML file that describes one.",
+        ),
+        click.option(
+            "--variant",
+            metavar="NAME",
+            help="Name of a variant of the data set; several are joined by +.",
         ),
         click.option(
             "--raw",
@@ -97,7 +108,12 @@ def _request_options(command: _Command) -> _Command:
     epilog="\b\nExample:\n  mmprep manifest --dataset ave --annotations AVE --raw AVE --out ave.csv"
 )
 @_request_options
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="CSV.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV file to write.",
+)
 @as_json
 def manifest(
     dataset: str | None,
@@ -110,7 +126,7 @@ def manifest(
     """Write the CSV of a data set's clips that are in --raw: one row a clip."""
     from mmprep.cli import actions
 
-    request = _request(dataset=dataset, variant=variant, raw=raw, annotations=annotations)
+    request = _make_request(dataset=dataset, variant=variant, raw=raw, annotations=annotations)
     actions.run_manifest(request, out, as_json)
 
 
@@ -125,7 +141,7 @@ def manifest(
 @click.option(
     "--manifest",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A ready CSV (label, split, video ...) in place of official lists.",
+    help="CSV file of clips (label, split, video ...) in place of official lists.",
 )
 @click.option("--out", required=True, metavar="DIR_OR_URL", help="Folder, or s3://bucket/prefix.")
 @click.option(
@@ -133,42 +149,53 @@ def manifest(
     multiple=True,
     callback=listed,
     metavar="NAMES",
-    help="Parts to extract, among frames,spectrogram,flow,difference,depth; repeatable.",
+    help=f"Parts to make, repeatable or separated by commas: any of {', '.join(PARTS)}. "
+    "[default: those of the data set]",
 )
 @click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A parameter, such as frames.short_side=128 or spectrogram.recipe=fbank; repeatable.",
+    help="Value of one parameter, such as frames.short_side=128 or spectrogram.recipe=fbank; "
+    "repeatable.",
 )
 @click.option(
     "--missing-audio",
     type=click.Choice(["fail", "silence"]),
-    help="What a clip without sound becomes. [default: fail]",
+    help="Treatment of clips without sound. [default: that of the data set]",
 )
 @workers
 @click.option(
     "--engine",
     default="local",
     show_default=True,
-    help="Where the tasks run: local, ray or slurm. Any of them goes on where another stopped.",
+    help="Engine that runs the tasks: local, ray or slurm. Any continues the build of another.",
 )
 @click.option(
     "--ray-address",
     metavar="HOST:PORT",
-    help="The cluster of --engine ray. [default: RAY_ADDRESS, or this node's]",
+    help="Address of the cluster for --engine ray. [default: RAY_ADDRESS, or that of this node]",
 )
 @click.option(
     "--slurm",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Of the jobs of --engine slurm, such as partition=cpu or timeout_min=60; repeatable.",
+    help="Parameter of the jobs of --engine slurm, such as partition=cpu or timeout_min=60; "
+    "repeatable.",
 )
 @click.option(
-    "--shard-size", type=click.IntRange(1), default=512, show_default=True, help="Clips a shard."
+    "--shard-size",
+    type=click.IntRange(1),
+    default=512,
+    show_default=True,
+    help="Largest number of clips in a shard.",
 )
-@click.option("--limit", type=click.IntRange(1), help="Take so many clips only, of every class.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    help="Number of clips to take, spread over all splits and classes. [default: all]",
+)
 @click.option(
     "--max-failed",
     type=click.FloatRange(0, 1),
@@ -177,17 +204,19 @@ def manifest(
     help="Share of clips that may fail before the build stops.",
 )
 @clip_timeout
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the order of samples.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of the order of samples."
+)
 @click.option(
     "--decoder",
     type=click.Choice(["pyav", "decord"]),
     default="pyav",
     show_default=True,
-    help="What decodes pictures; decord only where its times seem right.",
+    help="Decoder of the pictures; decord is used only for clips whose times it gets right.",
 )
 @endpoint
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
-@click.option("--force", is_flag=True, help="Start over: remove what was built at --out.")
+@click.option("--force", is_flag=True, help="Remove an earlier build at --out and start over.")
 @as_json
 def build(
     out: str,
@@ -205,19 +234,20 @@ def build(
 ) -> None:
     """Extract frames, spectrograms and flow, and write shards.
 
-    Running it again goes on where it stopped, and does nothing when all is done.
+    A build that was stopped continues when the same command is run again; a finished one is left as
+    it is.
     """
     from mmprep.cli import actions
 
     actions.run_build(
-        _request(out=out, endpoint=endpoint, **request),
+        _make_request(out=out, endpoint=endpoint, **request),
         actions.BuildFlags(
             out=out,
             endpoint=endpoint,
             workers=workers,
             engine=engine,
             ray_address=ray_address,
-            slurm=dict(_pair("--slurm", text) for text in slurm),
+            slurm=dict(_split_pair("--slurm", text) for text in slurm),
             max_failed=max_failed,
             clip_timeout_s=clip_timeout,
             dry_run=dry_run,
@@ -227,9 +257,9 @@ def build(
     )
 
 
-def _pair(option: str, text: str) -> tuple[str, str]:
-    key, found, value = text.partition("=")
-    if not found or not key:
+def _split_pair(option: str, text: str) -> tuple[str, str]:
+    key, equals_sign, value = text.partition("=")
+    if not equals_sign or not key:
         raise ConfigError(f"{option} takes KEY=VALUE; got {text!r}")
     return key.strip(), value.strip()
 
@@ -241,7 +271,7 @@ def _pair(option: str, text: str) -> tuple[str, str]:
 def verify(out: str, endpoint: str | None, as_json: bool) -> None:
     """Compare every byte of OUT with its index, checksums and root hash.
 
-    Exit code 3 and the samples that are hit, where something is wrong.
+    Prints the damaged samples and exits with code 3 if there are any.
     """
     from mmprep.cli import actions
 
@@ -253,7 +283,7 @@ def verify(out: str, endpoint: str | None, as_json: bool) -> None:
 @click.argument("target", metavar="DST")
 @workers
 @endpoint
-@click.option("--dry-run", is_flag=True, help="Say what would be sent and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be sent and write nothing.")
 @click.option("--force", is_flag=True, help="Remove another data set at DST first.")
 @as_json
 def copy(
@@ -267,7 +297,8 @@ def copy(
 ) -> None:
     """Copy the data set SRC to DST, folders or s3://bucket/prefix, checking every byte.
 
-    Running it again goes on where it stopped: what is whole at DST is read, not sent.
+    A copy that was stopped continues when the same command is run again: files that DST already
+    holds are read and checked, not sent.
     """
     from mmprep.cli import actions
 
@@ -280,12 +311,12 @@ def copy(
 @click.option(
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write a page to this file.",
+    help="HTML file to write, with charts and example samples.",
 )
 @endpoint
 @as_json
 def info(out: str, html: Path | None, endpoint: str | None, as_json: bool) -> None:
-    """Show what OUT holds: splits, classes, parts, bytes, failures by cause."""
+    """Summarise OUT: splits, classes, parts, bytes, failures by cause."""
     from mmprep.cli import actions
 
     actions.run_info(out, html, endpoint, as_json)
@@ -295,12 +326,12 @@ def info(out: str, html: Path | None, endpoint: str | None, as_json: bool) -> No
     epilog="\b\nExample:\n  mmprep inspect shards/keypad --key digit0001 --png sample.png"
 )
 @click.argument("out")
-@click.option("--key", metavar="KEY", help="The sample. [default: the first]")
+@click.option("--key", metavar="KEY", help="Key of the sample. [default: the first]")
 @click.option(
     "--png",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File for the picture.",
+    help="PNG file to write.",
 )
 @endpoint
 def inspect(out: str, key: str | None, png: Path, endpoint: str | None) -> None:
@@ -316,7 +347,7 @@ def inspect(out: str, key: str | None, png: Path, endpoint: str | None) -> None:
     "--raw",
     callback=_raw_place,
     metavar="DIR_OR_URL",
-    help="Where the clips lie now. [default: where they lay at the build]",
+    help="Folder or URL where the clips lie now. [default: where they lay at the build]",
 )
 @workers
 @clip_timeout
@@ -336,7 +367,7 @@ def repair(
     actions.run_repair(out, raw, workers, clip_timeout, endpoint, as_json)
 
 
-def _request(
+def _make_request(
     *,
     dataset: str | None,
     raw: "Raw | None",
@@ -347,13 +378,17 @@ def _request(
     parts: Sequence[str] | None = None,
     **rest: Any,
 ) -> "Request":
-    """The options of a command as a request; says what is lacking."""
+    """Makes a request from the options of a command.
+
+    Raises:
+        ConfigError: Options are lacking; the message names them.
+    """
     from mmprep.build.request import Request
     from mmprep.datasets import spec
 
     dataset = dataset and dataset.lower()
     if dataset is None and manifest is None:
-        raise ConfigError("say --dataset NAME (see `mmprep datasets`) or --manifest FILE")
+        raise ConfigError("give --dataset NAME (see `mmprep datasets`) or --manifest FILE")
     if raw is None:
         data_set = spec.load(dataset or "folder", variant)
         if not data_set.generator or out is None or "://" in out:

@@ -1,4 +1,4 @@
-"""How a long command says how far it is: a bar on a terminal, else a line every few seconds."""
+"""Progress of long commands: a bar on a terminal, else a line every few seconds."""
 
 import threading
 import time
@@ -23,20 +23,22 @@ _EVERY_S: Final = 5.0
 
 
 @contextmanager
-def clips(
+def clip_progress(
     console: Console, verb: str, total: int, *, done: int = 0
 ) -> Iterator[Callable[[Failure | None], None]]:
-    """A context whose value is called after each clip, with its failure if it failed.
+    """Shows the progress of a command that treats clips.
+
+    The context's value is a function to call after each clip, with its failure or None.
 
     Args:
-        console: Standard error.
-        verb: What is done, such as ``building``.
-        total: Clips in all.
-        done: Clips that an earlier run did.
+        console: Console on standard error.
+        verb: Activity, such as ``building``.
+        total: Number of all clips.
+        done: Number of clips that an earlier run treated.
     """
     meter = _Meter(total - done)
     if not console.is_terminal:
-        with _lines(console, verb, meter) as step:
+        with _line_progress(console, verb, meter) as step:
             yield step
         return
     columns = (
@@ -59,28 +61,30 @@ def clips(
 
 
 @contextmanager
-def transfer(console: Console, total: int) -> Iterator[Callable[[int], None]]:
-    """A context whose value is called with bytes as they move, from any thread.
+def byte_progress(console: Console, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows the progress of a copy.
+
+    The context's value is a function to call with each number of copied bytes, from any thread.
 
     Args:
-        console: Standard error.
-        total: Bytes in all.
+        console: Console on standard error.
+        total: Number of all bytes.
     """
     columns = (TextColumn("copying"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("copying", total=total)
         lock, done = threading.Lock(), 0
-        begin = said = time.monotonic()
+        begin = last_line_s = time.monotonic()
 
         def step(moved: int) -> None:
-            nonlocal done, said
+            nonlocal done, last_line_s
             bar.advance(task, moved)
             with lock:
                 done += moved
                 now = time.monotonic()
-                if console.is_terminal or now - said < _EVERY_S:
+                if console.is_terminal or now - last_line_s < _EVERY_S:
                     return
-                said = now
+                last_line_s = now
             rate = done / max(now - begin, 1e-9) / 1e6
             console.print(
                 f"copying: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB, {rate:,.1f} MB/s",
@@ -91,7 +95,7 @@ def transfer(console: Console, total: int) -> Iterator[Callable[[int], None]]:
 
 
 class _Meter:
-    """Clips, failures and speed since it was made."""
+    """Counts clips and failures, and measures the speed since it was made."""
 
     def __init__(self, total: int) -> None:
         self.total, self.done, self.failed = total, 0, 0
@@ -107,24 +111,24 @@ class _Meter:
         return self.done / max(time.monotonic() - self._begin, 1e-9)
 
     def __str__(self) -> str:
-        left = (self.total - self.done) / max(self.rate, 1e-9)
+        remaining_s = (self.total - self.done) / max(self.rate, 1e-9)
         return (
             f"{self.done} of {self.total} clips, {self.rate:.1f} clips/s, "
-            f"{self.failed} failed, {left:.0f} s left"
+            f"{self.failed} failed, {remaining_s:.0f} s left"
         )
 
 
 @contextmanager
-def _lines(
+def _line_progress(
     console: Console, verb: str, meter: _Meter
 ) -> Iterator[Callable[[Failure | None], None]]:
-    said = time.monotonic()
+    last_line_s = time.monotonic()
 
     def step(failure: Failure | None) -> None:
-        nonlocal said
+        nonlocal last_line_s
         meter.step(failure)
-        if time.monotonic() - said >= _EVERY_S:
-            said = time.monotonic()
+        if time.monotonic() - last_line_s >= _EVERY_S:
+            last_line_s = time.monotonic()
             console.print(f"{verb}: {meter}", highlight=False)
 
     yield step

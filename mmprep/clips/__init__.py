@@ -1,1 +1,1 @@
-"""From one clip to one sample, in worker processes that may die."""
+"""Makes one sample from one clip, in worker processes whose crash costs only that clip."""

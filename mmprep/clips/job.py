@@ -1,4 +1,4 @@
-"""What every task of a build shares, wherever it runs."""
+"""Settings that all tasks of a build share, on whichever machine they run."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,16 @@ from mmprep.storage.place import Raw
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Everything a task needs besides its rows; small, and the same on every machine.
+    """Everything that a task needs besides its rows; small, and equal on every machine.
 
     Attributes:
         out: Folder or URL of the data set.
-        endpoint: Of an S3-compatible server, where it is not in the environment; for both.
+        endpoint: Address of an S3-compatible server that holds ``out`` and ``raw``; None takes it
+            from the environment.
         raw: Folder with the clips, or URL of a bucket's prefix.
-        config: Parts and their parameters.
-        decoder: ``pyav`` or ``decord``.
-        clip_timeout_s: Seconds after which a clip is given up.
+        config: Parts of each sample and their parameters.
+        decoder: Decoder of the pictures, ``pyav`` or ``decord``.
+        clip_timeout_s: Seconds after which the decoding of a clip is given up.
     """
 
     out: str

@@ -1,4 +1,4 @@
-"""Decoding processes under a clock: a hang or a crash costs its clip and nothing else."""
+"""A pool of decoding processes with a time limit, so that a hang or a crash costs one clip."""
 
 import os
 import queue
@@ -20,6 +20,7 @@ from mmprep.manifest import Row
 
 Outcome: TypeAlias = Sample | Failure
 
+# Seconds within which a decoding process must start; generous, since the machine may be busy.
 _START_S: Final = 120.0
 
 
@@ -34,21 +35,23 @@ class DecoderPool:
     def __init__(self, job: Job, workers: int) -> None:
         self._queue: queue.SimpleQueue[tuple[Row, Future[Outcome]] | None] = queue.SimpleQueue()
         self._slots = [_Slot(job, self._queue) for _ in range(workers)]
-        self._left = False
+        self._closed = False
         self._lock = threading.Lock()
 
     def submit(self, row: Row) -> Future[Outcome]:
-        """Queues ``row``; the future gives a sample or a failure.
+        """Queues ``row``.
 
-        It raises for a bug, or a `StoreError` where the bucket with the clips refuses.
+        Returns:
+            A future of the sample or the failure. It raises `StoreError` if the bucket with the
+            clips refuses, and any other error only for a bug.
 
         Raises:
-            MmprepError: The pool was left.
+            MmprepError: The pool was closed.
         """
         future: Future[Outcome] = Future()
         with self._lock:
-            # Behind the slots' end nobody would ever answer.
-            if self._left:
+            # A row behind the slots' end marks would never be answered.
+            if self._closed:
                 raise MmprepError("stopped")
             self._queue.put((row, future))
         return future
@@ -65,7 +68,7 @@ class DecoderPool:
         trace: TracebackType | None,
     ) -> None:
         with self._lock:
-            self._left = True
+            self._closed = True
             for _ in self._slots:
                 self._queue.put(None)
         for slot in self._slots:
@@ -76,7 +79,7 @@ class DecoderPool:
 
 
 class _Slot(threading.Thread):
-    """One place in the pool: a thread that keeps a process alive and asks it."""
+    """A thread of the pool that keeps one decoding process alive and sends it rows."""
 
     def __init__(
         self, job: Job, rows: "queue.SimpleQueue[tuple[Row, Future[Outcome]] | None]"
@@ -95,7 +98,7 @@ class _Slot(threading.Thread):
                 continue
             try:
                 outcome = self._ask(row)
-                # A process that was killed to stop the build says nothing about its clip.
+                # A process that was killed to stop the build is no fault of its clip.
                 if self._stopped:
                     raise MmprepError("stopped")
                 future.set_result(outcome)
@@ -106,7 +109,7 @@ class _Slot(threading.Thread):
     def kill(self) -> None:
         """Ends the process now; the thread follows."""
         self._stopped = True
-        # Another thread may let go of it between a look and a call.
+        # Read once: the slot's own thread may set it to None at any moment.
         process = self._process
         if process is not None:
             process.kill()
@@ -114,7 +117,7 @@ class _Slot(threading.Thread):
     def _ask(self, row: Row) -> Outcome:
         if self._stopped:
             raise MmprepError("stopped")
-        connection = self._ready()
+        connection = self._ready_connection()
         limit = self._job.clip_timeout_s
         try:
             connection.send(row)
@@ -125,18 +128,18 @@ class _Slot(threading.Thread):
                 return outcome
             cause, message = "decode-timeout", f"took longer than {limit:g} s (--clip-timeout)"
         except (EOFError, ConnectionError):
-            cause, message = "decoder-crash", f"the decoding process died: {self._how_it_died()}"
+            cause, message = "decoder-crash", f"the decoding process died: {self._exit_reason()}"
         self._stop()
         return Failure.of(row, row.source, "decode", cause, message)
 
-    def _ready(self) -> Connection:
+    def _ready_connection(self) -> Connection:
         if self._connection is not None:
-            # One that died between two clips, for lack of memory say, is not the next one's fault.
+            # A process that died between two clips, say for lack of memory, must not fail the next.
             if self._process is not None and self._process.poll() is None:
                 return self._connection
             self._stop()
         try:
-            connection, self._process = _started()
+            connection, self._process = _start_worker()
         except OSError as error:
             raise MmprepError(f"no decoding process can be started: {error.strerror}") from error
         if self._stopped:
@@ -154,7 +157,7 @@ class _Slot(threading.Thread):
             "a decoding process does not start; `python -c 'import mmprep.clips.worker'` shows why"
         )
 
-    def _how_it_died(self) -> str:
+    def _exit_reason(self) -> str:
         assert self._process is not None
         code = self._process.wait()
         if code == -signal.SIGKILL:
@@ -171,12 +174,12 @@ class _Slot(threading.Thread):
             self._process = None
 
 
-def _started() -> tuple[Connection, "subprocess.Popen[bytes]"]:
-    """A new worker, and this side of its socket."""
+def _start_worker() -> tuple[Connection, "subprocess.Popen[bytes]"]:
+    """Starts a worker; returns this side of its socket, and the process."""
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
-            # -P: `-m` would look for modules in the user's folder first.
+            # -P, because `-m` alone would look for modules in the current folder first.
             [sys.executable, "-P", "-m", "mmprep.clips.worker", str(theirs.fileno())],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             pass_fds=[theirs.fileno()],

@@ -1,4 +1,4 @@
-"""The record of a sample, `KEY.json`: where it came from, its times, and what was checked."""
+"""The record of a sample, `KEY.json`: its source, its times, and the checks it went through."""
 
 import json
 import time
@@ -13,19 +13,24 @@ from numpy.typing import NDArray
 from mmprep.clips.decode.clip import Clip
 from mmprep.manifest import Row
 
+# Limits of the checks, below which a clip counts as silent, black or frozen.
 _SILENT: Final = 1e-4  # root mean square; -80 dB of full scale
-_BLACK: Final = 16  # of 255, mean of the brightest frame
-_FROZEN: Final = 0.5  # of 255, mean difference from the first frame
+_BLACK: Final = 16  # mean of the brightest frame, out of 255
+_FROZEN: Final = 0.5  # largest mean difference from the first frame, out of 255
 _MISMATCH_S: Final = 1.0
 
 
 class Record:
-    """Gathers the record while a sample is made, and the seconds that each stage takes."""
+    """Collects the record of ``row`` while its sample is made.
+
+    Attributes:
+        seconds: Seconds that each stage took.
+    """
 
     def __init__(self, row: Row) -> None:
         self.seconds: dict[str, float] = {}
         self._checks: dict[str, Any] = {}
-        self._heard_s = 0.0
+        self._sound_s = 0.0
         self._fields: dict[str, Any] = {
             "key": row.key,
             "label": row.label,
@@ -39,7 +44,7 @@ class Record:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Times a block; the same name adds up."""
+        """Measures the time of a block; blocks of the same name add up."""
         begin = time.perf_counter()
         try:
             yield
@@ -47,11 +52,11 @@ class Record:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
 
     def note(self, **fields: Any) -> None:
-        """Adds fields."""
+        """Adds ``fields`` to the record."""
         self._fields |= fields
 
-    def clip(self, clip: Clip) -> None:
-        """Adds the facts of the source that gives the clip its times."""
+    def add_clip(self, clip: Clip) -> None:
+        """Adds length, frame rate and decoder of the source that sets the clip's times."""
         self.note(
             duration_s=round(clip.duration_s, 4),
             source_duration_s=round(clip.source_duration_s, 4),
@@ -60,35 +65,42 @@ class Record:
             decoder=clip.decoder,
         )
         self._checks["damaged"] = clip.damaged
-        if self._heard_s and len(clip.times):
-            off = abs(self._heard_s - clip.duration_s)
-            self._checks["duration_mismatch"] = off > _MISMATCH_S
+        if self._sound_s and len(clip.times):
+            gap_s = abs(self._sound_s - clip.duration_s)
+            self._checks["duration_mismatch"] = gap_s > _MISMATCH_S
 
-    def pictures(self, times_s: Sequence[float], small: Sequence[NDArray[np.uint8]]) -> None:
-        """Adds times and size of the frames, and looks whether they are black or frozen."""
+    def add_pictures(self, times_s: Sequence[float], small: Sequence[NDArray[np.uint8]]) -> None:
+        """Adds times and size of the frames, and checks whether they are black or frozen."""
         height, width = small[0].shape[:2]
         self.note(times_s=[round(max(t, 0.0), 4) for t in times_s], size=[width, height])
         self._checks["black"] = max(map(_mean, small)) < _BLACK
         moves = (np.asarray(cv2.absdiff(picture, small[0]), np.uint8) for picture in small[1:])
         self._checks["frozen"] = len(small) > 1 and max(map(_mean, moves)) < _FROZEN
 
-    def sound(
+    def add_sound(
         self, wave: NDArray[np.float32], rate_hz: int, clip_s: float, clip: Clip | None
     ) -> None:
-        """Adds facts of the sound, and looks whether it is silent, looped or of another length."""
+        """Adds facts of the sound, and checks whether it is silent or must be looped.
+
+        Args:
+            wave: Decoded sound; empty for a clip without any.
+            rate_hz: Sample rate of ``wave``.
+            clip_s: Seconds to which the sound will be looped or cut.
+            clip: Source of the sound; None for a sample without one.
+        """
         length = len(wave) / rate_hz
         level = float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) if len(wave) else 0.0
         self._checks["no_audio"] = not len(wave)
         self._checks["silent"] = level < _SILENT
         self._checks["looped"] = bool(len(wave)) and length < clip_s - 1e-3
         self.note(audio=clip.sound_facts if clip is not None and len(wave) else None)
-        self._heard_s = length
+        self._sound_s = length
 
     def to_json(self) -> bytes:
-        """The bytes of `KEY.json`, on one line."""
+        """Bytes of `KEY.json`, on one line."""
         return json.dumps({**self._fields, "checks": self._checks}, ensure_ascii=False).encode()
 
 
 def _mean(picture: NDArray[np.uint8]) -> float:
-    """Mean of all values; OpenCV is ten times as fast at it as NumPy."""
+    """Mean of all values. OpenCV computes it ten times as fast as NumPy."""
     return float(sum(cv2.sumElems(picture))) / picture.size

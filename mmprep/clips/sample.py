@@ -1,4 +1,8 @@
-"""One row of the manifest to one sample: its record and parts, from one open of each source."""
+"""Makes one sample from one row of the manifest: its record and parts.
+
+Each source is opened once. A new part gets its line in `mmprep.format.parts` and its maker in
+`mmprep.clips.parts`; `SampleMaker.make` calls the maker.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -22,29 +26,39 @@ from mmprep.config import PartsConfig
 from mmprep.errors import DataError
 from mmprep.failure import ClipError
 from mmprep.format import Payload
+from mmprep.format.parts import PARTS, RECORD
 from mmprep.manifest import Row
 from mmprep.storage.place import Raw
 
+# Seconds of pictures that a sample needs: half the interval of one frame at 1 fps.
 _SHORTEST_S: Final = 0.5
-_PICTURE_PARTS: Final = {"frames", "flow", "difference"}
+# Parts for which the video's pictures are decoded.
+_PICTURE_PARTS: Final = {
+    name for name, part in PARTS.items() if part.kind == "image" and "video" in part.made_from
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What one clip became: the bytes of every member, and the seconds that each stage took."""
+    """A sample in memory.
+
+    Attributes:
+        payload: Bytes of the files of each part, in the order of the tar.
+        seconds: Seconds that each stage took.
+    """
 
     payload: Payload
     seconds: dict[str, float]
 
 
 class SampleMaker:
-    """Makes samples of one data set.
+    """Makes the samples of one data set.
 
     Args:
-        raw: Folder, or URL of a bucket's prefix, that the rows' sources are relative to.
-        config: Which parts, and how.
-        decoder: ``pyav`` or ``decord``, for the pictures.
-        endpoint: Of an S3-compatible server, for ``raw``.
+        raw: Folder, or URL of a bucket's prefix, to which the sources of rows are relative.
+        config: Parts of each sample and their parameters.
+        decoder: Decoder of the pictures, ``pyav`` or ``decord``.
+        endpoint: Address of an S3-compatible server that holds ``raw``.
     """
 
     def __init__(
@@ -53,43 +67,44 @@ class SampleMaker:
         self._sources = sources(raw, endpoint)
         self._config = config
         self._decoder = decoder
-        self._sounds = "spectrogram" in config.names
-        self._shows = bool(_PICTURE_PARTS & set(config.names))
+        self._wants_sound = "spectrogram" in config.names
+        self._wants_pictures = bool(_PICTURE_PARTS & set(config.names))
         self._flow = flows.FlowMaker(config.flow) if "flow" in config.names else None
+        # Parallel work is one process a clip; threads inside would only compete for the cores.
         cv2.setNumThreads(1)
-        if self._sounds:
-            # The first clip's time is not the time of loading scipy, librosa or torch.
+        if self._wants_sound:
+            # Loads scipy, librosa or torch now, so that it does not count against the first clip.
             second = np.zeros(config.spectrogram.rate_hz, np.float32)
             sounds.spectrogram(second, config.spectrogram)
 
     def make(self, row: Row) -> Sample:
-        """The sample of ``row``.
+        """Makes the sample of ``row``.
 
         Raises:
-            ClipError: Why there is none.
+            ClipError: The clip cannot become a sample; carries stage and cause.
             StoreError: The bucket with the clips refuses.
         """
         record = Record(row)
         parts: dict[str, list[bytes]] = {}
         with ExitStack() as stack:
             with record.stage("open"):
-                video = self._open(stack, row, "video", self._shows or self._sounds)
-                audio = self._open(stack, row, "audio", self._sounds)
+                video = self._open(stack, row, "video", self._wants_pictures or self._wants_sound)
+                audio = self._open(stack, row, "audio", self._wants_sound)
                 depth = self._open(stack, row, "depth", "depth" in self._config.names)
             if "image" in row.sources:
                 parts["frames"] = self._image(record, row.sources["image"])
-            elif self._shows:
-                parts |= self._pictures(record, _present(video, "video", row))
+            elif self._wants_pictures:
+                parts |= self._pictures(record, _require(video, "video", row))
             if "depth" in self._config.names:
-                parts["depth"] = self._depth(record, _present(depth, "depth", row))
-            if self._sounds:
+                parts["depth"] = self._depth(record, _require(depth, "depth", row))
+            if self._wants_sound:
                 parts["spectrogram"] = [self._spectrogram(record, audio or video)]
             if (main := video or depth or audio) is not None:
-                record.clip(main)
+                record.add_clip(main)
         if missing := [name for name in self._config.names if name not in parts]:
             raise ClipError("parts", "no-video", f"a still image gives no {missing[0]}")
         ordered = {name: parts[name] for name in self._config.names}
-        return Sample(payload={"json": [record.to_json()], **ordered}, seconds=record.seconds)
+        return Sample(payload={RECORD: [record.to_json()], **ordered}, seconds=record.seconds)
 
     def _open(self, stack: ExitStack, row: Row, kind: str, wanted: bool) -> Clip | None:
         if not wanted or kind not in row.sources:
@@ -101,8 +116,8 @@ class SampleMaker:
             path,
             start,
             min(start + self._config.clip_s, np.inf if row.end is None else row.end),
-            video=kind == "depth" or (kind == "video" and self._shows),
-            audio=self._sounds
+            video=kind == "depth" or (kind == "video" and self._wants_pictures),
+            audio=self._wants_sound
             and (kind == "audio" or (kind == "video" and "audio" not in row.sources)),
             decoder=self._decoder,
             name=row.sources[kind],
@@ -111,41 +126,47 @@ class SampleMaker:
 
     def _pictures(self, record: Record, clip: Clip) -> dict[str, list[bytes]]:
         config, count = self._config, len(clip.times)
-        shown = _shown(clip, config)
-        runs = [flows.consecutive(i, count, config.flow.fields) for i in shown if self._flow]
-        steps = [flows.consecutive(i, count, 1) for i in shown if "difference" in config.names]
-        near = {*shown, *(i for step in steps for i in step)}
+        shown = _frame_indices(clip, config)
+        runs = [
+            flows.consecutive_indices(i, count, config.flow.fields) for i in shown if self._flow
+        ]
+        steps = [
+            flows.consecutive_indices(i, count, 1) for i in shown if "difference" in config.names
+        ]
+        wanted = {*shown, *(i for step in steps for i in step)}
         with record.stage("video"):
-            found = clip.pictures(sorted({*near, *(i for run in runs for i in run)}))
+            decoded = clip.pictures(sorted({*wanted, *(i for run in runs for i in run)}))
         parts: dict[str, list[bytes]] = {}
         with record.stage("frames"):
-            small = {i: pictures.resized(found[i], config.frames.short_side) for i in near}
+            small = {i: pictures.resize(decoded[i], config.frames.short_side) for i in wanted}
             parts["frames"] = [pictures.jpeg(small[i], config.frames.quality) for i in shown]
             parts["difference"] = [
                 pictures.jpeg(pictures.difference(small[a], small[b]), config.frames.quality)
                 for a, b in steps
             ]
-            record.pictures(clip.times[shown].tolist(), [small[i] for i in shown])
+            record.add_pictures(clip.times[shown].tolist(), [small[i] for i in shown])
         if self._flow is not None:
             with record.stage("flow"):
-                parts["flow"] = [self._flow_stack(self._flow, found, run) for run in runs]
+                parts["flow"] = [self._encode_flow(self._flow, decoded, run) for run in runs]
         return parts
 
-    def _flow_stack(
-        self, maker: flows.FlowMaker, found: Mapping[int, NDArray[np.uint8]], run: Sequence[int]
+    def _encode_flow(
+        self, maker: flows.FlowMaker, decoded: Mapping[int, NDArray[np.uint8]], run: Sequence[int]
     ) -> bytes:
         side = self._config.flow.short_side
-        grey = [flows.shrunk(pictures.grey(found[i]), side) for i in run]
-        return pictures.jpeg(maker.stack(grey), self._config.flow.quality)
+        grey = [flows.shrink(pictures.luma(decoded[i]), side) for i in run]
+        return pictures.jpeg(maker.compute_stack(grey), self._config.flow.quality)
 
     def _depth(self, record: Record, clip: Clip) -> list[bytes]:
         config = self._config.frames
         with record.stage("depth"):
-            shown = _shown(clip, self._config)
-            found = clip.pictures(sorted(set(shown)))
-            small = {i: pictures.resized(pictures.grey(found[i]), config.short_side) for i in found}
-            if not self._shows:
-                record.pictures(clip.times[shown].tolist(), [small[i] for i in shown])
+            shown = _frame_indices(clip, self._config)
+            decoded = clip.pictures(sorted(set(shown)))
+            small = {
+                i: pictures.resize(pictures.luma(decoded[i]), config.short_side) for i in decoded
+            }
+            if not self._wants_pictures:
+                record.add_pictures(clip.times[shown].tolist(), [small[i] for i in shown])
             return [pictures.jpeg(small[i], config.quality) for i in shown]
 
     def _image(self, record: Record, source: str) -> list[bytes]:
@@ -155,11 +176,11 @@ class SampleMaker:
             try:
                 picture = idx.image(path, int(number)) if number else _read_image(path)
             except (DataError, IndexError, ValueError) as error:
-                # Where the clips lay must not show in the root hash.
+                # The message goes into `failures.jsonl`, which must not depend on the raw folder.
                 message = str(error).replace(str(path), name)
                 raise ClipError("video", "corrupt", message) from error
-            small = pictures.resized(picture, self._config.frames.short_side)
-            record.pictures([0.0], [small])
+            small = pictures.resize(picture, self._config.frames.short_side)
+            record.add_pictures([0.0], [small])
             return [pictures.jpeg(small, self._config.frames.quality)]
 
     def _spectrogram(self, record: Record, clip: Clip | None) -> bytes:
@@ -172,24 +193,24 @@ class SampleMaker:
                 raise ClipError(
                     "audio", "no-audio", "no sound; --missing-audio silence makes it silence"
                 )
-            record.sound(wave, config.rate_hz, self._config.clip_s, clip)
+            record.add_sound(wave, config.rate_hz, self._config.clip_s, clip)
         with record.stage("spectrogram"):
             samples = round(self._config.clip_s * config.rate_hz)
-            return sounds.npy(sounds.spectrogram(sounds.fitted(wave, samples), config))
+            return sounds.npy(sounds.spectrogram(sounds.fit_length(wave, samples), config))
 
 
-def _shown(clip: Clip, config: PartsConfig) -> list[int]:
+def _frame_indices(clip: Clip, config: PartsConfig) -> list[int]:
     if clip.duration_s < _SHORTEST_S:
         raise ClipError(
             "video",
             "too-short",
             f"{clip.duration_s:.2f} s of pictures; a sample needs {_SHORTEST_S} s",
         )
-    at = pictures.instants(clip.duration_s, config.frames.fps, config.clip_s)
-    return [int(i) for i in pictures.on_display(clip.times, at)]
+    at = pictures.frame_times(clip.duration_s, config.frames.fps, config.clip_s)
+    return [int(i) for i in pictures.indices_on_display(clip.times, at)]
 
 
-def _present(clip: Clip | None, kind: str, row: Row) -> Clip:
+def _require(clip: Clip | None, kind: str, row: Row) -> Clip:
     if clip is None:
         raise ClipError("open", "no-video", f"{row.source}: the row names no {kind}")
     return clip

@@ -1,4 +1,4 @@
-"""Where the raw clips lie: a folder, or a prefix of a bucket, from which they are fetched."""
+"""Access to the raw clips, in a folder or in a bucket, from which they are fetched."""
 
 import shutil
 import tempfile
@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from mmprep.errors import StoreError
 from mmprep.failure import ClipError
-from mmprep.manifest import leaves
+from mmprep.manifest import leads_outside
 from mmprep.storage.place import Raw
 from mmprep.storage.store import open_store
 
@@ -20,16 +20,21 @@ class Sources(Protocol):
     """Opens the sources of rows."""
 
     def open(self, source: str) -> AbstractContextManager[Path]:
-        """A path under which the file can be read until the context is left.
+        """Context whose value is a path at which the file can be read.
 
         Raises:
-            ClipError: `outside-raw` or `missing`.
-            StoreError: The bucket refuses; no fault of the clip.
+            ClipError: The cause is `outside-raw` or `missing`.
+            StoreError: The bucket refuses, which is no fault of the clip.
         """
 
 
 def sources(raw: Raw, endpoint: str | None = None) -> Sources:
-    """What opens the clips below ``raw``."""
+    """Returns the access to the clips below ``raw``.
+
+    Args:
+        raw: Folder, or URL of a bucket's prefix.
+        endpoint: Address of an S3-compatible server.
+    """
     return _Folder(raw) if isinstance(raw, Path) else _Bucket(raw, endpoint)
 
 
@@ -53,9 +58,9 @@ class _Bucket:
 
     @contextmanager
     def open(self, source: str) -> Iterator[Path]:
-        if leaves(source):
+        if leads_outside(source):
             raise ClipError("open", "outside-raw", f"{source} leads out of --raw")
-        # Without a name on the disk: it is gone with this process, however that ends.
+        # A file without a name on the disk vanishes with this process, however that ends.
         with tempfile.TemporaryFile(prefix="mmprep-") as file:
             try:
                 with self._store.open(source) as remote:

@@ -1,9 +1,10 @@
-"""A process that decodes: it takes rows from a socket and answers with samples or failures.
+"""The decoding process: takes rows from a socket and answers with samples or failures.
 
-Decoders are C code on hostile input. They run here so that a crash or a hang costs one clip: the
-parent (see `mmprep.clips.pool`) watches the clock, kills this process and starts another.
+Decoders are C code that reads hostile input. They run in this process so that a crash or a hang
+costs one clip: the parent (see `mmprep.clips.pool`) watches the clock, kills the process and starts
+another.
 
-Run as ``python -m mmprep.clips.worker FD``; the first message is the `Job`.
+The parent runs it as ``python -m mmprep.clips.worker FD``; the first message is the `Job`.
 """
 
 import ctypes
@@ -21,8 +22,8 @@ from mmprep.manifest import Row
 
 
 def main() -> None:
-    """Serves until the parent closes the socket."""
-    # The parent decides what Ctrl-C means; a worker that outlived it would decode for nobody.
+    """Answers rows until the parent closes the socket."""
+    # The parent handles Ctrl-C. The worker must not outlive it: nobody would take its samples.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
     _keep_freed_memory()
@@ -40,11 +41,11 @@ def main() -> None:
 
 
 def answer(maker: SampleMaker, row: Row) -> Sample | Failure | StoreError:
-    """The sample of ``row``, or why there is none; an error that nobody foresaw is a cause too."""
+    """Returns the sample of ``row`` or the failure; an unforeseen error is a failure as well."""
     try:
         return maker.make(row)
     except StoreError as error:
-        # No fault of the clip: the build stops here and goes on when the bucket does.
+        # No fault of the clip, so no failure of it: the build stops, and a later run continues.
         return StoreError(str(error))
     except ClipError as error:
         stage, cause, message = error.stage, error.cause, error.message
@@ -62,9 +63,9 @@ def _die_with_parent() -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Lets the allocator keep the big blocks of one clip for the next: 6 % less time a clip.
+    """Lets the allocator keep large blocks from one clip to the next, which saves 6 % of the time.
 
-    By default glibc gives each picture's memory back, and the kernel clears it anew for the next.
+    By default glibc returns each picture's memory, and the kernel clears it again for the next.
     """
     m_trim_threshold, m_mmap_threshold = -1, -3
     libc = ctypes.CDLL(None)

@@ -1,1 +1,1 @@
-"""What a data set is, where its clips are, and which of them are there."""
+"""Descriptions of data sets, readers of their official lists, and the search for their clips."""

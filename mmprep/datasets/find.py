@@ -1,4 +1,4 @@
-"""Files of the raw folder matched with the clips of the official lists, in whatever layout."""
+"""Search for the files of listed clips in the raw folder, whatever its layout."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -19,11 +19,11 @@ __all__ = ["Found", "collect", "find", "nothing_found", "scan"]
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What of a data set is there.
+    """Clips of a data set with and without files, each ordered by split, then key.
 
     Attributes:
-        rows: Clips with all the sources they need, by split, then key.
-        missing: Clips without, in the same order.
+        rows: Clips with all the sources they need.
+        missing: Clips that lack one.
         refused: Clips whose file is a link that leads out of the raw folder.
     """
 
@@ -38,30 +38,31 @@ def collect(
     """Reads the lists of ``spec`` and finds their files in ``raw``, a folder or a bucket.
 
     Raises:
-        ConfigError: A list is missing, or not one of the files is there.
+        ConfigError: A list is missing, or none of the clips has a file.
         DataError: A list is malformed.
     """
     files = scan(raw, endpoint)
     folder = raw if isinstance(raw, Path) else None
     listed = read(Lists(annotations, folder, files), spec)
-    found = find(listed, files, spec)
-    if not found.rows:
+    clips = find(listed, files, spec)
+    if not clips.rows:
         raise nothing_found(listed, files, spec, raw)
-    return found
+    return clips
 
 
 def find(listed: Sequence[Listed], files: Iterable[str], spec: Spec) -> Found:
     """Finds each clip's files among ``files``.
 
-    Names are compared as they are written. What is not found so is looked for again without regard
-    to case, but never among the files of other clips: ids of YouTube may differ in nothing else. Of
-    two files under one name, the one in a folder of ``lists.prefer`` is taken, then the one whose
-    folders name the clip's split, then its label, then by suffix, then the shortest path.
+    Names are first compared exactly. Clips without a file are looked up again without regard to
+    case, but never among the files of other clips, because ids of YouTube may differ in case only.
+    Of several files with the right name, one in a folder of ``lists.prefer`` is preferred, then one
+    whose folders name the clip's split, then its label, then the best suffix, then the shortest
+    path.
 
     Args:
-        listed: Clips that the lists name.
+        listed: Clips of the lists.
         files: Paths from `scan`.
-        spec: The data set.
+        spec: Description of the data set.
     """
     inside = _Index(files, spec)
     outside = _Index(files.outside if isinstance(files, Scan) else (), spec)
@@ -72,21 +73,21 @@ def find(listed: Sequence[Listed], files: Iterable[str], spec: Spec) -> Found:
     missing: list[Failure] = []
     refused: list[Failure] = []
     for clip, paths in zip(clips, exact, strict=True):
-        found = {k: path or inside.get_folded(clip, k, taken) for k, path in paths.items()}
-        absent = [k for k, path in found.items() if not path and k not in spec.optional]
+        sources = {k: path or inside.get_folded(clip, k, taken) for k, path in paths.items()}
+        absent = [k for k, path in sources.items() if not path and k not in spec.optional]
         if not absent:
-            rows.append(_row(clip, {kind: path for kind, path in found.items() if path}))
+            rows.append(_row(clip, {kind: path for kind, path in sources.items() if path}))
         elif link := outside.get(clip, absent[0]):
-            refused.append(_refused(clip, link))
+            refused.append(_refused_failure(clip, link))
         else:
-            missing.append(_missing(clip, absent[0]))
+            missing.append(_missing_failure(clip, absent[0]))
     return Found(rows=check_rows(rows, spec.name), missing=missing, refused=refused)
 
 
 def nothing_found(
     listed: Sequence[Listed], files: Sequence[str], spec: Spec, raw: Raw
 ) -> ConfigError:
-    """The error for a raw folder without a clip of the data set: what to get, where it goes."""
+    """Returns the error for a raw folder without any clip, with the downloads that are needed."""
     first = (name for clip in listed[:2] for names in clip.names.values() for name in names[:1])
     examples = dict.fromkeys(first)
     media = [d for d in spec.downloads if not d.into.startswith("--annotations")]
@@ -103,7 +104,10 @@ def nothing_found(
 
 
 class _Index:
-    """Paths by their last names, without suffix; made once for each number of names asked for."""
+    """Paths by their last components, without suffix.
+
+    There is one table for each number of components that lists use, made when it is first needed.
+    """
 
     def __init__(self, paths: Iterable[str], spec: Spec) -> None:
         self._paths = set(paths)
@@ -113,9 +117,9 @@ class _Index:
         self._tails: dict[tuple[int, bool], Mapping[str, list[str]]] = {}
 
     def get(self, clip: Listed, kind: str) -> str | None:
-        """The path of a clip's source, with the ``#N`` of its name."""
+        """Path of a clip's source, with the ``#N`` of its name; None where there is none."""
         for name in clip.names.get(kind, ()):
-            bare, number = _numbered(name, kind)
+            bare, number = _split_number(name, kind)
             if bare in self._paths and self._suffix(bare) in self._suffixes[kind]:
                 return name
             places = self._tail(bare.count("/"), fold=False).get(bare, ())
@@ -124,9 +128,9 @@ class _Index:
         return None
 
     def get_folded(self, clip: Listed, kind: str, taken: Set[str]) -> str | None:
-        """As `get`, without regard to case, among the paths that are not ``taken``."""
+        """Like `get`, but without regard to case, among the paths that are not ``taken``."""
         for name in clip.names.get(kind, ()):
-            bare, number = _numbered(name, kind)
+            bare, number = _split_number(name, kind)
             places = self._tail(bare.count("/"), fold=True).get(_folded(bare), ())
             free = [p for p in places if self._suffix(p) in self._suffixes[kind] and p not in taken]
             if free:
@@ -149,7 +153,7 @@ class _Index:
         return self._tails[slashes, fold]
 
     def _suffix(self, path: str) -> str:
-        """The suffix, in small letters, where it is one of the data set's; else nothing."""
+        """The suffix in lower case if it is one of the data set's; else an empty string."""
         stem, _, suffix = path.rpartition("/")[2].rpartition(".")
         return suffix.lower() if stem and suffix.lower() in self._known else ""
 
@@ -172,14 +176,14 @@ class _Index:
         return min(paths, key=order)
 
 
-def _numbered(name: str, kind: str) -> tuple[str, str]:
-    """A name without its ``#N``, and that; only pictures are numbered, elsewhere # is a letter."""
+def _split_number(name: str, kind: str) -> tuple[str, str]:
+    """Separates a name from its ``#N``, which only pictures have; elsewhere # is a letter."""
     bare, mark, number = name.partition("#") if kind == "image" else (name, "", "")
     return bare, mark + number
 
 
 def _folded(name: str) -> str:
-    """For the second look: some disks change case, and some take letters and accents apart."""
+    """Name for the second search: some disks change case, some store letters and accents apart."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -199,13 +203,13 @@ def _row(clip: Listed, sources: Mapping[str, str]) -> Row:
     )
 
 
-def _missing(clip: Listed, kind: str) -> Failure:
+def _missing_failure(clip: Listed, kind: str) -> Failure:
     names = clip.names.get(kind, ())
     known = " or ".join((*names[:2], "...") if len(names) > 2 else names)
     source = names[0] if names else clip.key
     return Failure.of(clip, source, "find", "missing", f"no {kind} file named {known}")
 
 
-def _refused(clip: Listed, link: str) -> Failure:
+def _refused_failure(clip: Listed, link: str) -> Failure:
     message = "a link that leads out of --raw; copy the file, or give a --raw above both"
     return Failure.of(clip, link, "find", "outside-raw", message)

@@ -1,4 +1,4 @@
-"""What lies in the raw folder or bucket: paths, without opening a file."""
+"""Listing of the raw folder or bucket; no file is opened."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from mmprep.storage.store import open_store
 
 log = logging.getLogger(__name__)
 
-# What people call the folders of the splits.
+# Usual names of the folders of splits.
 SPLIT_FOLDERS: Final = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
@@ -21,10 +21,10 @@ SPLIT_FOLDERS: Final = {
 
 
 class Scan(list[str]):
-    """POSIX paths relative to the raw folder, in order.
+    """POSIX paths relative to the raw folder, sorted.
 
     Attributes:
-        outside: Links, to files or folders, that lead out of the raw folder; they are not followed.
+        outside: Links, to files or folders, that lead out of the raw folder and are not followed.
     """
 
     def __init__(self, paths: list[str], outside: list[str]) -> None:
@@ -33,7 +33,7 @@ class Scan(list[str]):
 
 
 def scan(raw: Raw, endpoint: str | None = None) -> Scan:
-    """All files under ``raw``, less hidden ones (``._*`` of a Mac among them).
+    """Lists all files under ``raw``, except hidden ones such as the ``._*`` of a Mac.
 
     A bucket is listed once. In a folder, links to files inside ``raw`` count as files. Links to
     folders are not followed: inside, their files are found anyway; outside, they could change
@@ -41,30 +41,30 @@ def scan(raw: Raw, endpoint: str | None = None) -> Scan:
 
     Raises:
         ConfigError: There is no such folder, or one inside may not be read.
-        StoreError: The bucket refuses.
+        StoreError: The bucket refuses the request.
     """
     if isinstance(raw, str):
         paths = (path for path, _ in open_store(raw, endpoint=endpoint).files())
         return Scan(sorted(path for path in paths if not _hidden(path)), [])
     if not raw.is_dir():
         raise ConfigError(f"--raw {raw} is no folder")
-    found: list[str] = []
+    files: list[str] = []
     outside: list[str] = []
-    unreadable = 0
+    unwritable = 0
     root = raw.resolve()
     for entry in _entries(str(root)):
         path = os.path.relpath(entry.path, root).replace(os.sep, "/")
         if _unwritable(path):
-            unreadable += 1
+            unwritable += 1
         elif entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(root):
             outside.append(path)
         elif os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file():
-            found.append(path)
-    if unreadable:
-        log.warning("%s: %d files left out: their names are not UTF-8", raw, unreadable)
+            files.append(path)
+    if unwritable:
+        log.warning("%s: %d files left out: their names are not UTF-8", raw, unwritable)
     if outside:
         log.warning("%s: %d links lead out of it: %s", raw, len(outside), ", ".join(outside[:3]))
-    return Scan(sorted(found), sorted(outside))
+    return Scan(sorted(files), sorted(outside))
 
 
 def _hidden(path: str) -> bool:
@@ -72,7 +72,7 @@ def _hidden(path: str) -> bool:
 
 
 def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
-    """Files and links below ``folder``."""
+    """Yields files and links below ``folder``, except hidden ones."""
     try:
         entries = list(os.scandir(folder))
     except PermissionError as error:
@@ -87,7 +87,7 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def _unwritable(path: str) -> bool:
-    """Whether a path has bytes that are no UTF-8, which no manifest could name."""
+    """Whether a path has bytes that are not UTF-8, so that no manifest could hold it."""
     try:
         path.encode()
     except UnicodeEncodeError:

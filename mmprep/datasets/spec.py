@@ -1,9 +1,18 @@
-"""What a data set is: one TOML file in `manifests/`, read into a `Spec`."""
+"""Description of a data set: one TOML file, read into a `Spec`.
+
+``--dataset`` takes the name of a description or the path of one. Names are those of the files in
+`manifests/` and of the files of other installed packages. Such a package keeps its TOML files as
+resources of one of its own packages, beside its ``__init__.py``, and names that package as an entry
+point of the group ``mmprep.datasets``; the name of the entry point does not matter::
+
+    [project.entry-points."mmprep.datasets"]
+    mine = "my_package.manifests"
+"""
 
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from importlib import import_module, resources
+from importlib import import_module, metadata, resources
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -20,8 +29,9 @@ _SOUNDS: Final = (
     "wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "wma", "aif", "aiff",
 )
 # fmt: on
+_GROUP: Final = "mmprep.datasets"
 
-# What `any` means in a TOML's [sources], best first.
+# Suffixes for which `any` stands in a TOML's [sources], best first.
 SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     "video": _FILMS,
     "audio": _SOUNDS,
@@ -34,12 +44,13 @@ SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """One official archive or list: what it is, its address, and where its content goes.
+    """One official archive or list to download.
 
     Attributes:
-        what: A few words.
-        url: The official address.
-        into: ``--raw`` or ``--annotations``, and a folder below where one is usual.
+        what: Description in a few words.
+        url: Official address.
+        into: Place of the content: ``--raw`` or ``--annotations``, with a folder below it where one
+            is usual.
     """
 
     what: str
@@ -49,24 +60,25 @@ class Download:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """A data set.
+    """Description of a data set.
 
     Attributes:
-        name: As ``--dataset`` takes it.
-        title: One line for people.
-        classes: Class names in the order of their ids; empty where the data decide (``folder``).
-        modalities: For example ``("audio", "visual")``.
-        parts: Defaults for the parts; flags override them.
-        reader: Kind of annotation list, a name in `mmprep.datasets.lists.READERS`.
+        name: Name of the data set, which is the stem of its file.
+        title: Title on one line.
+        classes: Names of the classes in the order of their ids; empty where the data decide
+            (``folder``).
+        modalities: Modalities, such as ``("audio", "visual")``.
+        parts: Default parameters of the parts; options of the command line override them.
+        reader: Kind of the official lists, a name in `mmprep.datasets.lists.READERS`.
         lists: Options of the reader: file names of the lists, splits, columns.
-        sources: Kinds of source that a row may have, each with the suffixes of its files, best
+        sources: Kinds of source that a clip may have, each with the suffixes of its files, best
             first; an empty suffix stands for a file without one.
-        optional: Kinds of `sources` that a row may do without.
-        downloads: What to get, and where to put it.
+        optional: Kinds of `sources` that a clip may lack.
+        downloads: Archives and lists to download.
         licence: Terms in a sentence, with who grants them.
-        expected: Split to the number of clips that the official lists name, before a validation
-            split is carved out of train.
-        variants: Name to what it changes (a partial TOML table of the same shape).
+        expected: Split to the number of clips in the official lists, before a validation split is
+            taken from train.
+        variants: Name of a variant to the entries that it changes (a partial TOML table).
         variant: Names of the variants in force, joined by ``+``; empty for none.
         generator: ``module:function`` that writes the clips into ``--raw``; empty where users
             bring them. Called as ``function(raw, workers=..., progress=...)``.
@@ -90,15 +102,15 @@ class Spec:
 
     @classmethod
     def from_toml(cls, path: Path, variant: str | None = None) -> Self:
-        """Reads a data set's file.
+        """Reads the description of a data set.
 
         Args:
-            path: The TOML file; its stem is the data set's name.
-            variant: One of the file's variants, or several joined by ``+``, applied in that order.
+            path: TOML file; its stem is the name of the data set.
+            variant: A variant of the file, or several joined by ``+``, applied in that order.
 
         Raises:
-            UnknownName: No such variant.
-            ConfigError: Names the file, and what to change in it.
+            UnknownName: The file has no such variant.
+            ConfigError: The file is wrong; the message names it and what to change.
         """
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -108,7 +120,7 @@ class Spec:
         for name in variant.split("+") if variant else ():
             if name not in variants:
                 raise UnknownName(f"variant of {path.stem}", name, variants)
-            table = _merged(table, variants[name])
+            table = _merge(table, variants[name])
         try:
             return cls(name=path.stem, variant=variant or "", **_values(table))
         except ConfigError as error:
@@ -118,40 +130,84 @@ class Spec:
 
 
 def names() -> list[str]:
-    """Names of the data sets that ``--dataset`` takes, in order."""
-    return sorted(path.stem for path in _folder().glob("*.toml"))
+    """Names of the data sets of this package and of other installed packages, in order."""
+    return sorted(_files_by_name())
 
 
 def load(name: str, variant: str | None = None) -> Spec:
-    """Reads the data set ``name``, with the changes of ``variant`` (see `Spec.from_toml`).
+    """Reads the description of a data set.
+
+    Args:
+        name: Name of a data set, or path of a description, which ends in ``.toml``.
+        variant: Variant of the data set, see `Spec.from_toml`.
 
     Raises:
-        UnknownName: No such data set or variant; offers the nearest.
+        UnknownName: There is no such data set or variant; the message offers the nearest.
+        ConfigError: There is no such file, or the description is wrong.
     """
-    if name not in names():
-        raise UnknownName("data set", name, names())
-    return Spec.from_toml(_folder() / f"{name}.toml", variant)
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise ConfigError(f"{name}: no such file; --dataset takes a name or a TOML file")
+        return Spec.from_toml(path, variant)
+    by_name = _files_by_name()
+    if name not in by_name:
+        raise UnknownName("data set", name, sorted(by_name))
+    path, *others = by_name[name]
+    if others:
+        raise ConfigError(
+            f"two packages describe a data set {name}: {path}, {others[0]}; "
+            "give --dataset the path of one of them"
+        )
+    return Spec.from_toml(path, variant)
 
 
 def generator(spec: Spec) -> Callable[..., Path]:
-    """The function that writes the clips of ``spec``."""
-    module, _, function = spec.generator.partition(":")
-    found: Callable[..., Path] = getattr(import_module(module), function)
-    return found
+    """Imports the function that writes the clips of ``spec``."""
+    module, _, name = spec.generator.partition(":")
+    function: Callable[..., Path] = getattr(import_module(module), name)
+    return function
 
 
-def _folder() -> Path:
+def _files_by_name() -> dict[str, list[Path]]:
+    """Name of each data set to its files: one, unless two packages use the same name."""
+    by_name: dict[str, list[Path]] = {}
+    for folder in (_own_folder(), *_installed_folders()):
+        for path in folder.glob("*.toml"):
+            by_name.setdefault(path.stem, []).append(path)
+    return by_name
+
+
+def _own_folder() -> Path:
     installed = Path(str(resources.files("mmprep"))) / "manifests"
+    # In a clone, the descriptions lie at its root and not in the package.
     return installed if installed.is_dir() else Path(__file__).parents[2] / "manifests"
 
 
-def _merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``change`` over it: tables merge; all else, and an empty table, replaces."""
+def _installed_folders() -> list[Path]:
+    """Folders of the packages that are entry points of the group ``mmprep.datasets``."""
+    # A package that is found twice, in a clone and installed, would compete with itself.
+    values = {entry.value: entry for entry in metadata.entry_points(group=_GROUP)}
+    folders = []
+    for value, entry in sorted(values.items()):
+        try:
+            folders.append(Path(str(resources.files(value))))
+        except (ImportError, TypeError) as error:
+            owner = entry.dist.name if entry.dist else "a package"
+            raise ConfigError(
+                f"entry point {entry.name} = {value} of {owner}, group {_GROUP}: {error}; "
+                "it must name a package with TOML files"
+            ) from error
+    return folders
+
+
+def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Applies ``change`` to ``base``: tables merge; other values, and empty tables, replace."""
     merged = dict(base)
     for name, value in change.items():
         old = base.get(name)
         both = isinstance(old, Mapping) and isinstance(value, Mapping) and value
-        merged[name] = _merged(old or {}, value) if both else value
+        merged[name] = _merge(old or {}, value) if both else value
     return merged
 
 

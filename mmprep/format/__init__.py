@@ -5,17 +5,22 @@
 Both sides of the project meet here and nowhere else: mmprep writes it, mmtrain reads it.
 """
 
-from mmprep.format.dataset import (
-    DATASET,
-    FAILURES,
-    FORMAT_VERSION,
-    INDEX,
-    Dataset,
-    ShardInfo,
-    SplitInfo,
-)
-from mmprep.format.index import Index, Member, write_index
-from mmprep.format.tar import Payload, ShardWriter, crc32c, member_names, read_members
+from typing import TYPE_CHECKING, Final
+
+from mmprep.lazy import exporter
+
+if TYPE_CHECKING:
+    from mmprep.format.dataset import (
+        DATASET,
+        FAILURES,
+        FORMAT_VERSION,
+        INDEX,
+        Dataset,
+        ShardInfo,
+        SplitInfo,
+    )
+    from mmprep.format.index import Index, Member, write_index
+    from mmprep.format.tar import Payload, ShardWriter, crc32c, member_names, read_members
 
 __all__ = [
     "DATASET",
@@ -34,3 +39,16 @@ __all__ = [
     "read_members",
     "write_index",
 ]
+
+_HOMES: Final = {
+    "index": ("Index", "Member", "write_index"),
+    "tar": ("Payload", "ShardWriter", "crc32c", "member_names", "read_members"),
+    "dataset": (
+        *("DATASET", "FAILURES", "FORMAT_VERSION", "INDEX"),
+        *("Dataset", "ShardInfo", "SplitInfo"),
+    ),
+}
+# Lazily, because `mmprep.format.parts` is read for every `--help`, which must not wait for h5py.
+__getattr__ = exporter(
+    __name__, {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names}
+)

@@ -1,4 +1,4 @@
-"""`dataset.json`: what a data set holds. It is written last: its presence means complete."""
+"""`dataset.json`, the description of a data set; written last, so its presence means complete."""
 
 import hashlib
 import json
@@ -13,13 +13,20 @@ FORMAT_VERSION: Final = 1
 DATASET: Final = "dataset.json"
 INDEX: Final = "index.h5"
 FAILURES: Final = "failures.jsonl"
-# No component begins with a dot, so nothing leads out of the data set.
+# Safe paths: no component begins with a dot, so none leads out of the data set.
 _FILE: Final = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardInfo:
-    """One tar: path relative to the data set, samples in it, bytes, SHA-256."""
+    """One tar.
+
+    Attributes:
+        name: Path relative to the data set.
+        samples: Number of samples in it.
+        bytes: Size of the file.
+        sha256: Digest of the file.
+    """
 
     name: str
     samples: int
@@ -29,7 +36,12 @@ class ShardInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitInfo:
-    """One split: its samples, and how many of each class."""
+    """One split.
+
+    Attributes:
+        samples: Number of samples.
+        classes: Number of samples of each class that occurs.
+    """
 
     samples: int
     classes: Mapping[str, int]
@@ -40,17 +52,17 @@ class Dataset:
     """The content of `dataset.json`.
 
     Attributes:
-        name: Data set, as ``--dataset`` takes it, or the name of the manifest.
-        title: One line for people.
+        name: Name of the data set for ``--dataset``, or the name of the manifest.
+        title: One-line title for people.
         classes: Class names in the order of their ids.
-        modalities: For example ``("audio", "visual")``.
-        parts: Part to its parameters, as `mmprep.config.PartsConfig` writes them.
+        modalities: Modalities, for example ``("audio", "visual")``.
+        parts: Parts and their parameters, as `mmprep.config.PartsConfig` writes them.
         splits: Split to its counts.
-        shards: Every tar.
-        failures: Cause to how many clips gave no sample for it.
+        shards: Every tar, in the order of the index.
+        failures: Cause to the number of clips that gave no sample for it.
         files: SHA-256 of `index.h5` and `failures.jsonl`.
-        made_by: Versions that the bytes depend on.
-        request: What `mmprep repair` needs to go on: seed, shard size, where the raw clips lie.
+        made_by: Versions of the libraries on which the bytes depend.
+        request: Settings that `mmprep repair` needs: seed, shard size, place of the raw clips.
         licence: Terms of the source data.
     """
 
@@ -69,32 +81,37 @@ class Dataset:
 
     @property
     def samples(self) -> int:
-        """Samples of all splits."""
+        """Number of samples of all splits."""
         return sum(split.samples for split in self.splits.values())
 
     @property
     def root(self) -> str:
         """SHA-256 over all content: equal roots mean equal samples, parameters and failures.
 
-        Where the raw clips lay when the shards were made is left out, for it changes no sample.
+        The request is left out, because the place of the raw clips changes no sample.
         """
         return _digest({k: v for k, v in asdict(self).items() if k != "request"})
 
     def to_json(self) -> str:
-        """The text of `dataset.json`; ``checksum`` covers ``request`` too."""
+        """Text of `dataset.json`; its ``checksum`` covers ``request`` too."""
         head = {"format": FORMAT_VERSION, "root": self.root, "checksum": _digest(asdict(self))}
         return json.dumps({**head, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, origin: str) -> Self:
-        """Reads the text of `dataset.json`; ``origin`` is for messages.
+        """Reads a description.
+
+        Args:
+            text: Content of `dataset.json`.
+            origin: Name of the file, for error messages.
 
         Raises:
-            DataError: Not JSON, a newer format, missing fields, or a root that does not fit.
+            DataError: The text is no JSON, of a newer format, lacks fields, or does not fit its
+                hashes.
         """
         try:
             plain = json.loads(text)
-            # First of all: a newer format may lack or rename everything else.
+            # The version is read first, because a newer format may lack or rename everything else.
             if (version := plain.pop("format")) != FORMAT_VERSION:
                 raise DataError(
                     f"{origin}: format {version!r}; this mmprep reads {FORMAT_VERSION}. "
@@ -109,11 +126,11 @@ class Dataset:
             for name in ("classes", "modalities"):
                 plain[name] = tuple(plain[name])
             dataset = cls(**plain)
-            found = dataset.root, _digest(asdict(dataset))
-        # ValueError: half of a surrogate pair has no UTF-8, hence no digest.
+            hashes = dataset.root, _digest(asdict(dataset))
+        # ValueError: half of a surrogate pair has no UTF-8 and so no digest.
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(f"{origin}: fields are missing or unknown ({error})") from error
-        if found != (root, checksum) or dataset.to_json() != text:
+        if hashes != (root, checksum) or dataset.to_json() != text:
             raise DataError(f"{origin}: was changed or damaged; its hashes do not fit its content")
         for name in (*dataset.files, *(shard.name for shard in dataset.shards)):
             if not _FILE.fullmatch(name) or name == DATASET:

@@ -1,7 +1,7 @@
-"""`index.h5`: one row a sample, in shard order, so that any part is one range request away.
+"""`index.h5`: one row for each sample, in shard order, so that any part is one range request away.
 
 Columns lie uncompressed and contiguous in the file. They are memory-mapped, not read: opening the
-index of a million samples costs milliseconds, and only the pages that are used take memory.
+index of a million samples takes milliseconds, and only the pages that are used take memory.
 """
 
 import io
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmprep.errors import DataError
-from mmprep.format.tar import BLOCK, MEMBERS, SampleEntry, member_names, padded
+from mmprep.format.parts import PARTS, RECORD
+from mmprep.format.tar import BLOCK, SampleEntry, member_names, padded_size
 
 _TABLES: Final[Mapping[str, str]] = {
     "label": "<u2",
@@ -34,7 +35,14 @@ _NAMES: Final = ("classes", "splits", "shards", "parts")
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One file of a sample: its name, and where its bytes lie in the shard."""
+    """One file of a sample.
+
+    Attributes:
+        name: Name of the tar member.
+        offset: Byte of the shard at which its data begin.
+        size: Number of bytes of its data.
+        crc: CRC32C of its data.
+    """
 
     name: str
     offset: int
@@ -44,14 +52,14 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layout:
-    """Members of several samples, one after the other; ``n`` samples, ``c`` members, ``p`` parts.
+    """Places of the members of several samples; ``n`` samples, ``c`` members, ``p`` parts.
 
     Attributes:
         row: (n, p) row, in the columns below, of the first member of each part of each sample.
         number: (c,) row of the member in the index.
-        begin: (c,) byte of the shard where its data begin.
-        size: (c,) bytes of data.
-        crc: (c,) their CRC32C.
+        begin: (c,) byte of the shard at which its data begin.
+        size: (c,) number of bytes of its data.
+        crc: (c,) CRC32C of its data.
     """
 
     row: NDArray[np.int64]
@@ -66,18 +74,18 @@ class Index:
     """The columns of `index.h5`; ``n`` samples, ``m`` members in all, ``p`` parts.
 
     Attributes:
-        classes: Class names; ``label`` counts in them.
-        splits: Split names; ``split`` counts in them.
-        shards: Paths of the shards, relative to the data set; ``shard`` counts in them.
+        classes: Class names, at which ``label`` points.
+        splits: Split names, at which ``split`` points.
+        shards: Paths of the shards relative to the data set, at which ``shard`` points.
         parts: Part names, the record ``json`` first.
         key: (n,) ASCII bytes.
         label: (n,) class id.
         split: (n,) split id.
         shard: (n,) shard id.
-        start: (n,) byte where the sample's first header begins.
+        start: (n,) byte of the shard at which the sample's first header begins.
         first: (n,) row of the sample's first member in ``size`` and ``crc``.
-        counts: (n, p) members of each part.
-        size: (m,) bytes of each member.
+        counts: (n, p) number of members of each part.
+        size: (m,) number of bytes of each member.
         crc: (m,) CRC32C of each member.
     """
 
@@ -103,7 +111,7 @@ class Index:
         """Maps the index at ``path``.
 
         Raises:
-            DataError: Not an index, or one whose columns do not fit together.
+            DataError: The file is no index, or its columns do not fit together.
         """
         try:
             with h5py.File(path, "r") as file:
@@ -111,7 +119,7 @@ class Index:
                     name: tuple(s.decode() for s in file[name][:]) for name in _NAMES
                 }
                 columns: dict[str, Any] = {
-                    name: _mapped(path, file[name]) for name in ("key", *_TABLES)
+                    name: _map_column(path, file[name]) for name in ("key", *_TABLES)
                 }
         except (OSError, KeyError, ValueError) as error:
             raise DataError(f"{path}: not an index of this format ({error})") from error
@@ -123,7 +131,7 @@ class Index:
         """Row of the sample ``key``.
 
         Raises:
-            DataError: No such sample.
+            DataError: There is no such sample.
         """
         rows = np.flatnonzero(self.key == key.encode())
         if not len(rows):
@@ -131,27 +139,27 @@ class Index:
         return int(rows[0])
 
     def some_keys(self, count: int = 3) -> list[str]:
-        """The first few keys, for messages."""
+        """First few keys, for messages."""
         return [key.decode() for key in self.key[:count]]
 
     def members(self, row: int) -> dict[str, list[Member]]:
-        """Part to its members, for the sample in ``row``."""
+        """Members of each part of the sample in ``row``."""
         first, offset = int(self.first[row]), int(self.start[row])
         key = self.key[row].decode()
-        found: dict[str, list[Member]] = {}
+        members: dict[str, list[Member]] = {}
         for part, count in zip(self.parts, self.counts[row].tolist(), strict=True):
-            found[part] = []
+            members[part] = []
             for name in member_names(key, part, count):
                 size = int(self.size[first])
-                found[part].append(
+                members[part].append(
                     Member(name=name, offset=offset + BLOCK, size=size, crc=int(self.crc[first]))
                 )
-                offset += BLOCK + padded(size)
+                offset += BLOCK + padded_size(size)
                 first += 1
-        return found
+        return members
 
     def layout(self, rows: NDArray[np.int64]) -> "Layout":
-        """Where the members of the samples ``rows`` lie, all at once."""
+        """Places of all members of the samples in ``rows``."""
         counts = self.counts[rows].astype(np.int64)
         members = counts.sum(axis=1)
         ends = members.cumsum()
@@ -173,17 +181,25 @@ class Index:
         )
 
     def extent(self, row: int) -> tuple[int, int]:
-        """First byte of the sample's first header, and the byte behind its last padding."""
+        """First byte of the sample's first header, and the byte behind its last padding.
+
+        The whole sample can be read, or copied to another shard, as this range.
+        """
         first, start = int(self.first[row]), int(self.start[row])
         sizes = self.size[first : first + int(self.counts[row].sum())].astype(np.int64)
         return start, start + int((-(-sizes // BLOCK) * BLOCK + BLOCK).sum())
 
     def fits(self, row: int, sizes: Mapping[str, int]) -> bool:
-        """Whether the sample lies inside its shard; ``sizes`` are the shards' bytes."""
+        """Whether the sample in ``row`` lies inside its shard.
+
+        Args:
+            row: Row of the sample.
+            sizes: Size of every shard by its path.
+        """
         return self.extent(row)[1] <= sizes.get(self.shards[self.shard[row]], 0)
 
     def entry(self, row: int) -> SampleEntry:
-        """The sample as `write_index` takes it."""
+        """Entry of the sample in ``row``, as `write_index` takes it."""
         first, counts = int(self.first[row]), self.counts[row].tolist()
         run = slice(first, first + sum(counts))
         return SampleEntry(
@@ -202,7 +218,7 @@ class Index:
         }
         if wrong := [name for name, length in shapes.items() if length != n]:
             raise DataError(f"{path}: column {wrong[0]!r} has not the {n} rows of `key`")
-        if strange := [part for part in self.parts if part not in MEMBERS]:
+        if strange := [part for part in self.parts if part not in {RECORD, *PARTS}]:
             raise DataError(f"{path}: no part {strange[0]!r} in this format; upgrade mmprep")
         if self.counts.shape[1:] != (len(self.parts),):
             raise DataError(f"{path}: column 'counts' has not the {len(self.parts)} parts")
@@ -219,12 +235,12 @@ class Index:
                 raise DataError(f"{path}: column {name!r} points outside its {len(known)} names")
 
 
-def _mapped(path: Path, table: h5py.Dataset) -> NDArray[Any]:
+def _map_column(path: Path, table: h5py.Dataset) -> NDArray[Any]:
     offset = table.id.get_offset()
     if offset is None or not table.size:
         return np.asarray(table[...])
     mapped = np.memmap(path, dtype=table.dtype, mode="r", offset=offset, shape=table.shape)
-    # Taking single rows out of a plain array is ten times as fast.
+    # A plain array over the same memory: single rows come out of it ten times as fast.
     return mapped.view(np.ndarray)
 
 
@@ -236,7 +252,15 @@ def write_index(
     shards: Sequence[str],
     parts: Sequence[str],
 ) -> bytes:
-    """The file's bytes, from ``(entry, label, split, shard)`` in shard order; always the same."""
+    """Bytes of an index; the same input gives the same bytes.
+
+    Args:
+        entries: Tuples ``(entry, label, split, shard)``, in shard order.
+        classes: Class names, at which ``label`` points.
+        splits: Split names, at which ``split`` points.
+        shards: Paths of the shards, at which ``shard`` points.
+        parts: Part names, the record first, in the order of ``entry.counts``.
+    """
     keys: list[str] = []
     # Arrays, not lists of rows: ten million samples have two hundred million members.
     flat = {name: array(code) for name, code in _CODES.items()}

@@ -1,4 +1,4 @@
-"""Names of the files that a build keeps beside its shards, below ``_build/``."""
+"""Paths of the files that a build, repair or copy keeps beside the shards while it runs."""
 
 from typing import Final
 

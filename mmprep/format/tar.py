@@ -17,19 +17,10 @@ from numpy.typing import NDArray
 
 from mmprep.errors import DataError
 from mmprep.format.dataset import ShardInfo
+from mmprep.format.parts import RECORD, part_named
 
 BLOCK: Final = 512
-_LARGEST: Final = 8 << 30  # what eleven octal digits hold; a larger or negative size is no USTAR
-RECORD: Final = "json"
-# Members are `KEY.<stem>.<suffix>`, with a number behind the stem where a part is a sequence.
-MEMBERS: Final[Mapping[str, tuple[str, str, bool]]] = {
-    RECORD: ("", "json", False),
-    "frames": ("frame", "jpg", True),
-    "spectrogram": ("spectrogram", "npy", False),
-    "flow": ("flow", "jpg", True),
-    "difference": ("difference", "jpg", True),
-    "depth": ("depth", "jpg", True),
-}
+_LARGEST: Final = 8 << 30  # the limit of eleven octal digits; any other size is no USTAR
 
 # Part to the bytes of its members, `RECORD` among them.
 Payload: TypeAlias = Mapping[str, Sequence[bytes]]
@@ -39,28 +30,24 @@ def crc32c(data: bytes | NDArray[np.uint8], before: int = 0) -> int:
     """CRC32C (Castagnoli) of ``data``, as the index keeps it for every member.
 
     Args:
-        data: Bytes; where they are many, other threads run meanwhile.
-        before: That of what comes before it.
+        data: Bytes to check; for many of them, other threads run meanwhile.
+        before: Checksum of the bytes that come before ``data``.
     """
     return _crc32c(data, before)  # type: ignore[arg-type]  # To mypy an array is no buffer.
 
 
 def member_names(key: str, part: str, count: int) -> list[str]:
     """Names of the ``count`` members of one part of one sample, in their order in the archive."""
-    stem, suffix, numbered = MEMBERS[part]
-    if not numbered:
-        return [f"{key}.{stem}.{suffix}" if stem else f"{key}.{suffix}"] * count
-    width = max(2, len(str(count - 1)))
-    return [f"{key}.{stem}{i:0{width}}.{suffix}" for i in range(count)]
+    return part_named(part).member_names(key, count)
 
 
-def padded(size: int) -> int:
-    """Bytes that a member of ``size`` bytes takes in the archive behind its header."""
+def padded_size(size: int) -> int:
+    """Bytes that the data of a member take in the archive: ``size`` rounded up to whole blocks."""
     return -(-size // BLOCK) * BLOCK
 
 
 def header(name: str, size: int) -> bytes:
-    """The 512-byte USTAR header of a regular file; everything but name and size is fixed."""
+    """USTAR header of a regular file, 512 bytes; everything but name and size is fixed."""
     info = tarfile.TarInfo(name)
     info.size = size
     info.mode = 0o644
@@ -71,12 +58,12 @@ class ShardWriter:
     """Writes samples into an open file and remembers what the index needs.
 
     Args:
-        file: Binary file, empty, open for writing.
-        parts: Parts of every sample, without the record, in order.
+        file: Empty binary file, open for writing.
+        parts: Names of the parts of every sample, in order, without the record.
 
     Attributes:
-        size: Bytes written so far.
-        digest: SHA-256 of them.
+        size: Number of bytes written so far.
+        digest: SHA-256 of the bytes written so far.
     """
 
     def __init__(self, file: IO[bytes], parts: Sequence[str]) -> None:
@@ -93,7 +80,7 @@ class ShardWriter:
             for name, data in zip(
                 member_names(key, part, len(payload[part])), payload[part], strict=True
             ):
-                blocks += [header(name, len(data)), data, bytes(padded(len(data)) - len(data))]
+                blocks += [header(name, len(data)), data, bytes(padded_size(len(data)) - len(data))]
         self._put(b"".join(blocks))
         members = [data for part in self._parts for data in payload[part]]
         return SampleEntry(
@@ -105,13 +92,13 @@ class ShardWriter:
         )
 
     def copy(self, data: bytes, entry: "SampleEntry") -> "SampleEntry":
-        """Appends a sample as another shard has it: headers, bytes and padding."""
+        """Appends a sample that was cut out of another shard, with its headers and padding."""
         start = self.size
         self._put(data)
         return replace(entry, start=start)
 
     def info(self, name: str, samples: int) -> ShardInfo:
-        """What `dataset.json` says of the shard, once it is closed."""
+        """Description of the closed shard for `dataset.json`."""
         return ShardInfo(
             name=name, samples=samples, bytes=self.size, sha256=self.digest.hexdigest()
         )
@@ -128,7 +115,15 @@ class ShardWriter:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleEntry:
-    """Where one sample lies in its shard: byte start, then members by part with size and CRC32C."""
+    """Place of one sample in its shard.
+
+    Attributes:
+        key: Key of the sample.
+        start: Byte of the shard at which the sample's first header begins.
+        counts: Number of members of each part, the record first.
+        sizes: Number of bytes of each member.
+        crcs: CRC32C of each member.
+    """
 
     key: str
     start: int
@@ -140,11 +135,15 @@ class SampleEntry:
 def read_members(file: IO[bytes], name: str) -> Iterator[tuple[str, int, bytes]]:
     """Yields ``(member, byte offset of its data, data)`` from the start of a shard to its end.
 
-    Reads forward only, so ``file`` may be a stream out of a bucket.
+    Reads forward only, so ``file`` may be a stream from a bucket.
+
+    Args:
+        file: Binary file at the start of the archive.
+        name: Name of the shard, for error messages.
 
     Raises:
-        DataError: A header that does not check, a short body, a link, a folder or a path in place
-            of a plain name; ``name`` and the member are in the message.
+        DataError: A header is damaged, a member is cut short, or a member is no plain file with a
+            plain name (a link, a folder or a path); the message names the member.
     """
     offset = 0
     while True:
@@ -159,8 +158,8 @@ def read_members(file: IO[bytes], name: str) -> Iterator[tuple[str, int, bytes]]
         plain = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and 0 <= info.size < _LARGEST
         if not plain or not info.name or "/" in info.name or info.name.startswith("."):
             raise DataError(f"{name}: {info.name!r} is not a plain file of a sample; refused")
-        data = file.read(padded(info.size))
-        if len(data) < padded(info.size):
+        data = file.read(padded_size(info.size))
+        if len(data) < padded_size(info.size):
             raise DataError(f"{name}: ends inside {info.name!r}")
         yield info.name, offset, data[: info.size]
-        offset += padded(info.size)
+        offset += padded_size(info.size)

@@ -1,1 +1,1 @@
-"""The one kit for the pages of both packages."""
+"""Web pages of both packages: markup, charts and one style sheet, without a line of JavaScript."""

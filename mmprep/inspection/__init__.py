@@ -1,1 +1,1 @@
-"""Looking at shards: proof, summary, page, and the picture of one sample."""
+"""Looking at finished shards: verification, summary, web page, and a picture of one sample."""

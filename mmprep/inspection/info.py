@@ -1,4 +1,4 @@
-"""What a finished data set holds, from its description and its index alone: no sample is read."""
+"""Summary of a finished data set from its description and its index; no sample is read."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -20,7 +20,7 @@ _SMALLEST: Final = 5
 
 
 def summarise(shards: Shards) -> dict[str, Any]:
-    """Counts and sizes, as plain values for JSON.
+    """Returns counts and sizes of a data set, as plain values for JSON.
 
     ``parts`` gives, for every part and for the record ``json``, its members, their bytes and the
     parameters that it was made with; ``bytes`` are those of the tars, headers and padding included.
@@ -60,7 +60,7 @@ def summarise(shards: Shards) -> dict[str, Any]:
 
 
 def part_bytes(index: Index) -> NDArray[np.int64]:
-    """Bytes of the members of each part over all samples: (p,), in the order of ``index.parts``."""
+    """Bytes of each part over all samples: (p,), in the order of ``index.parts``."""
     total = np.zeros(len(index.parts), np.int64)
     # In pieces, so that the sums of twenty million members do not lie in memory at once.
     for begin in range(0, len(index), _CHUNK):
@@ -75,7 +75,7 @@ def part_bytes(index: Index) -> NDArray[np.int64]:
 
 
 def parameters(values: Mapping[str, Any]) -> str:
-    """Parameters of a part on one line: ``fps 1, short_side 256``."""
+    """Writes the parameters of a part on one line: ``fps 1, short_side 256``."""
     return ", ".join(
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in values.items()
@@ -83,7 +83,7 @@ def parameters(values: Mapping[str, Any]) -> str:
 
 
 def print_summary(summary: Mapping[str, Any], console: Console) -> None:
-    """Prints what `summarise` returned, as tables for people."""
+    """Prints the result of `summarise` as tables."""
     # Names come from the data set's lists: as Text, so that brackets in them are not markup.
     title = Text.assemble((summary["name"], "bold"), "  ", (summary["title"], "dim"))
     console.print(title)
@@ -101,7 +101,7 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
 
 
 def _table(*columns: str, words: int = 1) -> Table:
-    """A table whose first ``words`` columns are text and whose others are numbers."""
+    """Makes a table whose first ``words`` columns are text and whose others are numbers."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i < words else "right", overflow="fold")
@@ -123,7 +123,7 @@ def _splits(summary: Mapping[str, Any]) -> Table:
 
 
 def _parts(summary: Mapping[str, Any]) -> Table:
-    table = _table("part", "members", "bytes", "a sample")
+    table = _table("part", "members", "bytes", "per sample")
     table.add_column("parameters", overflow="fold")
     for name, part in summary["parts"].items():
         share = part["bytes"] / max(1, summary["samples"])
@@ -138,7 +138,7 @@ def _parts(summary: Mapping[str, Any]) -> Table:
 
 
 def _classes(summary: Mapping[str, Any]) -> Table:
-    """The classes by size; of many, only the largest and the smallest."""
+    """Returns the table of classes, largest first; of many, only the largest and the smallest."""
     table = _table("class", "samples", *summary["splits"])
     ranked = sorted(summary["classes"].items(), key=lambda item: -sum(item[1].values()))
     hidden = len(ranked) - _CLASSES

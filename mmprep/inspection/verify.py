@@ -1,4 +1,4 @@
-"""Every byte of a data set against its index, checksums and root hash."""
+"""Verification of every byte of a data set against its index, checksums and root hash."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,18 +11,24 @@ import numpy as np
 from mmprep.errors import DataError, StoreError
 from mmprep.format import DATASET, FAILURES, INDEX, Index, ShardInfo, crc32c
 from mmprep.format.paths import STATE
-from mmprep.format.tar import BLOCK, header, padded
+from mmprep.format.tar import BLOCK, header, padded_size
 from mmprep.shards import Shards, read_dataset
 from mmprep.storage.store import Store
 
 _END: Final = bytes(2 * BLOCK)
-# So many problems in one shard are named; a shard that was swapped would name each of its samples.
+# Most problems that are listed for one shard; a swapped shard has one for each of its samples.
 _MOST: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing that is wrong: the file, the sample that it hits (if any), and what was seen."""
+    """A fault of a data set.
+
+    Attributes:
+        path: File in which it lies.
+        key: Key of the damaged sample; None where no single sample is damaged.
+        message: Description of the fault.
+    """
 
     path: str
     key: str | None
@@ -31,13 +37,13 @@ class Problem:
 
 @dataclass(kw_only=True)
 class Verdict:
-    """What `verify` found.
+    """Result of `verify`.
 
     Attributes:
         root: Root hash of the data set.
-        samples: Samples that the index names.
-        bytes: Bytes that were read.
-        problems: Everything that is wrong; empty means that every byte is as it was written.
+        samples: Number of samples in the index.
+        bytes: Number of bytes that were read.
+        problems: All faults; none means that every byte is as it was written.
     """
 
     root: str = ""
@@ -47,10 +53,14 @@ class Verdict:
 
 
 def verify(store: Store, progress: Callable[[ShardInfo], None] = lambda shard: None) -> Verdict:
-    """Reads everything once, forward, without a local copy.
+    """Verifies a data set, reading every file once from start to end, without a local copy.
+
+    Args:
+        store: Place of the data set.
+        progress: Called after each shard.
 
     Raises:
-        ConfigError: No data set there.
+        ConfigError: There is no data set.
     """
     verdict = Verdict()
     present = dict(store.files())
@@ -67,7 +77,7 @@ def verify(store: Store, progress: Callable[[ShardInfo], None] = lambda shard: N
     verdict.problems += _small_files(store, dataset.files, present)
     with ExitStack() as stack:
         index: Index | None = None
-        # By a damaged index good shards would look bad; the hash of each still tells.
+        # Compared with a damaged index, good shards would look bad. Their hashes are still checked.
         if not any(problem.path == INDEX for problem in verdict.problems):
             try:
                 index = stack.enter_context(Shards(store)).index
@@ -95,8 +105,8 @@ def _counts(index: Index, shards: Sequence[ShardInfo]) -> Iterator[Problem]:
     if [shard.name for shard in shards] != list(index.shards):
         yield Problem(path=INDEX, key=None, message="names other shards than dataset.json")
         return
-    found = np.bincount(index.shard, minlength=len(shards)).tolist()
-    for shard, samples in zip(shards, found, strict=True):
+    counts = np.bincount(index.shard, minlength=len(shards)).tolist()
+    for shard, samples in zip(shards, counts, strict=True):
         if samples != shard.samples:
             message = f"the index has {samples} samples of it, dataset.json {shard.samples}"
             yield Problem(path=shard.name, key=None, message=message)
@@ -109,23 +119,23 @@ def _shard(
         return [
             Problem(path=shard.name, key=None, message=f"missing, with {shard.samples} samples")
         ]
-    found: list[Problem] = []
+    problems: list[Problem] = []
     try:
         with store.open(shard.name) as file:
             reader = _Hashing(file)
             if index is not None:
-                found += _content(reader, index, shard.name)
+                problems += _content(reader, index, shard.name)
             while reader.read(1 << 20):
                 pass
     except StoreError as error:
         return [Problem(path=shard.name, key=None, message=str(error))]
     if reader.size != shard.bytes:
         message = f"{reader.size} bytes, not {shard.bytes}"
-        found.insert(0, Problem(path=shard.name, key=None, message=message))
-    elif reader.digest.hexdigest() != shard.sha256 and not found:
+        problems.insert(0, Problem(path=shard.name, key=None, message=message))
+    elif reader.digest.hexdigest() != shard.sha256 and not problems:
         message = "another shard than the one that dataset.json names"
-        found.append(Problem(path=shard.name, key=None, message=message))
-    return found[:_MOST]
+        problems.append(Problem(path=shard.name, key=None, message=message))
+    return problems[:_MOST]
 
 
 def _content(reader: "_Hashing", index: Index, shard: str) -> Iterator[Problem]:
@@ -147,7 +157,7 @@ def _sample(reader: "_Hashing", index: Index, row: int, shard: str) -> Iterator[
         for member in members:
             if reader.read(BLOCK) != header(member.name, member.size):
                 yield Problem(path=shard, key=key, message=f"the tar header of {member.name}")
-            data = reader.read(padded(member.size))
+            data = reader.read(padded_size(member.size))
             if crc32c(data[: member.size]) != member.crc:
                 yield Problem(path=shard, key=key, message=f"the bytes of {member.name}")
             elif any(data[member.size :]):
@@ -155,7 +165,7 @@ def _sample(reader: "_Hashing", index: Index, row: int, shard: str) -> Iterator[
 
 
 class _Hashing:
-    """A file that is hashed while it is read."""
+    """A file whose hash and size are computed while it is read."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

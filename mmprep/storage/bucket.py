@@ -1,4 +1,7 @@
-"""The store in a bucket or on a web server, by obstore."""
+"""Stores in a bucket or on a web server, reached through obstore.
+
+obstore is imported inside the methods, so that work on local disk never waits for it.
+"""
 
 import errno
 import io
@@ -26,11 +29,20 @@ if TYPE_CHECKING:
 
 WEB: Final = ("http", "https")
 SCHEMES: Final = ("s3", "gs", "az", *WEB)
+# Bytes of a request when a file is read or written forward.
 _STREAM: Final = 8 << 20
 
 
 class BucketStore:
-    """A bucket, by obstore. A put is atomic, so a file is spooled to local disk and put whole."""
+    """A bucket or a read-only web server.
+
+    A put is atomic, so a file that is created here is spooled to local disk and put whole.
+
+    Args:
+        url: Address such as ``s3://bucket/prefix``.
+        endpoint: Address of a server that speaks the bucket's protocol; None is the provider's.
+        anonymous: Whether to use no credentials, as public buckets allow.
+    """
 
     def __init__(self, url: str, endpoint: str | None = None, anonymous: bool = False) -> None:
         self.url = url.rstrip("/")
@@ -39,7 +51,7 @@ class BucketStore:
         self._store = _bucket(self.url, endpoint, anonymous, retry)
 
     def client(self) -> "ObjectStore":
-        """A client that tries once and waits as long as its caller, who decides what comes then."""
+        """Client that tries each request once and without a timeout; its caller handles both."""
         return _bucket(self.url, self._endpoint, self._anonymous, {"max_retries": 0}, timeout=None)
 
     def read(self, path: str, start: int = 0, end: int | None = None) -> bytes:
@@ -51,7 +63,7 @@ class BucketStore:
             size = self.size(path) if end is None else end
             if size is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            # Of a bucket nobody can ask for nothing.
+            # A bucket refuses a request for no bytes.
             if start >= size:
                 return b""
             return bytes(obstore.get_range(self._store, path, start=start, end=size))
@@ -75,7 +87,7 @@ class BucketStore:
     def files(self) -> Iterator[tuple[str, int]]:
         import obstore
 
-        if self._web:
+        if self._is_web:
             raise StoreError(f"cannot list {self.url}: a web server has no list of its files")
         with self.errors("list", ""):
             for page in obstore.list(self._store):
@@ -106,7 +118,7 @@ class BucketStore:
             writer = obstore.open_writer(self._store, path, buffer_size=_STREAM)
             for chunk in chunks:
                 writer.write(chunk)
-            # Until then nothing is there: who raised in between leaves parts that nobody sees.
+            # The file appears at this moment. If `chunks` raises before, no reader sees its parts.
             writer.close()
 
     def move(self, path: str, to: str) -> None:
@@ -127,11 +139,11 @@ class BucketStore:
                 return
 
     @property
-    def _web(self) -> bool:
+    def _is_web(self) -> bool:
         return self.url.partition("://")[0] in WEB
 
     def _check_writable(self, path: str) -> None:
-        if self._web:
+        if self._is_web:
             raise StoreError(
                 f"cannot write {self.url}/{path}: a web server is read only; write to a folder or "
                 "a bucket"
@@ -148,7 +160,7 @@ class BucketStore:
 
 
 class _Stream(io.RawIOBase):
-    """Makes obstore's reader a file that `io.BufferedReader` accepts."""
+    """Adapts obstore's reader to the interface that `io.BufferedReader` expects."""
 
     def __init__(self, reader: "ReadableFile", store: BucketStore, path: str) -> None:
         self._reader, self._store, self._path = reader, store, path
@@ -179,7 +191,7 @@ def _bucket(
         endpoint = endpoint or _environment("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     plain = url.startswith("http://") or (endpoint or "").startswith("http://")
     client: ClientConfig = {"allow_http": plain, "timeout": timeout or "1day"}
-    # What is absent here is taken from the environment.
+    # obstore takes every setting that is absent here from the environment.
     region = _environment("AWS_REGION", "AWS_DEFAULT_REGION") or "us-east-1"
     s3: S3Config = {"region": region}
     gs: GCSConfig = {}

@@ -1,4 +1,4 @@
-"""Where raw clips lie: a folder, or a prefix of a bucket."""
+"""The place of raw clips: a folder, or a prefix of a bucket."""
 
 from pathlib import Path
 from typing import TypeAlias
@@ -8,5 +8,5 @@ Raw: TypeAlias = Path | str
 
 
 def raw_at(text: str) -> Raw:
-    """The place that a command or a plan names."""
+    """Place that ``text``, a folder or a URL, names in a command or a plan."""
     return text if "://" in text else Path(text)

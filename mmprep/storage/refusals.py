@@ -1,4 +1,4 @@
-"""What a disk or a bucket says when it refuses: one line, with what there is to do."""
+"""Messages for refusals of a disk or a bucket: one line, with a remedy where one is known."""
 
 import errno
 import re
@@ -7,9 +7,9 @@ from typing import Final
 
 _PUBLIC: Final = "a public bucket needs none (--anonymous of mmtrain)"
 _CREDENTIALS: Final = f"check the credentials and what they may do; {_PUBLIC}"
-# What obstore's text holds to what there is to do.
+# A piece of obstore's error text to the remedy.
 _HINTS: Final = {
-    # Where a machine of a cloud would find its credentials.
+    # Addresses at which machines of a cloud find their credentials.
     "/latest/api/token": "there are no credentials here: set AWS_ACCESS_KEY_ID and "
     f"AWS_SECRET_ACCESS_KEY; {_PUBLIC}",
     "computeMetadata": "there are no credentials here: set GOOGLE_APPLICATION_CREDENTIALS; "
@@ -20,7 +20,7 @@ _HINTS: Final = {
 
 
 def disk_refusal(error: OSError) -> str:
-    """What the system says of a file, and what there is to do."""
+    """Reason why the system refused a file, with a remedy where one is known."""
     hints = {
         errno.ENOSPC: "the disk is full; free some space and run the same command again",
         errno.EDQUOT: "the quota is used up; free some space and run the same command again",
@@ -31,7 +31,7 @@ def disk_refusal(error: OSError) -> str:
 
 
 def bucket_refusal(error: Exception) -> str:
-    """The first line of obstore's page of text, with the server's code in place of its XML."""
+    """First line of obstore's long error text, with the server's error code and a remedy."""
     from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
     if isinstance(error, OSError) and error.errno:
@@ -40,10 +40,10 @@ def bucket_refusal(error: Exception) -> str:
     text = str(error).strip() or repr(error)
     first = text.splitlines()[0].partition("<?xml")[0].rstrip(": ")
     code = re.search(r"<Code>(\w+)</Code>", text)
-    told = f"{first} ({code[1]})" if code else first
+    reason = f"{first} ({code[1]})" if code else first
     for sign, hint in _HINTS.items():
         if sign in text:
-            return f"{told}; {hint}"
+            return f"{reason}; {hint}"
     if isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
-        return f"{told}; {_CREDENTIALS}"
-    return told
+        return f"{reason}; {_CREDENTIALS}"
+    return reason

@@ -1,7 +1,7 @@
-"""One interface over a local folder and a bucket: whole files, none ever half there.
+"""One interface over local folders and buckets, in which every file is whole or absent.
 
 `open_store("shards")`, `open_store("s3://bucket/prefix")`, and ``gs://``, ``az://``, ``https://``.
-Paths are relative to that place, with ``/``.
+Paths of files are relative to that place, with ``/`` between folders.
 """
 
 import os
@@ -18,47 +18,51 @@ from mmprep.storage.refusals import disk_refusal
 
 __all__ = ["PARTIAL", "SCHEMES", "BucketStore", "LocalStore", "Store", "open_store"]
 
+# Beginning of the names of files that are being written.
 PARTIAL: Final = ".partial-"
 
 
 class Store(Protocol):
     """A place that holds files by path.
 
-    Every method raises `StoreError` when the disk or bucket refuses, naming place and path.
+    Every method raises `StoreError` if the disk or bucket refuses, and names place and path.
+
+    Attributes:
+        url: Folder or URL of the place.
     """
 
     url: str
 
     def read(self, path: str, start: int = 0, end: int | None = None) -> bytes:
-        """Bytes ``[start, end)`` of a file; all of it by default."""
+        """Bytes ``[start, end)`` of a file; the whole file by default."""
 
     def open(self, path: str) -> IO[bytes]:
-        """A file to read forward, without having all of it in memory."""
+        """Opens a file for reading forward, without holding all of it in memory."""
 
     def size(self, path: str) -> int | None:
-        """Bytes of a file, or None where there is none."""
+        """Size of a file in bytes, or None if there is no such file."""
 
     def files(self) -> Iterator[tuple[str, int]]:
-        """Every file with its size, half-written ones included, in no order."""
+        """Yields every file with its size, in no order; half-written files are included."""
 
     def create(self, path: str) -> AbstractContextManager[IO[bytes]]:
-        """``with store.create(path) as file:`` publishes the file whole on exit, or not at all."""
+        """Context of a new file: published whole on exit, or not at all after an error."""
 
     def write(self, path: str, data: bytes) -> None:
         """Publishes ``data`` under ``path``, whole or not at all."""
 
     def put(self, path: str, chunks: Iterable[bytes]) -> None:
-        """Publishes what ``chunks`` gives, without having all of it; not at all where it raises."""
+        """Publishes the bytes of ``chunks`` piece by piece, or nothing if ``chunks`` raises."""
 
     def move(self, path: str, to: str) -> None:
-        """Gives a whole file another path, over what was there."""
+        """Moves a file to another path, and replaces the file there."""
 
     def delete(self, path: str) -> None:
-        """Removes a file; nothing happens where there is none."""
+        """Removes a file; does nothing if there is no such file."""
 
 
 def open_store(url: str, *, endpoint: str | None = None, anonymous: bool = False) -> Store:
-    """The store at ``url``: a folder, or a bucket with credentials from the usual environment.
+    """Opens the store at ``url``: a folder, or a bucket with credentials from the environment.
 
     A web server (``http://``, ``https://``) is read only, and must answer range requests.
 
@@ -66,13 +70,16 @@ def open_store(url: str, *, endpoint: str | None = None, anonymous: bool = False
         url: Folder, ``s3://bucket/prefix``, ``gs://``, ``az://`` or ``https://``.
         endpoint: Address of a server that speaks the bucket's protocol; for ``s3://``,
             ``AWS_ENDPOINT_URL`` by default.
-        anonymous: Use no credentials, as public buckets allow.
+        anonymous: Whether to use no credentials, as public buckets allow.
+
+    Example:
+        store = open_store("s3://bucket/shards")
 
     Raises:
-        ConfigError: A scheme that is not known.
+        ConfigError: The scheme of the URL is unknown.
     """
-    scheme, found, _ = url.partition("://")
-    if not found:
+    scheme, separator, _ = url.partition("://")
+    if not separator:
         return LocalStore(Path(url))
     if scheme not in SCHEMES:
         raise ConfigError(
@@ -82,7 +89,11 @@ def open_store(url: str, *, endpoint: str | None = None, anonymous: bool = False
 
 
 class LocalStore:
-    """A folder. A file is written beside its place, synced, then renamed."""
+    """A folder. A file is written beside its place, synced, then renamed.
+
+    Args:
+        root: Path of the folder, which need not exist yet.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -100,21 +111,21 @@ class LocalStore:
     def size(self, path: str) -> int | None:
         with self.errors("read", path):
             try:
-                found = (self.root / path).stat()
+                status = (self.root / path).stat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
-        return found.st_size if stat.S_ISREG(found.st_mode) else None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def files(self) -> Iterator[tuple[str, int]]:
         for folder, folders, names in os.walk(self.root):
-            # A link to a folder is not followed, but it is there.
+            # A link to a folder is not followed, but a folder that holds one is not empty.
             links = [name for name in folders if Path(folder, name).is_symlink()]
             for path in (Path(folder, name) for name in (*names, *links)):
                 try:
-                    found = path.lstat()
+                    status = path.lstat()
                 except FileNotFoundError:
                     continue
-                size = found.st_size if stat.S_ISREG(found.st_mode) else 0
+                size = status.st_size if stat.S_ISREG(status.st_mode) else 0
                 yield path.relative_to(self.root).as_posix(), size
 
     @contextmanager
@@ -132,6 +143,7 @@ class LocalStore:
                 partial.replace(target)
             finally:
                 partial.unlink(missing_ok=True)
+            # Without this a power cut could undo the renaming.
             _sync_folder(target.parent)
 
     def write(self, path: str, data: bytes) -> None:
@@ -157,7 +169,7 @@ class LocalStore:
             self._prune((self.root / path).parent)
 
     def _prune(self, folder: Path) -> None:
-        """Removes folders that a deletion left empty; a bucket has none either."""
+        """Removes folders that a deletion left empty; a bucket has no empty folders either."""
         while folder != self.root and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
             folder = folder.parent

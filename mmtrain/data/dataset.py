@@ -1,4 +1,4 @@
-"""A data set that mmprep has built, on disk or in a bucket: description, index, modalities."""
+"""Opens a data set that mmprep has built, on disk or in a bucket: description and index."""
 
 import hashlib
 import logging
@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -17,18 +17,11 @@ from mmprep.errors import DataError as PreparationError
 from mmprep.errors import StoreError
 from mmprep.format import DATASET, INDEX, Dataset, Index
 from mmprep.storage.store import LocalStore, Store, open_store
-from mmtrain.data.reading.cache import Cache
 from mmtrain.errors import ConfigError, DataError, UnknownName
+from mmtrain.modalities import MODALITIES, parts_of
 
-# Modality to the part of the shards that it is read from.
-PARTS: Final[Mapping[str, str]] = {
-    "audio": "spectrogram",
-    "visual": "frames",
-    "flow": "flow",
-    "difference": "difference",
-    "depth": "depth",
-}
 _CHUNK: Final = 8 << 20
+# Times that description and index are read from a bucket before they count as damaged.
 _TRIES: Final = 3
 _T = TypeVar("_T")
 
@@ -36,28 +29,30 @@ log = logging.getLogger(__name__)
 
 
 class ShardedDataset:
-    """What `open_dataset` returns. A sample's id is its row in the index.
+    """Data set in shards; made by `open_dataset`. A sample's id is its row in the index.
+
+    Args:
+        store: Folder or bucket of the shards.
 
     Attributes:
-        store: Where the shards lie.
-        description: What `dataset.json` says.
-        index: The rows of `index.h5`, mapped, not read.
-        sizes: Shard to its bytes.
+        store: Folder or bucket of the shards.
+        description: Content of `dataset.json`.
+        index: Rows of `index.h5`, mapped into memory and read when they are used.
+        sizes: Path of each shard to its size in bytes.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.description = _again(store, lambda: _describe(store))
+        self.description = _retry(store, lambda: _read_description(store))
         self._remove: Callable[[], object] = lambda: None
         self._pid = os.getpid()
-        self._caches: dict[tuple[Path, int], Cache] = {}
         if isinstance(store, LocalStore):
             path = store.root / INDEX
         else:
             folder = Path(tempfile.mkdtemp(prefix="mmtrain-"))
             self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             sha256 = self.description.files.get(INDEX)
-            path = _again(store, lambda: _fetched(store, folder, sha256))
+            path = _retry(store, lambda: _download_index(store, folder, sha256))
         self.index = Index.open(path)
         self.sizes = {shard.name: shard.bytes for shard in self.description.shards}
         if list(self.index.shards) != list(self.sizes):
@@ -82,7 +77,7 @@ class ShardedDataset:
         return len(self.index)
 
     def close(self) -> None:
-        """Removes the local copy of a bucket's index; so does the end of the process."""
+        """Removes the local copy of a bucket's index, as the end of the process would."""
         self._remove()
 
     @property
@@ -97,50 +92,52 @@ class ShardedDataset:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Modalities whose part the shards have; those of the data set's own list first."""
-        own = self.description.modalities
-        named = (*own, *(m for m in PARTS if m not in own))
-        return tuple(m for m in named if PARTS.get(m) in self.index.parts)
+        """Modalities whose part the shards have, beginning with those that the data set lists."""
+        listed = self.description.modalities
+        names = (*listed, *(m for m in MODALITIES if m not in listed))
+        # A data set may list modalities that only a newer mmtrain knows.
+        known = [name for name in names if name in MODALITIES]
+        return tuple(name for name in known if MODALITIES[name].part in self.index.parts)
 
     @property
     def targets(self) -> NDArray[np.uint16]:
-        """(n,) class of each sample, by id."""
+        """(n,) class id of each sample, by sample id."""
         return self.index.label
 
     def ids(self, split: str) -> NDArray[np.int64]:
-        """Ids of the samples of ``split``, in the order in which they lie in the shards.
+        """Returns the ids of the samples of ``split``, in the order in which the shards have them.
 
         Raises:
-            UnknownName: No such split.
+            UnknownName: The data set has no such split.
         """
         if split not in self.index.splits:
             raise UnknownName("split", split, self.index.splits)
         return np.flatnonzero(self.index.split == self.index.splits.index(split))
 
     def key(self, sample: int) -> str:
-        """Key of the sample with this id."""
+        """Key of the sample whose id is ``sample``."""
         return bytes(self.index.key[sample]).decode()
 
     def parameters(self, part: str) -> dict[str, Any]:
-        """The parameters with which mmprep made ``part``; empty where it has none."""
+        """Parameters with which mmprep made ``part``, by name; empty if it has none."""
         return dict(self.description.parts.get(part, {}))
 
     def require(self, modalities: Iterable[str]) -> dict[str, str]:
-        """Modality to the part that holds it.
+        """Returns the part of each modality, and checks that the shards have it.
+
+        Args:
+            modalities: Names of modalities.
 
         Raises:
-            UnknownName: No such modality.
-            ConfigError: The shards lack its part; names what they have.
+            UnknownName: No modality has that name.
+            ConfigError: The shards lack a part, or two modalities are read from the same one.
         """
-        parts = {}
-        for modality in modalities:
-            if modality not in PARTS:
-                raise UnknownName("modality", modality, PARTS)
-            parts[modality] = part = PARTS[modality]
+        parts = parts_of(modalities)
+        for name, part in parts.items():
             if part not in self.index.parts:
-                have = ", ".join(f"{m} ({PARTS[m]})" for m in self.modalities)
+                have = ", ".join(f"{m} ({MODALITIES[m].part})" for m in self.modalities)
                 raise ConfigError(
-                    f"{self.store.url}: no part {part!r} for the modality {modality!r}; the shards "
+                    f"{self.store.url}: no part {part!r} for the modality {name!r}; the shards "
                     f"have {have}. Choose among them, or build again with {part} in --parts"
                 )
         if not parts:
@@ -149,29 +146,17 @@ class ShardedDataset:
             )
         return parts
 
-    def cache(self, folder: Path, limit: int) -> Cache:
-        """What keeps members in ``folder``; the same for all streams of this process.
-
-        Args:
-            folder: On a local disk; made if it is not there.
-            limit: Bytes of the whole folder.
-        """
-        if (folder, limit) not in self._caches:
-            made = Cache(folder, limit, self.description.root, self.index)
-            self._caches[folder, limit] = made
-        return self._caches[folder, limit]
-
     def check_process(self) -> None:
-        """Refuses a forked child where the data lie in a bucket: obstore hangs there.
+        """Refuses a forked child of the process that opened a bucket: obstore would hang there.
 
         Raises:
-            ConfigError: Says how to start the workers.
+            ConfigError: The process was forked after the bucket was opened.
         """
         if os.getpid() != self._pid and not isinstance(self.store, LocalStore):
             raise ConfigError(
-                f"{self.store.url}: the bucket's client cannot be used in a forked process; "
-                "iterate in this one (its threads are the workers), or give the DataLoader "
-                "multiprocessing_context='forkserver'"
+                f"{self.store.url}: the bucket's client cannot be used in a forked process; open "
+                "the data set in the process that iterates, or start it by multiprocessing's "
+                "'forkserver' or 'spawn'"
             )
 
 
@@ -181,21 +166,22 @@ def open_dataset(
     """Opens a data set that mmprep has built.
 
     Args:
-        place: Folder, ``s3://bucket/prefix``, ``gs://``, ``az://``, ``https://``, or a store.
+        place: Folder, address (``s3://bucket/prefix``, ``gs://``, ``az://``, ``https://``) or
+            store.
         endpoint: Address of an S3-compatible server; ``AWS_ENDPOINT_URL`` by default.
-        anonymous: Use no credentials, as public buckets allow.
+        anonymous: Whether no credentials are used, as public buckets allow.
 
     Raises:
-        ConfigError: Nothing there, or a build that has not finished.
-        DataError: Not a data set of this format.
+        ConfigError: There is no data set, or its build has not finished.
+        DataError: It is not a data set of this format.
     """
     if isinstance(place, (str, Path)):
         return ShardedDataset(open_store(str(place), endpoint=endpoint, anonymous=anonymous))
     return ShardedDataset(place)
 
 
-def _again(store: Store, read: Callable[[], _T]) -> _T:
-    """What ``read`` gives; from a bucket it may take a few tries, for bytes get lost on the way."""
+def _retry(store: Store, read: Callable[[], _T]) -> _T:
+    """Returns what ``read`` returns; from a bucket after a few tries, since bytes get lost."""
     tries = 1 if isinstance(store, LocalStore) else _TRIES
     for _ in range(tries - 1):
         try:
@@ -205,7 +191,7 @@ def _again(store: Store, read: Callable[[], _T]) -> _T:
     return read()
 
 
-def _describe(store: Store) -> Dataset:
+def _read_description(store: Store) -> Dataset:
     if store.size(DATASET) is None:
         raise ConfigError(
             f"{store.url}: no {DATASET}; not a data set, or a build that has not finished (run the "
@@ -218,8 +204,8 @@ def _describe(store: Store) -> Dataset:
     return Dataset.from_json(text, f"{store.url}/{DATASET}")
 
 
-def _fetched(store: Store, folder: Path, sha256: str | None) -> Path:
-    """Copies the index by chunks, for it need not fit in memory, and checks its hash."""
+def _download_index(store: Store, folder: Path, sha256: str | None) -> Path:
+    """Copies the index by chunks, since it need not fit in memory, and checks its hash."""
     digest, path = hashlib.sha256(), folder / INDEX
     with store.open(INDEX) as source, path.open("wb") as file:
         while chunk := source.read(_CHUNK):

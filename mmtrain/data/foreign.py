@@ -1,16 +1,17 @@
-"""Shards without an index, made by other tools: read from end to end through `webdataset`.
+"""Streams shards without an index, made by other tools, from end to end through `webdataset`.
 
-What lies in them is not known beforehand, so there is one order only, and every rank reads all of
-it; each decodes its own share. Frames, crops and flips are drawn as in `OrderedStream`.
+Their content is not known beforehand, so there is one order only, and every rank reads all of it;
+each decodes its own share. Frames, crops and flips are drawn as in `OrderedStream`.
 """
 
 import logging
 import re
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from tarfile import TarError
 from typing import Any, Final, NamedTuple, TypeAlias, TypedDict
@@ -18,87 +19,85 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypedDict
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset
 
 from mmprep.storage.store import Store
-from mmtrain.data.batches.buffer import Slab
-from mmtrain.data.batches.decode import Decoder, array_header, decoder
+from mmtrain.data.batches.buffer import BatchBuffer
+from mmtrain.data.batches.decode import Decoder, PartSource
 from mmtrain.data.batches.view import View
-from mmtrain.data.dataset import PARTS
+from mmtrain.data.loops import refuse_collating, refuse_worker_process
 from mmtrain.data.order import Share, slots
 from mmtrain.data.reading.local import Bytes
-from mmtrain.data.reading.options import Loading
+from mmtrain.data.reading.options import StreamOptions
 from mmtrain.errors import ConfigError, DataError, UnknownName
+from mmtrain.modalities import MODALITIES, load, modality, parts_of
 from mmtrain.types import Batch
 
 log = logging.getLogger(__name__)
 
-# A sample as webdataset groups it: ``__key__``, ``__url__``, then suffix to bytes.
+# Sample as webdataset groups it: ``__key__``, ``__url__``, then suffix to bytes.
 _Fields: TypeAlias = Mapping[str, Any]
-_FIELDS: Final = {
-    "audio": r"(.*\.)?npy",
-    "visual": r"(frame\d*\.)?jpe?g",
-    "flow": r"flow\d*\.jpe?g",
-    "difference": r"difference\d*\.jpe?g",
-    "depth": r"depth\d*\.jpe?g",
-}
 _LABELS: Final = r"cls|json"
 _ALONE: Final = Share()
-_LOADING: Final = Loading()
+_DEFAULTS: Final = StreamOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What the members of foreign shards are.
+    """Meaning of the members of foreign shards.
 
     Attributes:
-        classes: Class names in the order of their ids, where ``KEY.json`` names the ``label``; a
-            number there, or in ``KEY.cls``, is the id.
-        fields: Modality to a pattern of what follows ``KEY.``; several members of a clip are taken
-            by name.
-        flow_fields: Fields of motion in each picture of flow.
+        classes: Class names in the order of their ids, for shards whose ``KEY.json`` has the
+            ``label`` as a name; a number there, or in ``KEY.cls``, is the id itself.
+        fields: Modality to a pattern of the names of its members, behind ``KEY.``; several members
+            of a clip are sorted by name.
+        flow_fields: Number of fields (u, v) in each picture of flow.
     """
 
     classes: tuple[str, ...] = ()
-    fields: Mapping[str, str] = field(default_factory=lambda: dict(_FIELDS))
+    fields: Mapping[str, str] = field(
+        default_factory=lambda: {name: each.members for name, each in MODALITIES.items()}
+    )
     flow_fields: int = 1
 
 
 class ForeignState(TypedDict):
-    """Where a foreign stream stands."""
+    """Position of a foreign stream; see `mmtrain.data.stream.StreamState`."""
 
     seed: int
     epoch: int
     position: int
 
 
-class _Ahead(NamedTuple):
+class _PendingBatch(NamedTuple):
+    """Batch that threads are filling; ``end`` is the position behind its last sample."""
+
     end: int
     ids: NDArray[np.int64]
     targets: NDArray[np.int64]
-    slab: Slab
-    work: list[Future[None]]
+    buffer: BatchBuffer
+    futures: list[Future[None]]
 
 
 class ForeignStream(IterableDataset[Batch]):
     """Streams shards from first to last; the id of a sample is its number in that order.
 
     Args:
-        store: Where the shards lie: `mmprep.storage.store.open_store(url)`.
-        modalities: What to show.
+        store: Store of the shards, as `mmprep.storage.store.open_store(url)` returns it.
+        modalities: Names of the modalities to show.
         batch_size: Samples a step, of all ranks together.
-        view: How pictures are shown.
-        layout: What the members are.
-        loading: Threads; ``skip_damaged`` also passes over shards that end early.
+        view: Frames, crop and flip of pictures.
+        layout: Meaning of the members.
+        options: Threads and memory; ``skip_damaged`` also passes over shards that end early.
 
     Attributes:
-        share: This rank.
+        share: Rank whose part of each step is streamed; may be set before iterating.
         shards: Paths of the shards, in order.
-        skipped: Key of each sample that was skipped as damaged, and why.
+        skipped: Key of each sample that was skipped as damaged, to the reason.
 
     Raises:
-        ConfigError: No shards there.
-        UnknownName: A modality without a pattern.
+        ConfigError: The store has no shards.
+        UnknownName: A modality has no pattern in ``layout``.
     """
 
     def __init__(
@@ -108,57 +107,78 @@ class ForeignStream(IterableDataset[Batch]):
         batch_size: int,
         view: View,
         layout: Layout | None = None,
-        loading: Loading = _LOADING,
+        options: StreamOptions = _DEFAULTS,
     ) -> None:
         self.store, self.batch_size, self.view = store, batch_size, view
-        self.layout, self.loading = layout or Layout(), loading
+        self.layout, self.options = layout or Layout(), options
         self.shards = sorted(path for path, _ in store.files() if path.endswith(".tar"))
         if not self.shards:
             raise ConfigError(f"{store.url}: no .tar files")
-        for modality in modalities:
-            if modality not in self.layout.fields or modality not in PARTS:
-                raise UnknownName("modality", modality, self.layout.fields)
+        for name in modalities:
+            if name not in self.layout.fields:
+                raise UnknownName("modality", name, self.layout.fields)
+        self._parts = parts_of(modalities)
+        refuse_collating()
         self.modalities = tuple(modalities)
         self.share = _ALONE
         self.skipped: dict[str, str] = {}
+        self._iterated = False
         self._state: ForeignState = {"seed": 0, "epoch": 0, "position": 0}
 
     def begin(self, *, seed: int, epoch: int, position: int = 0) -> None:
-        """Starts a pass; iterating then gives the samples from ``position`` on."""
+        """Starts a pass.
+
+        Args:
+            seed: Seed of frames, crops and flips.
+            epoch: Number of the epoch, on which they depend too.
+            position: Number of samples that were handed out before, and are left out.
+        """
         self._state = {"seed": seed, "epoch": epoch, "position": position}
+        self._iterated = False
 
     def state_dict(self) -> ForeignState:
-        """Where the stream stands, behind the batch that it gave last."""
+        """Returns the position of the stream, behind the batch that it handed out last."""
         return {**self._state}
 
     def load_state_dict(self, state: ForeignState) -> None:
-        """Goes to where another stream stood."""
+        """Moves to the position of another stream."""
         self._state = {**state}
+        self._iterated = False
 
     def __iter__(self) -> Iterator[Batch]:
-        """What is left of the pass.
+        """Yields the batches of the pass that are left.
 
         Raises:
-            ConfigError: The shards lack a modality, or it is a worker process.
-            DataError: A damaged shard or sample; names it.
+            ConfigError: The shards lack a modality, this pass was iterated over already, or the
+                caller is a worker process.
+            DataError: A shard or sample is damaged; names it.
         """
-        if get_worker_info() is not None:
-            raise ConfigError("iterate over foreign shards in the training process, not in workers")
+        refuse_worker_process()
+        if self._iterated:
+            raise ConfigError(
+                "this pass was iterated over already; call begin(seed=..., epoch=...) before each "
+                "further one"
+            )
+        self._iterated = True
+        return self._batches()
+
+    def _batches(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)
         start = self._state["position"]
         samples = islice(self._samples(), start, None)
         decoders: dict[str, Decoder] = {}
-        ahead: deque[_Ahead] = deque()
-        pool = ThreadPoolExecutor(self.loading.decoders, "mmtrain-foreign")
+        pending: deque[_PendingBatch] = deque()
+        pool = ThreadPoolExecutor(self.options.decoders, "mmtrain-foreign")
         try:
             while chunk := list(islice(samples, self.batch_size)):
-                decoders = decoders or self._decoders(chunk[0])
-                ahead.append(self._start(decoders, start, chunk, pool))
+                # From the first sample, since nothing else describes what the shards hold.
+                decoders = decoders or self._make_decoders(chunk[0])
+                pending.append(self._submit(decoders, start, chunk, pool))
                 start += len(chunk)
-                if len(ahead) > self.loading.ahead:
-                    yield self._finish(ahead.popleft())
-            while ahead:
-                yield self._finish(ahead.popleft())
+                if len(pending) > self.options.ahead:
+                    yield self._collect(pending.popleft())
+            while pending:
+                yield self._collect(pending.popleft())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -168,6 +188,7 @@ class ForeignStream(IterableDataset[Batch]):
         wanted = re.compile("|".join(f"({self.layout.fields[m]})" for m in self.modalities))
         labels = re.compile(_LABELS)
 
+        # Names for messages: the shard that is open, and the member that was refused.
         current = refused = ""
 
         def select(member: str) -> bool:
@@ -179,13 +200,13 @@ class ForeignStream(IterableDataset[Batch]):
             suffix = name.partition(".")[2].lower()
             return bool(wanted.fullmatch(suffix) or labels.fullmatch(suffix))
 
-        def passed(error: Exception) -> bool:
-            if not self.loading.skip_damaged:
+        def skip_or_raise(error: Exception) -> bool:
+            if not self.options.skip_damaged:
                 raise error
             log.warning("skipped the rest of a shard: %s/%s: %s", self.store.url, current, error)
             return True
 
-        def opened() -> Generator[dict[str, Any], None, None]:
+        def open_shards() -> Generator[dict[str, Any], None, None]:
             nonlocal current
             for current in self.shards:
                 self._check_end(current)
@@ -194,8 +215,8 @@ class ForeignStream(IterableDataset[Batch]):
 
         try:
             # The shard is closed here, for errors that came through webdataset hold on to its file.
-            with closing(opened()) as shards:
-                files = tar_file_expander(shards, handler=passed, select_files=select)
+            with closing(open_shards()) as shards:
+                files = tar_file_expander(shards, handler=skip_or_raise, select_files=select)
                 yield from group_by_keys(files)
         except (TarError, EOFError, OSError, ValueError) as error:
             raise DataError(f"{self.store.url}/{current}: damaged ({_reason(error)})") from error
@@ -203,82 +224,90 @@ class ForeignStream(IterableDataset[Batch]):
             raise DataError(f"{refused}; refused" if refused else str(error)) from None
 
     def _check_end(self, shard: str) -> None:
-        """Looks for the empty block that ends every archive; reading would stop short unseen."""
+        """Checks that the shard ends with an empty block, as every archive does.
+
+        `webdataset` takes an archive that was cut between two members for a whole one.
+        """
         size = self.store.size(shard) or 0
         if size < 512 or any(self.store.read(shard, size - 512, size)):
             reason = f"{self.store.url}/{shard}: damaged (it ends early)"
-            if not self.loading.skip_damaged:
+            if not self.options.skip_damaged:
                 raise DataError(reason)
             log.warning("skipped the rest of a shard: %s", reason)
 
-    def _decoders(self, sample: _Fields) -> dict[str, Decoder]:
-        sound = (0, 0)
-        made = {}
-        for modality in self.modalities:
-            names = self._named(sample, modality)
-            if not names:
-                have = sorted(name for name in sample if not name.startswith("__"))
+    def _make_decoders(self, sample: _Fields) -> dict[str, Decoder]:
+        decoders: dict[str, Decoder] = {}
+        for name in self.modalities:
+            members = self._members(sample, name)
+            if not members:
+                have = sorted(member for member in sample if not member.startswith("__"))
                 raise ConfigError(
-                    f"{self._place(sample)}: nothing fits the modality {modality!r} "
-                    f"({self.layout.fields[modality]}); of the members asked for it has "
+                    f"{self._place(sample)}: nothing fits the modality {name!r} "
+                    f"({self.layout.fields[name]}); of the members asked for it has "
                     f"{', '.join(have) or 'none'}. Give a Layout with other fields"
                 )
-            if PARTS[modality] == "spectrogram":
-                shape = array_header(_bytes(sample[names[0]]))[1]
-                if len(shape) != 2:
-                    raise ConfigError(f"{self._place(sample)}: {names[0]} has shape {shape}")
-                sound = shape[0], shape[1]
-            fields = self.layout.flow_fields
-            made[modality] = decoder(
-                PARTS[modality], self.view, sound=sound, fields=fields, checked=False
+            part = self._parts[name]
+            make: Callable[..., Decoder] = load(modality(name).decoder)
+            decoders[name] = make(
+                PartSource(
+                    part=part,
+                    place=self._place(sample),
+                    view=self.view,
+                    checked=False,
+                    parameters={"fields": self.layout.flow_fields} if part == "flow" else {},
+                    examples=partial(_examples, sample[members[0]]),
+                )
             )
-        return made
+        return decoders
 
-    def _start(
+    def _submit(
         self,
         decoders: Mapping[str, Decoder],
         start: int,
         chunk: list[_Fields],
         pool: ThreadPoolExecutor,
-    ) -> _Ahead:
+    ) -> _PendingBatch:
         taken = slots(start + len(chunk), start, self.batch_size, self.share)
         seed, epoch = self._state["seed"], self._state["epoch"]
         positions = taken.positions.tolist()
         draws = self.view.draws(seed, epoch, start, start + len(chunk))
         draws = [draws[p - start] for p in positions]
-        slab = Slab(decoders, draws, taken.filler, {}, pin=self.loading.pin)
+        buffer = BatchBuffer(decoders, draws, taken.filler, {}, pin=self.options.pin)
         targets = np.zeros(len(positions), np.int64)
-        work = [
-            pool.submit(self._work, slab, row, chunk[p - start], targets)
+        futures = [
+            pool.submit(self._decode_sample, buffer, row, chunk[p - start], targets)
             for row, p in enumerate(positions)
         ]
-        return _Ahead(start + len(chunk), taken.positions, targets, slab, work)
+        return _PendingBatch(start + len(chunk), taken.positions, targets, buffer, futures)
 
-    def _finish(self, made: _Ahead) -> Batch:
-        for future in made.work:
+    def _collect(self, batch: _PendingBatch) -> Batch:
+        for future in batch.futures:
             future.result()
-        self._state["position"] = made.end
-        return made.slab.batch(made.ids, made.targets)
+        self._state["position"] = batch.end
+        return batch.buffer.to_batch(batch.ids, batch.targets)
 
-    def _work(self, slab: Slab, row: int, sample: _Fields, targets: NDArray[np.int64]) -> None:
+    def _decode_sample(
+        self, buffer: BatchBuffer, row: int, sample: _Fields, targets: NDArray[np.int64]
+    ) -> None:
         try:
             targets[row] = self._target(sample)
-            names = {PARTS[m]: self._named(sample, m) for m in self.modalities}
-            counts = {part: len(found) for part, found in names.items()}
-            for part, ordinals in slab.members(row, counts).items():
+            names = {part: self._members(sample, m) for m, part in self._parts.items()}
+            counts = {part: len(members) for part, members in names.items()}
+            for part, ordinals in buffer.members(row, counts).items():
                 for place, ordinal in enumerate(ordinals):
-                    slab.decode(row, part, place, _bytes(sample[names[part][ordinal]]))
+                    buffer.decode(row, part, place, _as_array(sample[names[part][ordinal]]))
         except (DataError, IndexError) as error:
             reason = f"{self._place(sample)} {error}"
-            if not self.loading.skip_damaged:
+            if not self.options.skip_damaged:
                 raise DataError(reason) from error
             log.warning("skipped: %s", reason)
             self.skipped[sample["__key__"]] = reason
-            slab.give_up(row)
+            buffer.clear_row(row)
 
-    def _named(self, sample: _Fields, modality: str) -> list[str]:
-        pattern = re.compile(self.layout.fields[modality])
-        return sorted(name for name in sample if pattern.fullmatch(name))
+    def _members(self, sample: _Fields, name: str) -> list[str]:
+        """Lists the members of the modality called ``name``, sorted."""
+        pattern = re.compile(self.layout.fields[name])
+        return sorted(member for member in sample if pattern.fullmatch(member))
 
     def _target(self, sample: _Fields) -> int:
         import json
@@ -298,11 +327,15 @@ class ForeignStream(IterableDataset[Batch]):
         return f"{self.store.url}/{sample['__url__']}: sample {sample['__key__']!r}"
 
 
-def _bytes(data: bytes) -> Bytes:
+def _as_array(data: bytes) -> Bytes:
     return np.frombuffer(data, np.uint8)
 
 
+def _examples(data: bytes) -> Generator[Bytes, None, None]:
+    yield _as_array(data)
+
+
 def _reason(error: Exception) -> str:
-    """What it says, without what webdataset adds."""
-    said = next((arg for arg in error.args if isinstance(arg, str)), type(error).__name__)
-    return said.partition(" @ ")[0]
+    """Message of an error, without the address that webdataset adds."""
+    message = next((arg for arg in error.args if isinstance(arg, str)), type(error).__name__)
+    return message.partition(" @ ")[0]

@@ -1,4 +1,4 @@
-"""The order of samples, and which visits of it a rank takes at each step: pure functions."""
+"""The order of samples, and the visits that a rank takes at each step: pure functions."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,8 +15,9 @@ class SampleOrder:
     """The visits of one epoch, in order.
 
     Attributes:
-        ids: (n,) sample of each visit; an id may come more than once, or not at all.
-        shown: Modality to (n,) which visits read it; a modality that is absent is always shown.
+        ids: (n,) id of each visit's sample; an id may come more than once, or not at all.
+        shown: Modality to (n,) True for visits that read it; a modality that is absent is shown in
+            all.
     """
 
     ids: NDArray[np.int64]
@@ -35,7 +36,7 @@ class SampleOrder:
         return len(self.ids)
 
     def digest(self) -> str:
-        """16 hexadecimal digits that differ where any visit does."""
+        """Hash of all visits, as 16 hexadecimal digits."""
         digest = hashlib.sha256(np.ascontiguousarray(self.ids, "<i8").data)
         for modality in sorted(self.shown):
             digest.update(modality.encode())
@@ -45,7 +46,12 @@ class SampleOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """One rank of several that train together."""
+    """One rank of several that train together.
+
+    Attributes:
+        rank: Number of the rank, from 0.
+        ranks: Number of ranks.
+    """
 
     rank: int = 0
     ranks: int = 1
@@ -57,11 +63,11 @@ class Share:
 
 @dataclass(frozen=True, eq=False)
 class Slots:
-    """What one rank takes at one step.
+    """Visits that one rank takes at one step.
 
     Attributes:
-        positions: (b,) visits, as positions in the order.
-        filler: (b,) True where the visit is another slot's too and must weigh nothing.
+        positions: (b,) positions of the visits in the order.
+        filler: (b,) True where another slot has the same visit; this one must weigh nothing.
     """
 
     positions: NDArray[np.int64]
@@ -69,20 +75,26 @@ class Slots:
 
 
 def steps(visits: int, batch_size: int) -> int:
-    """Steps of an epoch, the same on every rank."""
+    """Number of steps of an epoch, the same on every rank."""
     return -(-visits // batch_size)
 
 
 def slots(visits: int, start: int, batch_size: int, share: Share) -> Slots:
-    """The slots of ``share`` at the step whose first visit is ``start``.
+    """Deals the visits of the step that begins at ``start``, and returns the slots of one rank.
 
-    The step's visits are dealt to the ranks in turn, so that the visits of all ranks together are
-    ``start ... start + batch_size - 1`` for any number of ranks. Every rank takes equally many
-    slots at every step. Those that are over, at the end of the epoch or where the ranks do not
-    divide the batch, repeat visits of the same step: nothing else is read, and statistics over
-    a batch see real samples only.
+    The step's visits go to the ranks in turn, so that all ranks together visit ``start ... start +
+    batch_size - 1`` for any number of ranks. Every rank has equally many slots at every step.
+    Slots that are left over, at the end of the epoch or where the ranks do not divide the batch,
+    repeat visits of the same step: nothing else is read, and statistics over a batch see real
+    samples only.
+
+    Args:
+        visits: Number of visits of the epoch.
+        start: Position of the step's first visit.
+        batch_size: Visits a step, of all ranks together.
+        share: Rank whose slots are returned.
     """
-    live = min(batch_size, visits - start)
+    count = min(batch_size, visits - start)
     width = -(-batch_size // share.ranks)
     slot = share.rank + share.ranks * np.arange(width, dtype=np.int64)
-    return Slots(positions=start + slot % live, filler=slot >= live)
+    return Slots(positions=start + slot % count, filler=slot >= count)

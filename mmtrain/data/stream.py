@@ -1,43 +1,53 @@
-"""The stream: an order of samples in, batches out, in that order.
+"""Streams an order of samples as batches, in exactly that order.
 
 Threads of this process read and decode straight into the memory of the batches ahead. Threads,
 because reading, JPEG and resizing release the GIL: nothing is copied between processes, and a
-bucket's client, which hangs in a forked child, stays where it is.
+bucket's client, which hangs in a forked child, stays in its process.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import closing
+from functools import partial
 from typing import Final, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset
 
-from mmprep.storage.store import LocalStore
-from mmtrain.data.batches.buffer import Slab
-from mmtrain.data.batches.decode import Decoder, array_header, decoder
+from mmtrain.data.batches.buffer import BatchBuffer
+from mmtrain.data.batches.decode import Decoder, PartSource
 from mmtrain.data.batches.view import View
 from mmtrain.data.batches.workers import Workers
 from mmtrain.data.dataset import ShardedDataset
+from mmtrain.data.loops import refuse_collating, refuse_worker_process
 from mmtrain.data.order import SampleOrder, Share, slots, steps
-from mmtrain.data.reading.cache import Cache
+from mmtrain.data.reading.cache import open_cache
 from mmtrain.data.reading.local import Bytes
-from mmtrain.data.reading.members import Arrivals
-from mmtrain.data.reading.options import Loading
-from mmtrain.data.reading.plan import Want, plan
+from mmtrain.data.reading.members import MemberReader
+from mmtrain.data.reading.options import StreamOptions
+from mmtrain.data.reading.plan import Visit, plan
 from mmtrain.data.reading.traffic import Traffic
-from mmtrain.errors import ConfigError, DataError, UnknownName
+from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.modalities import load, modality
 from mmtrain.types import Batch
 
-_PROBES: Final = 16
+# Samples that are looked at for facts that the index lacks, such as the shape of spectrograms.
+_EXAMPLES: Final = 16
 _ALONE: Final = Share()
-_LOADING: Final = Loading()
+_DEFAULTS: Final = StreamOptions()
 
 
 class StreamState(TypedDict):
-    """Where a stream stands; the same size for any data set."""
+    """Position of a stream; of the same size for any data set.
+
+    Attributes:
+        seed: Seed of frames, crops and flips.
+        epoch: Number of the epoch.
+        position: Number of visits handed out, by all ranks together.
+        order: Hash of the epoch's order.
+    """
 
     seed: int
     epoch: int
@@ -45,43 +55,45 @@ class StreamState(TypedDict):
     order: str
 
 
-class _Ahead(NamedTuple):
-    """A batch that threads are working at."""
+class _PendingBatch(NamedTuple):
+    """Batch that threads are filling; ``end`` is the position behind its last visit."""
 
     end: int
     ids: NDArray[np.int64]
-    slab: Slab
-    work: list[Future[Traffic]]
+    buffer: BatchBuffer
+    futures: list[Future[Traffic]]
 
 
 class OrderedStream(IterableDataset[Batch]):
     """Streams the visits of an order as batches, on one of several ranks.
 
-    What a batch holds depends on (data set, view, seed, epoch, order, position) and on nothing
-    else: not on the number of threads, processes or ranks, and not on where the run was resumed.
+    The content of a batch depends on (data set, view, seed, epoch, order, position) and on nothing
+    else: not on the number of threads or ranks, and not on where the run was resumed. The state is
+    the number of visits handed out, so that a training loop saves it beside its model.
+
+    Each `begin` or `load_state_dict` allows one iteration. torch's DataLoader may wrap the stream
+    with ``batch_size=None`` and no worker processes.
 
     Example:
         >>> stream = OrderedStream(dataset, ("audio", "visual"), 64, View())
         >>> stream.begin(Uniform().visits(dataset.ids("train"), seed=0, epoch=3), seed=0, epoch=3)
         >>> for batch in stream: ...
 
-    In a DataLoader (``batch_size=None``) its processes take turns at the batches. The position is
-    then theirs: to resume, give `begin` the number of visits done.
-
     Args:
-        dataset: The shards.
-        modalities: What to show; nothing else is read.
+        dataset: Data set to read.
+        modalities: Names of the modalities to show; nothing else is read.
         batch_size: Visits a step, of all ranks together.
-        view: How pictures are shown.
-        share: This rank.
-        loading: Threads and memory; of no influence on the batches.
+        view: Frames, crop and flip of pictures.
+        share: Rank whose part of each step is streamed.
+        options: Threads and memory; of no influence on the batches.
 
     Attributes:
-        traffic: What was read.
-        skipped: Key of each sample that was skipped as damaged, and why.
+        traffic: Counts of what was read.
+        skipped: Key of each sample that was skipped as damaged, to the reason.
 
     Raises:
         ConfigError: The shards lack a modality, or a value is impossible.
+        DataError: The shards have no usable example of a modality.
     """
 
     def __init__(
@@ -91,43 +103,65 @@ class OrderedStream(IterableDataset[Batch]):
         batch_size: int,
         view: View,
         share: Share = _ALONE,
-        loading: Loading = _LOADING,
+        options: StreamOptions = _DEFAULTS,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"a batch has at least 1 sample; got {batch_size}")
+        refuse_collating()
         self.dataset, self.view = dataset, view
-        self.batch_size, self.share, self.loading = batch_size, share, loading
-        self._decoders = _decoders(dataset, modalities, view, loading)
+        self.batch_size, self.share, self.options = batch_size, share, options
+        self._decoders = _make_decoders(dataset, modalities, view, options)
         self._order: SampleOrder | None = None
         self._digest = ""
-        self._seed = self._epoch = self._position = 0
+        self._seed = self._epoch = self._position = self._first = 0
+        self._iterated = False
         self.traffic = Traffic()
         self.skipped: dict[str, str] = {}
 
     def begin(self, order: SampleOrder, *, seed: int, epoch: int, position: int = 0) -> None:
-        """Starts an epoch; iterating then gives the visits from ``position`` on.
+        """Starts an epoch, which can then be iterated over once.
+
+        Args:
+            order: Visits of the epoch.
+            seed: Seed of frames, crops and flips.
+            epoch: Number of the epoch, on which they depend too.
+            position: Number of visits that were handed out before, and are left out.
 
         Raises:
-            ConfigError: Ids that the data set does not have.
-            UnknownName: A modality in ``shown`` that is not streamed.
+            ConfigError: The data set lacks an id, or the position lies outside the order.
+            UnknownName: ``order.shown`` names a modality that is not streamed.
         """
         if int(order.ids.min()) < 0 or int(order.ids.max()) >= len(self.dataset):
             raise ConfigError(f"ids of samples are 0 to {len(self.dataset) - 1}")
-        for modality in order.shown:
-            if modality not in self._decoders:
-                raise UnknownName("modality in the stream", modality, self._decoders)
+        for name in order.shown:
+            if name not in self._decoders:
+                raise UnknownName("modality in the stream", name, self._decoders)
+        if not 0 <= position <= len(order):
+            raise ConfigError(f"position {position} of an order of {len(order)} visits")
         self._order, self._digest = order, ""
-        self._seed, self._epoch, self._position = seed, epoch, position
+        self._seed, self._epoch = seed, epoch
+        self._go_to(position)
 
     @property
     def steps(self) -> int:
-        """Steps of the whole epoch, the same on every rank."""
-        return steps(len(self._begun()), self.batch_size)
+        """Number of steps of the whole epoch, the same on every rank."""
+        return steps(len(self._require_order()), self.batch_size)
+
+    def __len__(self) -> int:
+        """Number of batches that iterating gives: those of the epoch that are left at its start.
+
+        It stays the same during an iteration, as progress bars and DataLoader expect of a length.
+        """
+        return steps(len(self._require_order()) - self._first, self.batch_size)
+
+    def __bool__(self) -> bool:
+        # A stream is not false because its epoch is over, or none was begun.
+        return True
 
     def state_dict(self) -> StreamState:
-        """Where the stream stands, behind the batch that it gave last."""
-        # Once an epoch: of a million visits it takes a while.
-        self._digest = self._digest or self._begun().digest()
+        """Returns the position of the stream, behind the batch that it handed out last."""
+        # Once an epoch: for a million visits the hash takes a while.
+        self._digest = self._digest or self._require_order().digest()
         return {
             "seed": self._seed,
             "epoch": self._epoch,
@@ -136,7 +170,10 @@ class OrderedStream(IterableDataset[Batch]):
         }
 
     def load_state_dict(self, state: StreamState) -> None:
-        """Goes to where another stream stood, after `begin` with the same order.
+        """Moves to the position of another stream, after `begin` with the same order.
+
+        Args:
+            state: Position that `state_dict` has returned.
 
         Raises:
             ConfigError: The epoch that was begun is another.
@@ -148,96 +185,104 @@ class OrderedStream(IterableDataset[Batch]):
                 f"{state['order']}; begun are seed {mine['seed']}, epoch {mine['epoch']}, order "
                 f"{mine['order']}. Resume with the same data, seed, curriculum and scores"
             )
-        self._position = state["position"]
+        self._go_to(state["position"])
 
-    def __iter__(self) -> Iterator[Batch]:
-        """What is left of the epoch.
+    def __iter__(self) -> Generator[Batch, None, None]:
+        """Yields the batches of the epoch that are left; closing the generator stops its threads.
 
         Raises:
-            DataError: Damaged bytes; names shard and sample.
+            ConfigError: No epoch was begun, this one was iterated over already, or the caller is a
+                worker process of a DataLoader.
+            DataError: Bytes are damaged; names shard and sample.
         """
-        order, ahead = self._begun(), deque[_Ahead]()
+        order = self._require_order()
+        refuse_worker_process()
         self.dataset.check_process()
-        with Workers(self.dataset, self.loading, self.skipped, self._opened_cache()) as workers:
-            for start in _own(range(self._position, len(order), self.batch_size)):
-                ahead.append(self._start(workers, order, start))
-                if len(ahead) > self.loading.ahead:
-                    yield self._finish(ahead.popleft())
-            while ahead:
-                yield self._finish(ahead.popleft())
+        # Refused rather than empty or half: loops that forget `begin` would train on nothing after
+        # their first epoch, and see no error.
+        if self._iterated:
+            raise ConfigError(
+                f"epoch {self._epoch} was iterated over already; call begin(order, seed=..., "
+                "epoch=...) before each iteration, and load_state_dict(state) behind it to go on "
+                "within an epoch"
+            )
+        self._iterated = True
+        return self._batches(order)
 
-    def _opened_cache(self) -> Cache | None:
-        folder = self.loading.cache
-        if folder is None or isinstance(self.dataset.store, LocalStore):
-            return None
-        cache = self.dataset.cache(folder, self.loading.cache_bytes)
-        cache.begin()
-        return cache
+    def _batches(self, order: SampleOrder) -> Generator[Batch, None, None]:
+        pending = deque[_PendingBatch]()
+        cache = open_cache(self.dataset, self.options)
+        with Workers(self.dataset, self.options, self.skipped, cache) as workers:
+            for start in range(self._position, len(order), self.batch_size):
+                pending.append(self._submit(workers, order, start))
+                if len(pending) > self.options.ahead:
+                    yield self._collect(pending.popleft())
+            while pending:
+                yield self._collect(pending.popleft())
 
-    def _begun(self) -> SampleOrder:
+    def _go_to(self, position: int) -> None:
+        self._position = self._first = position
+        self._iterated = False
+
+    def _require_order(self) -> SampleOrder:
         if self._order is None:
             raise ConfigError("no epoch was begun; call begin(order, seed=..., epoch=...) first")
         return self._order
 
-    def _start(self, workers: Workers, order: SampleOrder, start: int) -> _Ahead:
+    def _submit(self, workers: Workers, order: SampleOrder, start: int) -> _PendingBatch:
         taken = slots(len(order), start, self.batch_size, self.share)
         ids = order.ids[taken.positions]
         end = min(start + self.batch_size, len(order))
         draws = self.view.draws(self._seed, self._epoch, start, end)
-        slab = Slab(
+        buffer = BatchBuffer(
             self._decoders,
             [draws[i] for i in (taken.positions - start).tolist()],
             taken.filler,
-            {modality: mask[taken.positions] for modality, mask in order.shown.items()},
-            pin=self.loading.pin,
+            {name: mask[taken.positions] for name, mask in order.shown.items()},
+            pin=self.options.pin,
         )
-        return _Ahead(end, ids, slab, workers.fill(slab, ids.tolist()))
+        return _PendingBatch(end, ids, buffer, workers.fill(buffer, ids.tolist()))
 
-    def _finish(self, made: _Ahead) -> Batch:
-        # One awakening a batch, not one a future.
-        wait(made.work, return_when=FIRST_EXCEPTION)
-        for future in made.work:
+    def _collect(self, batch: _PendingBatch) -> Batch:
+        # Waiting for all at once wakes this thread once a batch, not once a future.
+        wait(batch.futures, return_when=FIRST_EXCEPTION)
+        for future in batch.futures:
             self.traffic.add(future.result())
-        self._position = made.end
-        targets = self.dataset.targets[made.ids].astype(np.int64)
-        return made.slab.batch(made.ids, targets)
+        self._position = batch.end
+        targets = self.dataset.targets[batch.ids].astype(np.int64)
+        return batch.buffer.to_batch(batch.ids, targets)
 
 
-def _own(starts: range) -> Iterator[int]:
-    """The steps of this process, where a DataLoader has several."""
-    info = get_worker_info()
-    yield from starts if info is None else starts[info.id :: info.num_workers]
-
-
-def _decoders(
-    dataset: ShardedDataset, modalities: Sequence[str], view: View, loading: Loading
+def _make_decoders(
+    dataset: ShardedDataset, modalities: Sequence[str], view: View, options: StreamOptions
 ) -> dict[str, Decoder]:
-    parts = dataset.require(modalities)
-    sound = _sound_shape(dataset, loading) if "spectrogram" in parts.values() else (0, 0)
-    fields = int(dataset.parameters("flow").get("fields", 1))
-    return {
-        modality: decoder(part, view, sound=sound, fields=fields, checked=True)
-        for modality, part in parts.items()
-    }
+    decoders: dict[str, Decoder] = {}
+    for name, part in dataset.require(modalities).items():
+        make: Callable[..., Decoder] = load(modality(name).decoder)
+        decoders[name] = make(
+            PartSource(
+                part=part,
+                place=dataset.store.url,
+                view=view,
+                checked=True,
+                parameters=dataset.parameters(part),
+                examples=partial(_read_examples, dataset, part, options),
+            )
+        )
+    return decoders
 
 
-def _sound_shape(dataset: ShardedDataset, loading: Loading) -> tuple[int, int]:
-    """Frequencies and columns, from the first spectrogram that is sound."""
+def _read_examples(
+    dataset: ShardedDataset, part: str, options: StreamOptions
+) -> Generator[Bytes, None, None]:
+    """Yields the first member of ``part`` of each of the first samples, without damaged ones."""
     index = dataset.index
-    with closing(Arrivals(dataset, loading)) as arrivals:
-        for sample in range(min(_PROBES, len(index))):
-            if not index.fits(sample, dataset.sizes):
+    column = index.parts.index(part)
+    with closing(MemberReader(dataset, options)) as reader:
+        for sample in range(min(_EXAMPLES, len(index))):
+            if not index.counts[sample, column] or not index.fits(sample, dataset.sizes):
                 continue
-            for job in plan(index, [Want(sample, {"spectrogram": [0]})], gap=0):
-                [(_, data)] = arrivals.of(job, Traffic())
-                if data is not None and (shape := _shape(data)) is not None:
-                    return shape
-    raise DataError(f"{dataset.store.url}: no spectrogram has a shape; run `mmprep verify`")
-
-
-def _shape(data: Bytes) -> tuple[int, int] | None:
-    try:
-        _, shape, _ = array_header(data)
-    except DataError:
-        return None
-    return (shape[0], shape[1]) if len(shape) == 2 else None
+            for job in plan(index, [Visit(sample, {part: [0]})], gap=0):
+                for _, data in reader.read(job, Traffic()):
+                    if data is not None:
+                        yield data

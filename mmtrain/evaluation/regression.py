@@ -104,21 +104,21 @@ def _solve(
     size: float,
 ) -> Tensor:
     """Conjugate gradients with a preconditioner, until the residual is small beside ``size``."""
-    found = torch.zeros_like(right)
+    solution = torch.zeros_like(right)
     residual, direction = right, precondition(right)
     product = (residual * direction).sum()
     enough = min(0.1, size**0.5) * size
     for _ in range(_INNER_STEPS):
         image = hessian(direction)
         step = product / (direction * image).sum().clamp(min=1e-300)
-        found = found + step * direction
+        solution = solution + step * direction
         residual = residual - step * image
         if float(residual.norm()) <= enough:
             break
         scaled = precondition(residual)
         before, product = product, (residual * scaled).sum()
         direction = scaled + product / before * direction
-    return found
+    return solution
 
 
 def _line_search(

@@ -1,26 +1,48 @@
-"""What a modality's tensor becomes, on the device, before its encoder sees it.
+"""Preparations: from a modality's tensor in a batch to the input of its encoder, on the device.
 
-This is the one place that knows modalities by name. Each preparation takes what the stream delivers
-(see `mmtrain.types.Batch`) and gives (B, T, C, H, W) float32 about zero, so that encoders need not
-know what they look at.
+Each takes the tensor that the stream delivers (see `mmtrain.types.Batch`). Those of pictures and
+spectrograms return (B, T, C, H, W) float32 about zero, so that one encoder serves them all.
+`mmtrain.modalities` has the table of which modality takes which.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable
+from typing import ClassVar, Final
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from mmtrain.errors import UnknownName
+from mmtrain.modalities import load, modality
 
-# Of a log spectrogram. Silence has no spread but rounding, which must not become the signal.
+# Smallest spread of a log spectrogram: that of silence is rounding, which must not become signal.
 _STD_FLOOR: Final = 1e-3
 _IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 _IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 
-class Spectrogram(nn.Module):
+class Preparation(nn.Module):
+    """Base of the preparations: no parameters, nothing to save.
+
+    Attributes:
+        hidden: Value of every entry of a prepared sample that is hidden. Zero after normalisation
+            is the mean of the data (OPM, TPAMI 2024, Sec. 4.4.3); for token ids it is the padding.
+    """
+
+    hidden: ClassVar[float | int] = 0
+
+    def hide(self, prepared: Tensor, shown: Bool[Tensor, " batch"]) -> Tensor:
+        """Returns ``prepared`` with the samples that do not show the modality set to `hidden`.
+
+        Args:
+            prepared: Prepared tensor of any rank and type, first dimension the batch. What it holds
+                of hidden samples does not matter, NaN included.
+            shown: True where a sample shows the modality.
+        """
+        # Chosen, not multiplied: 0 * NaN is NaN.
+        return torch.where(shown.view(-1, *[1] * (prepared.ndim - 1)), prepared, self.hidden)
+
+
+class Spectrogram(Preparation):
     """Each clip less its mean, over its standard deviation or 1e-3, whichever is larger.
 
     ``(S - mean(S)) / max(std(S), 1e-3)`` (VGGSound's loader, which adds 1e-9 instead). Silence
@@ -30,13 +52,13 @@ class Spectrogram(nn.Module):
     def forward(
         self, clip: Float[Tensor, "batch channels frequencies columns"]
     ) -> Float[Tensor, "batch 1 channels frequencies columns"]:
-        """Standardised, as one picture a clip."""
+        """Returns the standardised spectrogram as a clip of one picture."""
         values = clip.float()
         std, mean = torch.std_mean(values, dim=(1, 2, 3), correction=0, keepdim=True)
         return ((values - mean) / std.clamp(min=_STD_FLOOR))[:, None]
 
 
-class Frames(nn.Module):
+class Frames(Preparation):
     """8-bit RGB to ``(x / 255 - mean) / std`` with ImageNet's mean and standard deviation."""
 
     mean: Tensor
@@ -45,47 +67,38 @@ class Frames(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         for name, values in (("mean", _IMAGENET_MEAN), ("std", _IMAGENET_STD)):
-            shaped = torch.tensor(values).view(3, 1, 1) * 255
-            self.register_buffer(name, shaped, persistent=False)
+            # Scaled by 255 here, once, in place of dividing every pixel.
+            scaled = torch.tensor(values).view(3, 1, 1) * 255
+            self.register_buffer(name, scaled, persistent=False)
 
     def forward(
         self, frames: UInt8[Tensor, "batch time 3 height width"]
     ) -> Float[Tensor, "batch time 3 height width"]:
-        """Normalised by channel."""
-        return (_bytes(frames).float() - self.mean) / self.std
+        """Returns the frames, normalised by channel."""
+        return (_checked_bytes(frames).float() - self.mean) / self.std
 
 
-class Planes(nn.Module):
+class Planes(Preparation):
     """8 bits about 128 to ``(x - 128) / 127``: flow in shares of its bound, in [-1.01, 1]."""
 
     def forward(
         self, planes: UInt8[Tensor, "batch time planes height width"]
     ) -> Float[Tensor, "batch time planes height width"]:
-        """Centred and scaled."""
-        return (_bytes(planes).float() - 128) / 127
+        """Returns the planes, centred and scaled."""
+        return (_checked_bytes(planes).float() - 128) / 127
 
 
-def _bytes(values: Tensor) -> Tensor:
+def _checked_bytes(values: Tensor) -> Tensor:
     if values.dtype != torch.uint8:
         raise TypeError(f"pictures and flow arrive as uint8, unscaled; got {values.dtype}")
     return values
 
 
-PREPARATIONS: Final[Mapping[str, Callable[[], nn.Module]]] = {
-    "audio": Spectrogram,
-    "visual": Frames,
-    "flow": Planes,
-    "difference": Planes,
-    "depth": Planes,
-}
-
-
-def preparation(modality: str) -> nn.Module:
-    """The preparation of ``modality``; it has no parameters and nothing to save.
+def preparation(name: str) -> Preparation:
+    """Makes the preparation of the modality called ``name``.
 
     Raises:
-        UnknownName: There is no such modality.
+        UnknownName: No modality has that name.
     """
-    if modality not in PREPARATIONS:
-        raise UnknownName("modality", modality, PREPARATIONS)
-    return PREPARATIONS[modality]()
+    make: Callable[..., Preparation] = load(modality(name).preparation)
+    return make()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from mmtrain.errors import ConfigError
 from mmtrain.models.encoders import Encoder
 from mmtrain.models.fusions import Fusion
 from mmtrain.models.fusions.base import Features
-from mmtrain.models.inputs import preparation
+from mmtrain.models.inputs import Preparation, preparation
 from mmtrain.models.layers import linear, seeded
 from mmtrain.types import Batch, Inputs, Outputs
 
@@ -116,7 +117,8 @@ class MultimodalModel(nn.Module):
             )
         prepared = self.preparations[modality](batch.inputs[modality])
         if modality in batch.shown:
-            prepared = torch.where(batch.shown[modality].view(-1, 1, 1, 1, 1), prepared, 0)
+            prepare = cast(Preparation, self.preparations[modality])
+            prepared = prepare.hide(prepared, batch.shown[modality])
         feature: Tensor = self.encoders[modality](prepared)
         return feature.float()
 

@@ -1,4 +1,4 @@
-"""Runs on one web page that needs nothing but itself."""
+"""A web page about runs, in one file that needs nothing else."""
 
 from mmtrain.report.render import write
 

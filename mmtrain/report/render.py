@@ -1,21 +1,19 @@
-"""The page: its head, then one section below the other."""
+"""The page of runs: a header, then one section below the other."""
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from mmprep.html.markup import Child, Markup, document, el, join, tiles
 from mmtrain import files
-from mmtrain.report.markup import Cell, Markup, el
-from mmtrain.report.runs.groups import Group, Spread, grouped
-from mmtrain.report.runs.read import RunRecord, gather
+from mmtrain.report.runs.groups import Group, group_runs
+from mmtrain.report.runs.read import RunRecord, read_runs
 from mmtrain.report.sections import curves, evaluations, results
 from mmtrain.report.sections.curriculum import curricula
 
-# Nothing outside the page may load, whatever a name of a class holds.
-_POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _PARTS: Final = {
     "results": "Results",
+    "settings": "Settings",
     "curves": "Curves",
     "classes": "Classes",
     "probes": "Encoders",
@@ -26,104 +24,105 @@ _PARTS: Final = {
 
 
 def write(runs: Sequence[Path], html: Path, data: str | None = None) -> None:
-    """Writes one HTML page about the runs, which loads nothing from anywhere.
+    """Writes an HTML page about the runs, which loads nothing from anywhere.
 
     Args:
-        runs: Folders; a run that is in progress is shown as far as it is.
-        html: The page. There is the old one or the new one, never a half.
-        data: Where the shards are, for pictures of samples, if they have moved.
+        runs: Folders of runs; a run in progress is shown as far as it is.
+        html: File to write. It is replaced in one step, so a reader never sees half a page.
+        data: Place of the shards, for pictures of samples, if it is no longer that of the config.
 
     Raises:
         ConfigError: A folder holds no run.
-        DataError: A file of a run is damaged; names it.
+        DataError: A file of a run is damaged; the message names it.
     """
-    page = render(gather(runs), data)
+    page = report_page(read_runs(runs), data)
     html.parent.mkdir(parents=True, exist_ok=True)
     files.replace(html, lambda file: file.write(page.encode()))
 
 
-def render(records: Sequence[RunRecord], data: str | None = None) -> str:
-    """The page's text."""
-    groups = grouped(records)
+def report_page(records: Sequence[RunRecord], data: str | None = None) -> str:
+    """Returns the HTML page about the runs ``records``; see `write`."""
+    groups = group_runs(records)
     title = _title(records, groups)
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("title", title),
-        el("style", Markup(resources.files("mmtrain.report").joinpath("page.css").read_text())),
-    )
-    sections = (
+    return document(
+        title,
+        _header(title, records, groups),
         results.results(groups),
+        results.settings(groups),
         curves.measures(groups),
         evaluations.evaluations(groups),
         evaluations.probes(groups),
-        curves.logged(groups),
+        curves.logged_quantities(groups),
         curves.speed(groups),
         curricula(groups, data),
     )
-    body = el("body", el("main", _header(title, records, groups), *sections))
-    return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"
 
 
 def _title(records: Sequence[RunRecord], groups: Sequence[Group]) -> str:
     if len(records) == 1:
         return f"{groups[0].label}: {records[0].name}"
-    labels = [group.label for group in groups]
-    return ", ".join(labels) if len(labels) <= 3 else f"{len(records)} runs of {len(labels)} kinds"
+    *others, last = (group.label for group in groups)
+    if len(groups) <= 3:
+        return f"{', '.join(others)} and {last}" if others else f"{last}, {len(records)} seeds"
+    seeds = f" in {len(records)} runs" if len(records) > len(groups) else ""
+    return f"Comparison of {len(groups)} configurations{seeds}"
 
 
 def _header(title: str, records: Sequence[RunRecord], groups: Sequence[Group]) -> Markup:
     places = dict.fromkeys(record.config.data for record in records)
     seconds = sum(epoch.seconds for record in records for epoch in record.epochs)
-    tiles: dict[str, Cell] = {
-        "runs": _runs(records),
+    numbers: dict[str, Child] = {
+        "runs": _count(records),
         "epochs": f"{sum(len(record.epochs) for record in records):,}",
         "training time": _duration(seconds),
+        **_best(groups),
     }
-    for split in ("test", "val"):
-        found = _best(groups, split)
-        if found is not None:
-            tiles[f"best accuracy, {split}"] = found
-            break
     return el(
         "header",
         el("h1", title),
-        el("p", "Trained on ", *_listed(places), class_="lead"),
-        el("dl", *(el("div", el("dt", k), el("dd", v)) for k, v in tiles.items()), class_="tiles"),
+        el("p", "Trained on ", _codes(list(places)), class_="lead"),
+        tiles(numbers.items()),
         el("nav", *(el("a", name, href=f"#{anchor}") for anchor, name in _PARTS.items())),
     )
 
 
-def _runs(records: Sequence[RunRecord]) -> Markup:
+def _count(records: Sequence[RunRecord]) -> Markup:
     ongoing = sum(record.result is None for record in records)
-    said = f"{ongoing} in progress" if ongoing else None
-    return el("span", f"{len(records):,}", said and el("span", said, class_="small"))
+    remark = el("span", f"{ongoing} in progress", class_="small") if ongoing else None
+    return el("span", f"{len(records):,}", remark)
 
 
-def _best(groups: Sequence[Group], split: str) -> Markup | None:
-    """The highest mean accuracy, and whose it is."""
+def _best(groups: Sequence[Group]) -> dict[str, Child]:
+    """Accuracy of the group that is best on val, on test where it was tested, under its title.
 
-    def accuracy(run: RunRecord) -> float | None:
-        said = run.test if split == "test" else run.val
-        return None if said is None else said.fused.accuracy
+    Test has no part in the choice: the largest of several test accuracies would be too high.
+    """
+    by_val = [(group.spread(_val_accuracy), group) for group in groups]
+    known = [(val, group) for val, group in by_val if val.known]
+    if not known:
+        return {}
+    val, group = max(known, key=lambda pair: pair[0].mean)
+    test = group.spread(_test_accuracy)
+    name = el("span", group.label, class_="small") if len(groups) > 1 else None
+    choice = " of the best on val" if len(groups) > 1 else ""
+    split, accuracy = ("test", test) if test.known else ("val", val)
+    return {f"{split} accuracy{choice}": el("span", f"{accuracy.text(2, 100)} %", name)}
 
-    found: list[tuple[Spread, Group]] = [(group.spread(accuracy), group) for group in groups]
-    there = [(spread, group) for spread, group in found if spread.known]
-    if not there:
-        return None
-    spread, group = max(there, key=lambda each: each[0].mean)
-    whose = el("span", group.label, class_="small") if len(groups) > 1 else None
-    return el("span", f"{spread.told(2, 100)} %", whose)
+
+def _val_accuracy(run: RunRecord) -> float | None:
+    return None if run.val is None else run.val.fused.accuracy
 
 
-def _listed(places: Sequence[str] | dict[str, None]) -> list[Cell]:
-    found: list[Cell] = []
+def _test_accuracy(run: RunRecord) -> float | None:
+    return None if run.test is None else run.test.fused.accuracy
+
+
+def _codes(places: Sequence[str]) -> Markup:
+    codes: list[Child] = []
     for place in places:
-        found += [", "] if found else []
-        found.append(el("code", place))
-    return found
+        codes += [", "] if codes else []
+        codes.append(el("code", place))
+    return join(*codes)
 
 
 def _duration(seconds: float) -> str:

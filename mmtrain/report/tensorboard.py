@@ -1,19 +1,19 @@
-"""The same numbers as event files for TensorBoard."""
+"""Export of the numbers of the report to event files for TensorBoard."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmtrain.errors import ConfigError
-from mmtrain.report.runs.read import RunRecord, gather
-from mmtrain.report.runs.records import MEASURES, Judged
+from mmtrain.report.runs.read import RunRecord, read_runs
+from mmtrain.report.runs.records import MEASURES, SplitMeasures
 
 
 def export(runs: Sequence[Path], folder: Path) -> None:
     """Writes a folder of event files for each run. Steps are epochs, counted from 1.
 
     Args:
-        runs: Folders.
-        folder: Each run gets one in it; what an earlier export wrote there is replaced.
+        runs: Folders of runs.
+        folder: Folder in which each run gets one of its own; earlier exports there are replaced.
 
     Raises:
         ConfigError: The package tensorboard is not installed, or a folder holds no run.
@@ -26,7 +26,7 @@ def export(runs: Sequence[Path], folder: Path) -> None:
             "--tensorboard needs the package tensorboard; install it by "
             "`pip install 'mmprep[tensorboard]'`"
         ) from error
-    for record in gather(runs):
+    for record in read_runs(runs):
         own = folder / record.name
         for old in own.glob("events.out.tfevents.*"):
             old.unlink()
@@ -36,7 +36,7 @@ def export(runs: Sequence[Path], folder: Path) -> None:
 
 
 def scalars(record: RunRecord) -> Iterator[tuple[str, float, int]]:
-    """Name, value and step of all that a run has measured."""
+    """Yields name, value and step of everything that a run has measured."""
     for epoch in record.epochs:
         step = epoch.epoch + 1
         yield "train/loss", epoch.train_loss, step
@@ -48,13 +48,16 @@ def scalars(record: RunRecord) -> Iterator[tuple[str, float, int]]:
             quantity, _, which = name.partition(".")
             yield f"{quantity}/{which}" if which else f"method/{quantity}", value, step
         if epoch.val:
-            yield from _judged("val", epoch.val, step)
+            yield from _split_scalars("val", epoch.val, step)
     if record.result and record.test:
-        yield from _judged("test", record.test, record.result.best_epoch + 1)
+        yield from _split_scalars("test", record.test, record.result.best_epoch + 1)
 
 
-def _judged(split: str, said: Judged, step: int) -> Iterator[tuple[str, float, int]]:
-    heads = {split: said.fused, **{f"{split}.{m}": own for m, own in said.modalities.items()}}
-    for head, found in heads.items():
+def _split_scalars(
+    split: str, of_split: SplitMeasures, step: int
+) -> Iterator[tuple[str, float, int]]:
+    heads = {split: of_split.fused}
+    heads |= {f"{split}.{m}": own for m, own in of_split.modalities.items()}
+    for head, measures in heads.items():
         for measure in (*MEASURES, "loss"):
-            yield f"{head}/{measure}", float(getattr(found, measure)), step
+            yield f"{head}/{measure}", float(getattr(measures, measure)), step

@@ -5,12 +5,13 @@ equations are defined.
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
 
+@runtime_checkable
 class Task(Protocol):
     """One kind of target."""
 

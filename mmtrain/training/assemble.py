@@ -14,7 +14,7 @@ from mmtrain.config.overrides import require_encoders, resolved
 from mmtrain.config.run import TrainConfig
 from mmtrain.curricula.base import Curriculum
 from mmtrain.curricula.catalog import CURRICULA
-from mmtrain.data import Loading, OrderedStream, ShardedDataset, Share, View, open_dataset
+from mmtrain.data import OrderedStream, ShardedDataset, Share, StreamOptions, View, open_dataset
 from mmtrain.errors import ConfigError
 from mmtrain.methods.base import Method
 from mmtrain.methods.catalog import METHODS
@@ -147,7 +147,7 @@ def feed_of(
     """What the run of a `fitted` config reads, on one of the ranks."""
     shown = config.view
     view = View(frames=shown.frames, size=shown.size, crop=shown.crop, flip=shown.flip)
-    loading = Loading(
+    options = StreamOptions(
         workers=config.workers,
         pin=device_of(config.device).type == "cuda",
         cache=None if config.cache is None else Path(config.cache),
@@ -156,7 +156,7 @@ def feed_of(
     )
     share = Share(rank=ranks.rank, ranks=ranks.world)
     training, evaluation = (
-        OrderedStream(dataset, config.modalities, config.batch_size, each, share, loading)
+        OrderedStream(dataset, config.modalities, config.batch_size, each, share, options)
         for each in (view, view.evaluation())
     )
     return Feed(training, evaluation, curriculum_of(config), config.seed, method.holds_out)

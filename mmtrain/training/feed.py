@@ -87,7 +87,7 @@ class Feed:
         if not isinstance(self.dataset.store, LocalStore):
             read = asdict(self._training.traffic)
             found = {f"read_{name}": float(value) for name, value in read.items()}
-        if self._training.loading.skip_damaged:
+        if self._training.options.skip_damaged:
             found["skipped"] = float(len(self._training.skipped))
         return found
 

@@ -35,8 +35,8 @@ from mmprep.format import INDEX, Index
 from mmtrain.config.run import TrainConfig, ViewConfig
 from mmtrain.curricula.bss import BSSL
 from mmtrain.curricula.memory import Judged
-from mmtrain.data import Loading, OrderedStream, SampleOrder, ShardedDataset, open_dataset
-from mmtrain.data.reading.plan import Want, plan
+from mmtrain.data import OrderedStream, SampleOrder, ShardedDataset, StreamOptions, open_dataset
+from mmtrain.data.reading.plan import Visit, plan
 from mmtrain.training.assemble import assemble, fitted
 from mmtrain.training.metrics_log import MetricsFile
 from mmtrain.training.run import METRICS, Run
@@ -181,8 +181,8 @@ def orders(data: ShardedDataset) -> dict[str, SampleOrder]:
 
 def stream(data: ShardedDataset, order: SampleOrder, args: argparse.Namespace) -> Way:
     def run() -> int:
-        loading = Loading(workers=args.workers)
-        made = OrderedStream(data, BOTH, args.batch_size, VIEW, loading=loading)
+        loading = StreamOptions(workers=args.workers)
+        made = OrderedStream(data, BOTH, args.batch_size, VIEW, options=loading)
         made.begin(order, seed=0, epoch=0)
         return sum(map(len, made))
 
@@ -321,7 +321,7 @@ def planned(index: Index, said: Judged, batch_size: int) -> tuple[float, float, 
         draws = VIEW.draws(0, 0, start, start + batch_size)
         samples = order.ids[start : start + batch_size].tolist()
         wants = [
-            Want(sample, {"spectrogram": [0], "frames": VIEW.chosen(10, drawn)})
+            Visit(sample, {"spectrogram": [0], "frames": VIEW.choose_frames(10, drawn)})
             for sample, drawn in zip(samples, draws, strict=True)
         ]
         plan(index, wants, GAP)

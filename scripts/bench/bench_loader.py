@@ -31,8 +31,15 @@ from torch.utils.data import DataLoader, Dataset
 from mmprep.format import DATASET, INDEX, Index, ShardWriter, crc32c, write_index
 from mmprep.format.tar import SampleEntry
 from mmtrain.curricula.uniform import Uniform
-from mmtrain.data import Loading, OrderedStream, SampleOrder, ShardedDataset, View, open_dataset
-from mmtrain.data.batches.decode import Colour
+from mmtrain.data import (
+    OrderedStream,
+    SampleOrder,
+    ShardedDataset,
+    StreamOptions,
+    View,
+    open_dataset,
+)
+from mmtrain.data.batches.decode import ColourDecoder
 
 VIEW = View(crop="random-crop")
 Way = Callable[[], int]
@@ -99,7 +106,7 @@ def processor_s() -> float:
 
 def all_ways(root: Path, batch_size: int, workers: int) -> dict[str, Way]:
     data = open_dataset(root / "shards")
-    loading = Loading(workers=workers)
+    options = StreamOptions(workers=workers)
     # Four epochs in one, so that starting and stopping of threads weighs little.
     ids = np.tile(data.ids("train"), 4)
     shuffled = Uniform().visits(ids, seed=0, epoch=0)
@@ -108,16 +115,11 @@ def all_ways(root: Path, batch_size: int, workers: int) -> dict[str, Way]:
 
     def stream(order: SampleOrder, modalities: tuple[str, ...], view: View = VIEW) -> Way:
         def run() -> int:
-            made = OrderedStream(data, modalities, batch_size, view, loading=loading)
+            made = OrderedStream(data, modalities, batch_size, view, options=options)
             made.begin(order, seed=0, epoch=0)
             return sum(len(batch) for batch in made)
 
         return run
-
-    def processes() -> int:
-        made = OrderedStream(data, both, batch_size, VIEW, loading=replace(loading, workers=1))
-        made.begin(shuffled, seed=0, epoch=0)
-        return sum(len(b) for b in DataLoader(made, batch_size=None, num_workers=workers))
 
     return {
         "stream": stream(shuffled, both),
@@ -136,7 +138,6 @@ def all_ways(root: Path, batch_size: int, workers: int) -> dict[str, Way]:
         "stream, random-resized-crop": stream(shuffled, both, View()),
         "stream, evaluation (resize)": stream(in_order, both, View().evaluation()),
         "stream, audio only": stream(shuffled, ("audio",)),
-        "stream in DataLoader processes": processes,
     }
 
 
@@ -266,8 +267,8 @@ def our_sample(sample: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, int]
     at = random.randrange(1 << 30)
     draws = VIEW.draws(0, 0, at, at + 1)[0]
     pictures = np.empty((3, 224, 224, 3), np.uint8)
-    ours = Colour("frames", VIEW, checked=True)
-    for place, k in enumerate(VIEW.chosen(len(names), draws)):
+    ours = ColourDecoder("frames", VIEW, checked=True)
+    for place, k in enumerate(VIEW.choose_frames(len(names), draws)):
         ours.decode(np.frombuffer(sample[names[k]], np.uint8), draws, pictures, place)
     sound = np.load(io.BytesIO(sample["spectrogram.npy"]))
     return torch.from_numpy(pictures).permute(0, 3, 1, 2), torch.from_numpy(sound)[None], 0

@@ -33,12 +33,12 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 from scipy.signal import spectrogram
 
-from mmprep.build.build import build
+from mmprep.build.build import build_dataset
 from mmprep.build.request import Request, make_plan
 from mmprep.clips.decode.clip import Clip
 from mmprep.clips.job import Job
 from mmprep.clips.parts import frames as pictures
-from mmprep.clips.parts.flow import consecutive
+from mmprep.clips.parts.flow import consecutive_indices
 from mmprep.clips.pool import DecoderPool
 from mmprep.clips.sample import Sample, SampleMaker
 from mmprep.config import FlowConfig, PartsConfig
@@ -129,12 +129,12 @@ def prepared(source: Source, path: Path, number: int) -> Case:
     row = Row(key=f"clip{number}", label="any", split="train", sources={"video": video})
     parts = source.parts
     with Clip(path, None, parts.clip_s, video=True, audio=False) as clip:
-        at = pictures.instants(clip.duration_s, parts.frames.fps, parts.clip_s)
-        shown = [int(i) for i in pictures.on_display(clip.times, at)]
-        pairs = [consecutive(i, len(clip.times), 1) for i in shown]
+        at = pictures.frame_times(clip.duration_s, parts.frames.fps, parts.clip_s)
+        shown = [int(i) for i in pictures.indices_on_display(clip.times, at)]
+        pairs = [consecutive_indices(i, len(clip.times), 1) for i in shown]
         near = sorted({i for pair in pairs for i in pair})
         found = clip.pictures(near)
-    grey = {i: pictures.resized(pictures.grey(found[i]), parts.frames.short_side) for i in near}
+    grey = {i: pictures.resize(pictures.luma(found[i]), parts.frames.short_side) for i in near}
     greys = tuple((grey[a], grey[b]) for a, b in pairs)
     pixels = found[near[0]].size // 3
     return Case(path=path, row=row, wanted=(shown, near), greys=greys, pixels=pixels)
@@ -246,7 +246,7 @@ def built(source: Source, cases: Sequence[Case], folder: Path, *, clips: int, by
     plan = replace(plan, parts=source.parts)
     job = Job(out=str(out), endpoint=None, raw=source.root, config=source.parts)
     begin = clocks()
-    report = build(plan, job, workers=by)
+    report = build_dataset(plan, job, workers=by)
     spent = clocks() - begin
     shutil.rmtree(out)
     click.echo(f"built by {by}: {1e3 * len(rows) / spent[1]:.1f} clips/s", err=True)

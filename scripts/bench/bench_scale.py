@@ -30,9 +30,9 @@ import click
 import obstore
 from obstore.store import S3Store
 
-from mmprep.build.build import build
+from mmprep.build.build import build_dataset
 from mmprep.build.copy import copy
-from mmprep.build.engines import engine
+from mmprep.build.engines import engine_named
 from mmprep.build.request import Request, make_plan
 from mmprep.clips.job import Job
 from mmprep.datasets.generated.keypad import write_clips
@@ -86,7 +86,9 @@ def build_lines(folder: Path, clips: int, workers: int, rounds: int) -> list[Lin
     def once(name: str) -> float:
         out = folder / name
         job = Job(out=str(out), endpoint=None, raw=raw, config=plan.parts)
-        seconds = timed(lambda: build(plan, job, engine=engine(name), workers=workers))
+        seconds = timed(
+            lambda: build_dataset(plan, job, engine=engine_named(name), workers=workers)
+        )
         roots[name] = read_dataset(LocalStore(out)).root
         shutil.rmtree(out)
         click.echo(f"{name}: {plan.rows / seconds:.1f} clips/s", err=True)

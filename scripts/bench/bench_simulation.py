@@ -32,7 +32,14 @@ from numpy.typing import NDArray
 from mmprep.format import DATASET, INDEX
 from mmprep.storage.store import open_store
 from mmtrain.curricula.uniform import Uniform
-from mmtrain.data import Loading, OrderedStream, SampleOrder, ShardedDataset, View, open_dataset
+from mmtrain.data import (
+    OrderedStream,
+    SampleOrder,
+    ShardedDataset,
+    StreamOptions,
+    View,
+    open_dataset,
+)
 from mmtrain.data.reading.traffic import Traffic
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
@@ -110,7 +117,7 @@ def raw_reads(data: ShardedDataset, at_once: int, count: int) -> tuple[list[floa
 
 def decode_s(data: ShardedDataset, order: SampleOrder, batch_size: int) -> float:
     """Seconds a sample takes one thread that reads from the local disk."""
-    stream = OrderedStream(data, BOTH, batch_size, View(size=64), loading=Loading(workers=1))
+    stream = OrderedStream(data, BOTH, batch_size, View(size=64), options=StreamOptions(workers=1))
     taken = []
     for epoch in range(2):
         stream.begin(order, seed=0, epoch=epoch)
@@ -121,10 +128,14 @@ def decode_s(data: ShardedDataset, order: SampleOrder, batch_size: int) -> float
 
 
 def real(
-    data: ShardedDataset, orders: list[SampleOrder], case: Case, loading: Loading, batch_size: int
+    data: ShardedDataset,
+    orders: list[SampleOrder],
+    case: Case,
+    loading: StreamOptions,
+    batch_size: int,
 ) -> list[Epoch]:
     """The epochs of the real stream; waits are those of its user."""
-    stream = OrderedStream(data, BOTH, batch_size, View(size=64), loading=loading)
+    stream = OrderedStream(data, BOTH, batch_size, View(size=64), options=loading)
     done = []
     for epoch, order in enumerate(orders):
         stream.traffic = Traffic()
@@ -192,7 +203,7 @@ def compare(args: argparse.Namespace, address: str, folder: Path) -> None:
     told = []
     for turn in range(args.rounds):
         for case in CASES:
-            loading = Loading(workers=2, requests=args.requests)
+            loading = StreamOptions(workers=2, requests=args.requests)
             limit = int(case.cache * sum(local.sizes[s] for s in shards_of(local, ids)))
             if limit:
                 loading = replace(loading, cache=folder / f"cache{turn}", cache_bytes=limit)
@@ -204,7 +215,7 @@ def compare(args: argparse.Namespace, address: str, folder: Path) -> None:
             ):
                 raw_reads(probed, 1, _WARM)
                 alone, _ = raw_reads(probed, 1, _PROBES)
-                _, together = raw_reads(probed, Loading.requests, _CROWD)
+                _, together = raw_reads(probed, StreamOptions.requests, _CROWD)
                 middle, *_, late = statistics.quantiles(alone, n=10)[4::4]
                 model = StoreModel(
                     latency_s=middle,
@@ -218,7 +229,7 @@ def compare(args: argparse.Namespace, address: str, folder: Path) -> None:
                 batch_size=args.batch_size,
                 decode_s=decode_s(local, orders[0], args.batch_size),
                 step_s=case.step_s,
-                loading=loading,
+                options=loading,
             )
             told.append((model, training.decode_s))
             cache = CacheModel(limit, local.index) if limit else None

@@ -1,7 +1,7 @@
 """An epoch on a virtual clock: what `OrderedStream` does, against a store that is a model.
 
 Real are the order, the slots, the choice of frames, the planner of reads
-(`mmtrain.data.reading.plan`), the rule by which slow reads are raced (`Pace`) and its counts
+(`mmtrain.data.reading.plan`), the rule by which slow reads are raced (`HedgeRule`) and its counts
 (`Traffic`). The threads, the store and the cache are models with the limits and the patience of
 the real ones. Nothing sleeps.
 """
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from storemodel import CacheModel, Clock, Gate, Store, StoreModel
 
 from mmprep.format import Index
-from mmtrain.data import Loading, SampleOrder, View
+from mmtrain.data import SampleOrder, StreamOptions, View
 from mmtrain.data.order import Share, slots
-from mmtrain.data.reading.bucket import Pace
+from mmtrain.data.reading.bucket import HedgeRule
 from mmtrain.data.reading.members import _GAP_BUCKET
-from mmtrain.data.reading.plan import Job, Span, Want, narrowed, plan
+from mmtrain.data.reading.plan import Job, Span, Visit, plan, spans_of
 from mmtrain.data.reading.traffic import Traffic
 
 
@@ -46,7 +46,7 @@ class Training:
     decode_s: float = 0.0
     step_s: float = 0.0
     plan_s: float | None = None
-    loading: Loading = field(default_factory=Loading)
+    loading: StreamOptions = field(default_factory=StreamOptions)
 
 
 class Rank:
@@ -54,10 +54,10 @@ class Rank:
 
     def __init__(self, index: Index, clock: Clock, store: Store, training: Training) -> None:
         loading = training.loading
-        self.index, self.clock, self.store, self.patience = index, clock, store, loading.patience
+        self.index, self.clock, self.store, self.patience = index, clock, store, loading.retry
         self.threads = Gate(max(loading.decoders, loading.requests))
         self.requests, self.decoders = Gate(loading.requests), Gate(loading.decoders)
-        self.pace = Pace() if loading.hedge else None
+        self.pace = HedgeRule() if loading.hedge else None
         self.decode_s, self.traffic = training.decode_s, Traffic()
         self.wanted = self.given_up = 0
         self.waited_s = 0.0
@@ -70,7 +70,7 @@ class Rank:
         pieces = [*job.pieces]
         held = {p.number for p in pieces if cache is not None and cache.get(p.number)}
         rest = [piece for piece in pieces if piece.number not in held]
-        spans = job.spans if not held else narrowed(self.index, rest, _GAP_BUCKET) if rest else []
+        spans = job.spans if not held else spans_of(self.index, rest, _GAP_BUCKET) if rest else []
         self.wanted += len(pieces)
         self.traffic.cache_hits += len(held)
         self.traffic.cache_bytes += int(self.index.size[[*held]].sum()) if held else 0
@@ -103,7 +103,7 @@ class Rank:
 
 
 class Read:
-    """One span, in as many tries as it takes, as `mmtrain.data.reading.bucket.Remote` reads it."""
+    """Reads one span, in as many tries as it takes, as `mmtrain.data.reading.bucket` does."""
 
     def __init__(self, rank: Rank, size: int, arrived: Callable[[], None]) -> None:
         self._rank, self._size, self._arrived = rank, size, arrived
@@ -116,9 +116,9 @@ class Read:
         self._tries += 1
         self._started = rank.clock.now
         self._request()
-        if rank.pace is not None and rank.pace.limit_s is not None:
+        if rank.pace is not None and rank.pace.after_s is not None:
             tries = self._tries
-            rank.clock.at(rank.clock.now + rank.pace.limit_s, lambda: self._race(tries))
+            rank.clock.at(rank.clock.now + rank.pace.after_s, lambda: self._race(tries))
 
     def _race(self, tries: int) -> None:
         pace = self._rank.pace
@@ -143,7 +143,7 @@ class Read:
         rank.requests.leave()
         if good:
             if rank.pace is not None:
-                rank.pace.took(now - self._started)
+                rank.pace.record(now - self._started)
             rank.traffic.bytes += self._size
             self._arrived()
             return
@@ -193,8 +193,10 @@ def jobs_of(
     for position in taken.positions.tolist():
         sample, own = int(order.ids[position]), draws[position - start]
         counts: NDArray[np.uint16] = index.counts[sample]
-        chosen = {part: views[part].chosen(int(counts[at]), own) for part, at in places.items()}
-        wants.append(Want(sample, chosen))
+        chosen = {
+            part: views[part].choose_frames(int(counts[at]), own) for part, at in places.items()
+        }
+        wants.append(Visit(sample, chosen))
     return len(wants) - int(taken.filler.sum()), plan(index, wants, _GAP_BUCKET)
 
 

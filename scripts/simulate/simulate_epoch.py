@@ -36,7 +36,7 @@ from mmprep.format.tar import BLOCK
 from mmtrain.curricula.bss import BSSL
 from mmtrain.curricula.memory import Judged
 from mmtrain.curricula.uniform import Uniform
-from mmtrain.data import Loading, SampleOrder
+from mmtrain.data import SampleOrder, StreamOptions
 
 CURRICULA: Final = {"uniform": Uniform, "bss-l": BSSL}
 _CHUNK: Final = 1 << 19  # samples that are drawn at a time
@@ -224,7 +224,7 @@ def report(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         decode_s=args.decode_ms / 1e3,
         step_s=args.step_ms / 1e3,
         plan_s=None if args.plan_ms is None else args.plan_ms / 1e3,
-        loading=Loading(
+        loading=StreamOptions(
             workers=args.workers, ahead=args.ahead, requests=args.requests, hedge=not args.no_hedge
         ),
     )
@@ -311,8 +311,8 @@ def options() -> argparse.ArgumentParser:
     add("--decode-ms", type=float, default=0.0, help="a sample, one thread")
     add("--plan-ms", type=float, help="planning of a batch; by default what it takes here")
     add("--workers", type=int, default=4, help="threads of a rank that decode")
-    add("--ahead", type=int, default=Loading.ahead, help="batches ahead")
-    add("--requests", type=int, default=Loading.requests, help="reads at once, of a rank")
+    add("--ahead", type=int, default=StreamOptions.ahead, help="batches ahead")
+    add("--requests", type=int, default=StreamOptions.requests, help="reads at once, of a rank")
     add("--no-hedge", action="store_true", help="race no slow reads")
     add("--cache-gb", type=float, default=0.0, help="of a machine; 0 for none")
     add("--latency-ms", type=float, default=30.0, help="median, to the first byte")

@@ -10,7 +10,8 @@ from itertools import count
 from typing import Final
 
 from mmprep.format import Index
-from mmtrain.data.reading.cache import _ENTRY, _LARGEST_PACK, _LEAST_PACK, _MAGIC, _PACKS, _PASSES
+from mmtrain.data.reading.cache import _LARGEST_PACK, _LEAST_PACK, _PACKS, _PASSES
+from mmtrain.data.reading.packs import ENTRY, MAGIC
 
 _P99: Final = 2.3263478740408408  # standard deviations of a normal distribution
 
@@ -155,13 +156,13 @@ class CacheModel:
         return self._writer
 
     def _new(self) -> "_Pack | None":
-        tables = sum(len(_MAGIC) + _ENTRY.itemsize * pack.members for pack in self._packs)
+        tables = sum(len(MAGIC) + ENTRY.itemsize * pack.members for pack in self._packs)
         used = self.pack_bytes * len(self._packs) + tables
         for pack in sorted(self._packs, key=lambda pack: pack.used):
             if used + self.pack_bytes <= self._limit or pack.used >= self._passes[0]:
                 break
             pack.gone = True
-            used -= self.pack_bytes + len(_MAGIC) + _ENTRY.itemsize * pack.members
+            used -= self.pack_bytes + len(MAGIC) + ENTRY.itemsize * pack.members
         self._packs = [pack for pack in self._packs if not pack.gone]
         if used + self.pack_bytes > self._limit:
             return None

@@ -5,7 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmprep.errors import DataError
-from mmprep.manifest import KEY_LENGTH, Row, check_rows, leaves, read_csv, safe_key, write_csv
+from mmprep.manifest import (
+    KEY_LENGTH,
+    Row,
+    check_rows,
+    leads_outside,
+    read_csv,
+    safe_key,
+    write_csv,
+)
 
 LABELS = st.text(
     st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=20
@@ -112,7 +120,7 @@ def test_other_encodings_are_refused(tmp_path, content):
     ["../x.mp4", "a/../../x.mp4", "/etc/x.mp4", "C:\\x.mp4", "C:x.mp4", "\\\\host\\x", "..\\x"],
 )
 def test_paths_that_leave_raw_are_refused(tmp_path, source):
-    assert leaves(source)
+    assert leads_outside(source)
     (tmp_path / "m.csv").write_text(f"label,video\na,{source}\n")
     with pytest.raises(DataError, match="leaves --raw"):
         read_csv(tmp_path / "m.csv")
@@ -120,7 +128,7 @@ def test_paths_that_leave_raw_are_refused(tmp_path, source):
 
 @pytest.mark.parametrize("source", ["a..b/x.mp4", "...mp4", "-x/--g.mp4", "a/b c.mp4"])
 def test_odd_names_inside_raw_are_fine(source):
-    assert not leaves(source)
+    assert not leads_outside(source)
 
 
 def test_an_extra_may_not_shadow_a_column(tmp_path):

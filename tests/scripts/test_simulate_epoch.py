@@ -13,12 +13,12 @@ from storemodel import CacheModel, StoreModel
 
 from mmprep.format import Index, crc32c, write_index
 from mmtrain.curricula.uniform import Uniform
-from mmtrain.data import Loading, SampleOrder
+from mmtrain.data import SampleOrder, StreamOptions
 from mmtrain.data.reading.cache import Cache
 
 SAMPLES, BATCH, SHARD = 640, 32, 100
 SHOWN = {part.name: part.shown for part in PARTS}
-CALM = Loading(workers=2, hedge=False)
+CALM = StreamOptions(workers=2, hedge=False)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def epoch(
     ranks: int = 1,
     step_s: float = 0.0,
     decode_s: float = 0.0,
-    loading: Loading = CALM,
+    loading: StreamOptions = CALM,
     **store: float,
 ) -> Epoch:
     training = Training(
@@ -89,7 +89,7 @@ def test_requests_and_bytes_wait_for_what_they_must(index: Index, order: SampleO
 
 
 def test_one_read_at_a_time_takes_its_latency_every_time(index: Index, order: SampleOrder) -> None:
-    alone = Loading(workers=2, hedge=False, requests=1)
+    alone = StreamOptions(workers=2, hedge=False, requests=1)
     reads = planned_reads(index, order, 1)
     done = epoch(index, order, loading=alone, latency_s=0.02)
     assert done.seconds == pytest.approx(0.02 * len(reads))
@@ -119,7 +119,7 @@ def test_errors_cost_as_many_retries_as_a_coin_says(index: Index, order: SampleO
 
 def test_slow_reads_are_raced_at_most_one_in_twenty(index: Index, order: SampleOrder) -> None:
     tail = {"latency_s": 0.02, "latency_p99_s": 0.5}
-    raced = epoch(index, order, loading=Loading(workers=2), **tail)
+    raced = epoch(index, order, loading=StreamOptions(workers=2), **tail)
     assert 0 < raced.traffic.hedged <= 0.05 * raced.traffic.requests
     assert raced.seconds < epoch(index, order, **tail).seconds
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mmprep.build.build import BuildReport, build
-from mmprep.build.plan import Plan, listed, tasks, versions
+from mmprep.build.build import BuildReport, build_dataset
+from mmprep.build.plan import Plan, listing_digest, tasks, versions
 from mmprep.clips.job import Job
 from mmprep.config import FrameConfig, PartsConfig, SpectrogramConfig
 from mmprep.failure import Failure
@@ -21,6 +21,8 @@ from mmprep.manifest import Row
 from tests.support import ROOT
 from tests.support.media import tone, write_clip
 
+# Seconds that a test waits for an event; a busy machine may need many of them.
+WAIT_S = 120.0
 T = TypeVar("T")
 LABELS = ("donkey, ass braying", 'say "hi"', "Übermut 打鼓")
 COUNT = 12
@@ -88,13 +90,13 @@ def plan_of(
         seed=seed,
         shard_size=shard_size,
         tasks=tasks(rows, seed=seed, shard_size=shard_size),
-        listed=listed(rows, absent),
+        listed=listing_digest(rows, absent),
         absent=absent,
         made_by=versions(parts, "pyav"),
     )
 
 
-def run(plan: Plan, out: Path | str, *, timeout_s: float = 20.0, **options: Any) -> BuildReport:
+def run(plan: Plan, out: Path | str, *, timeout_s: float = WAIT_S, **options: Any) -> BuildReport:
     """Builds ``plan`` at ``out``."""
     job = Job(
         out=str(out),
@@ -103,10 +105,12 @@ def run(plan: Plan, out: Path | str, *, timeout_s: float = 20.0, **options: Any)
         config=plan.parts,
         clip_timeout_s=timeout_s,
     )
-    return build(plan, job, **options)
+    return build_dataset(plan, job, **options)
 
 
-def start(raw: Path, out: Path, workers: int, timeout_s: float = 20.0) -> "subprocess.Popen[bytes]":
+def start(
+    raw: Path, out: Path, workers: int, timeout_s: float = WAIT_S
+) -> "subprocess.Popen[bytes]":
     """The build of all clips in ``raw``, in a process and a session of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", __name__, str(raw), str(out), str(workers), str(timeout_s)],
@@ -185,16 +189,16 @@ def alive(number: int) -> bool:
     return any(one.number == number for one in processes())
 
 
-def until(answer: Callable[[], T], seconds: float = 20.0) -> T:
-    """What ``answer`` gives as soon as that is true."""
+def until(answer: Callable[[], T], seconds: float = WAIT_S) -> T:
+    """Value of ``answer`` as soon as it is true."""
     end = time.monotonic() + seconds
-    while not (found := answer()):
+    while not (value := answer()):
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.005)
-    return found
+    return value
 
 
-def opened(fifo: Path, seconds: float = 20.0) -> int:
+def opened(fifo: Path, seconds: float = WAIT_S) -> int:
     """Writing end of ``fifo``, once a decoder reads there; until it is closed the decoder waits."""
 
     def ask() -> int | None:

@@ -15,7 +15,7 @@ from obstore.store import S3Store
 
 BUCKET = "shards"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
-_START_S = 60.0
+_START_S = 120.0
 _PORTS = ("master", "volume", "filer", "s3")
 
 

@@ -55,7 +55,7 @@ def cluster(**environment: str) -> Iterator[RayCluster]:
             yield RayCluster(address=address, process=process, environment=env)
         finally:
             process.stdin.close()
-            process.wait(60)
+            process.wait(120)
             process.stdout.close()
 
 

@@ -166,7 +166,7 @@ def _payload(recipe: Recipe, i: int, changes: dict[str, Any]) -> Payload:
         "spectrogram": lambda: [spectrogram.npy(_sound(recipe, i))],
         "flow": lambda: _motion(recipe),
         "difference": lambda: _pictures(recipe, i),
-        "depth": lambda: [frames.jpeg(frames.grey(p), 90) for p in _arrays(recipe, i)],
+        "depth": lambda: [frames.jpeg(frames.luma(p), 90) for p in _arrays(recipe, i)],
     }
     return {
         "json": [json.dumps(record, ensure_ascii=False).encode()],

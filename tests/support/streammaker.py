@@ -1,4 +1,4 @@
-"""Small finished data sets for the stream, and a store that remembers what was read."""
+"""Small finished data sets for the stream, and a store that records its reads."""
 
 import io
 import json
@@ -39,7 +39,15 @@ def make_data(
     parts: tuple[str, ...] = PARTS,
     frames: dict[int, int] | None = None,
 ) -> Path:
-    """Writes ``samples`` of the split train and four of val; ``frames`` says who has not 10."""
+    """Writes a data set of ``samples`` of the split train and four of val; returns ``folder``.
+
+    Args:
+        folder: Folder to write to.
+        samples: Number of samples of the split train.
+        shard_size: Samples a shard.
+        parts: Parts of every sample.
+        frames: Number of frames of the samples that do not have ten.
+    """
     rows: list[tuple[Any, int, int, int]] = []
     shards: list[ShardInfo] = []
     for split, (name, count) in enumerate((("train", samples), ("val", 4))):
@@ -60,11 +68,11 @@ def make_data(
         rows, classes=CLASSES, splits=("train", "val"), shards=names, parts=("json", *parts)
     )
     put(folder / INDEX, table)
-    put(folder / DATASET, described(samples, shards, parts).to_json().encode())
+    put(folder / DATASET, describe(samples, shards, parts).to_json().encode())
     return folder
 
 
-def described(samples: int, shards: list[ShardInfo], parts: tuple[str, ...]) -> Dataset:
+def describe(samples: int, shards: list[ShardInfo], parts: tuple[str, ...]) -> Dataset:
     return Dataset(
         name="farm",
         title="Animals",
@@ -85,21 +93,21 @@ def described(samples: int, shards: list[ShardInfo], parts: tuple[str, ...]) -> 
 def payload(number: int, parts: tuple[str, ...], frames: int) -> Payload:
     random = np.random.default_rng(number)
     sound = random.normal(size=SOUND).astype(np.float16)
-    made = {
-        "frames": [encoded(picture(number, k)) for k in range(frames)],
+    by_part = {
+        "frames": [encode_jpeg(picture(number, k)) for k in range(frames)],
         "spectrogram": [array_bytes(sound)],
-        "flow": [encoded(motion(number, k)) for k in range(frames)],
-        "depth": [encoded(picture(number, k)[..., :1]) for k in range(frames)],
+        "flow": [encode_jpeg(motion(number, k)) for k in range(frames)],
+        "depth": [encode_jpeg(picture(number, k)[..., :1]) for k in range(frames)],
     }
     label = CLASSES[number % len(CLASSES)]
     return {
         "json": [json.dumps({"label": label}).encode()],
-        **{part: made[part] for part in parts},
+        **{part: by_part[part] for part in parts},
     }
 
 
 def picture(number: int, frame: int) -> NDArray[np.uint8]:
-    """Red rises to the right and green downwards; blue tells the frame."""
+    """Red rises to the right and green downwards; blue depends on the frame."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     planes = [4 * x + number % 8, 5 * y, np.full_like(x, 20 * frame + 5)]
     return np.stack(planes, axis=-1).astype(np.uint8)
@@ -112,7 +120,7 @@ def motion(number: int, frame: int) -> NDArray[np.uint8]:
     return np.concatenate(planes).astype(np.uint8)[..., None]
 
 
-def encoded(picture: NDArray[np.uint8]) -> bytes:
+def encode_jpeg(picture: NDArray[np.uint8]) -> bytes:
     space, sampling = ("GRAY", "Gray") if picture.shape[2] == 1 else ("RGB", "420")
     pixels = np.ascontiguousarray(picture)
     return bytes(
@@ -145,7 +153,7 @@ def same(one: Batch, other: Batch) -> bool:
 
 
 class RecordingStore:
-    """A store that passes everything on and remembers which bytes were read."""
+    """A store that passes everything on to another and records which bytes were read."""
 
     def __init__(self, store: Store) -> None:
         self.store, self.url = store, store.url
@@ -179,5 +187,5 @@ class RecordingStore:
         self.store.delete(path)
 
 
-def recording(folder: Path) -> RecordingStore:
+def record_reads(folder: Path) -> RecordingStore:
     return RecordingStore(LocalStore(folder))

@@ -1,4 +1,7 @@
-"""Where the tasks of a build run. An engine only runs tasks; all state lies in the output."""
+"""Engines, which run the tasks of a build on one machine or many.
+
+An engine holds no state: all of it lies in the output, so that any engine continues any build.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -12,23 +15,23 @@ from mmprep.clips.job import Job
 from mmprep.errors import ConfigError, UnknownName
 from mmprep.failure import Failure
 
-Seen: TypeAlias = Callable[[Failure | None], None]
+OnClip: TypeAlias = Callable[[Failure | None], None]
 
 
 class Engine(Protocol):
     """Runs tasks and yields their results as they finish, in no order."""
 
     def __call__(
-        self, tasks: Sequence[Task], job: Job, *, workers: int | None, seen: Seen
+        self, tasks: Sequence[Task], job: Job, *, workers: int | None, on_clip: OnClip
     ) -> Iterator[ShardResult]:
         """Runs ``tasks``.
 
         Args:
-            tasks: What is left of a plan.
-            job: What they share.
-            workers: Decoding processes in all; None is one for each core that there is.
-            seen: Called after each clip or shard, once for each clip, with its failure if it
-                failed, from any thread.
+            tasks: Tasks of a plan that are not done.
+            job: Settings that all tasks share.
+            workers: Number of decoding processes; None is one for each core.
+            on_clip: Function called once for each clip, with its failure or None, from any thread;
+                an engine may call it for all clips of a shard when the shard is done.
         """
 
 
@@ -37,15 +40,19 @@ ENGINES: Final[Mapping[str, str]] = {
     "ray": "mmprep.build.engines.ray:run",
     "slurm": "mmprep.build.engines.slurm:run",
 }
-# What an engine is made of, where that is an extra of the same name.
+# Engine to the package that it needs; `pip install mmprep[ENGINE]` installs it.
 _PACKAGES: Final = {"ray": "ray", "slurm": "submitit"}
 
 
-def engine(name: str, options: Mapping[str, object] | None = None) -> Engine:
-    """The engine ``name`` with ``options`` of its own.
+def engine_named(name: str, options: Mapping[str, object] | None = None) -> Engine:
+    """Returns the engine ``name``.
+
+    Args:
+        name: Name in `ENGINES`.
+        options: Keyword arguments of this engine alone, such as ``address`` of ``ray``.
 
     Raises:
-        UnknownName: There is none.
+        UnknownName: There is no such engine.
         ConfigError: It needs a package that is not installed.
     """
     if name not in ENGINES:
@@ -53,5 +60,5 @@ def engine(name: str, options: Mapping[str, object] | None = None) -> Engine:
     if name in _PACKAGES and find_spec(_PACKAGES[name]) is None:
         raise ConfigError(f"--engine {name} needs a package: pip install 'mmprep[{name}]'")
     module, _, function = ENGINES[name].partition(":")
-    found: Callable[..., Iterator[ShardResult]] = getattr(import_module(module), function)
-    return partial(found, **options) if options else found
+    run: Callable[..., Iterator[ShardResult]] = getattr(import_module(module), function)
+    return partial(run, **options) if options else run

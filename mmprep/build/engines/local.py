@@ -1,13 +1,13 @@
-"""Engine `local`: decoding processes on this machine, one writing thread a shard.
+"""Engine `local`: decoding processes on this machine, and a thread that writes each shard.
 
-With fewer shards than workers several workers decode for one shard, so none is idle.
+If there are fewer shards than workers, several workers decode for one shard, so none is idle.
 """
 
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from mmprep.build.engines import Seen
+from mmprep.build.engines import OnClip
 from mmprep.build.plan import Task
 from mmprep.build.shard import ShardResult, rows_ahead, write_shard
 from mmprep.clips.job import Job
@@ -16,9 +16,9 @@ from mmprep.storage.store import open_store
 
 
 def run(
-    tasks: Sequence[Task], job: Job, *, workers: int | None, seen: Seen
+    tasks: Sequence[Task], job: Job, *, workers: int | None, on_clip: OnClip
 ) -> Iterator[ShardResult]:
-    """Runs ``tasks`` and yields each result when its shard is whole."""
+    """Runs ``tasks`` (see `mmprep.build.engines.Engine`) and yields each result when it is done."""
     if not tasks:
         return
     store = open_store(job.out, endpoint=job.endpoint)
@@ -27,7 +27,7 @@ def run(
     ahead = rows_ahead(-(-workers // writers))
 
     def work(task: Task) -> ShardResult:
-        return write_shard(task, store, pool, job.config.names, ahead=ahead, seen=seen)
+        return write_shard(task, store, pool, job.config.names, ahead=ahead, on_clip=on_clip)
 
     with ThreadPoolExecutor(writers) as threads, DecoderPool(job, workers) as pool:
         futures = [threads.submit(work, task) for task in tasks]

@@ -1,7 +1,7 @@
-"""Engine `ray`: shards as tasks of an existing Ray cluster.
+"""Engine `ray`: runs each shard as a task of an existing Ray cluster.
 
-Ray runs a task again whose worker or node was lost. What is whole lies in the output, so a run that
-loses its driver costs the shards under way, and any engine may do the rest.
+Ray runs a task again if its worker or node was lost. Finished shards lie in the output, so a run
+that loses its driver costs only the shards in progress, and any engine can do the rest.
 """
 
 import logging
@@ -11,71 +11,77 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, Final
 
-from mmprep.build.engines import Seen
-from mmprep.build.engines.remote import errand, perform
+from mmprep.build.engines import OnClip
+from mmprep.build.engines.remote import announce_run, run_task
 from mmprep.build.plan import Task
 from mmprep.build.shard import ShardResult
 from mmprep.clips.job import Job
 from mmprep.errors import ConfigError, MmprepError
 
-# Losses of the worker or node that one shard survives.
+# Number of times that a shard may lose its worker or node.
 _RETRIES: Final = 8
-# How long a stop waits for tasks to end by themselves.
+# Seconds for which a stop waits for cancelled tasks to end.
 _STOP_S: Final = 5.0
 
 
 def run(
-    tasks: Sequence[Task], job: Job, *, workers: int | None, seen: Seen, address: str | None = None
+    tasks: Sequence[Task],
+    job: Job,
+    *,
+    workers: int | None,
+    on_clip: OnClip,
+    address: str | None = None,
 ) -> Iterator[ShardResult]:
     """Runs ``tasks`` on the cluster at ``address``, and yields each result when its shard is whole.
 
     Args:
-        tasks: What is left of a plan.
-        job: What they share; its places must be reachable from every node.
-        workers: Decoding processes in all; by default as many as the cluster has cores.
-        seen: Called for each clip of a shard when that is whole.
-        address: ``host:port``; by default ``RAY_ADDRESS``, or the cluster that this node is of.
+        tasks: Tasks of a plan that are not done.
+        job: Settings that all tasks share; every node must reach its places.
+        workers: Number of decoding processes; by default as many as the cluster has cores.
+        on_clip: Function called for each clip of a shard when the shard is done.
+        address: Address ``host:port`` of the cluster; by default ``RAY_ADDRESS``, or the cluster
+            of this node.
 
     Raises:
-        ConfigError: No cluster there, or a node that cannot do it.
+        ConfigError: There is no cluster, or a node lacks a folder or the right libraries.
         MmprepError: A shard lost its worker too often.
     """
     import ray
 
     if not tasks:
         return
-    with _connected(address):
+    with _connection(address):
         nodes = ray.nodes()  # type: ignore[no-untyped-call]  # half of Ray has no types
         cores = [int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]]
         workers = workers or max(sum(cores), 1)
-        # With fewer shards than cores several decode for one shard, as far as a node has them.
+        # With fewer shards than cores, each shard gets several cores, of one node.
         each = max(1, min(workers // len(tasks), max(cores)))
-        remote = ray.remote(perform).options(num_cpus=each, max_retries=_RETRIES)
-        given = ray.put(errand(job, each))
-        left = list(reversed(tasks))
-        waiting: dict[Any, Task] = {}
+        remote = ray.remote(run_task).options(num_cpus=each, max_retries=_RETRIES)
+        remote_job = ray.put(announce_run(job, each))
+        pending = list(reversed(tasks))
+        running: dict[Any, Task] = {}
         try:
-            while left or waiting:
-                while left and len(waiting) < max(workers // each, 1):
-                    task = left.pop()
-                    waiting[remote.remote(task, given)] = task
-                done, _ = ray.wait(list(waiting))
+            while pending or running:
+                while pending and len(running) < max(workers // each, 1):
+                    task = pending.pop()
+                    running[remote.remote(task, remote_job)] = task
+                done, _ = ray.wait(list(running))
                 for reference in done:
-                    task = waiting.pop(reference)
-                    result = _result(reference, task)
+                    task = running.pop(reference)
+                    result = _result_of(reference, task)
                     for failure in result.failures:
-                        seen(failure)
+                        on_clip(failure)
                     for _ in result.entries:
-                        seen(None)
+                        on_clip(None)
                     yield result
         finally:
-            for reference in waiting:
+            for reference in running:
                 ray.cancel(reference)
-            if waiting:
-                ray.wait(list(waiting), num_returns=len(waiting), timeout=_STOP_S)
+            if running:
+                ray.wait(list(running), num_returns=len(running), timeout=_STOP_S)
 
 
-def _result(reference: Any, task: Task) -> ShardResult:
+def _result_of(reference: Any, task: Task) -> ShardResult:
     import ray
 
     try:
@@ -92,15 +98,14 @@ def _result(reference: Any, task: Task) -> ShardResult:
 
 
 @contextmanager
-def _connected(address: str | None) -> Iterator[None]:
-    """This process as a driver of the cluster, where it is not one already."""
+def _connection(address: str | None) -> Iterator[None]:
+    """Connects this process to the cluster as a driver, unless it is connected already."""
     import ray
 
     if ray.is_initialized():
         yield
         return
-    # Ray's threads say on stdout that a worker died, until the shutdown ends; that place is for
-    # results.
+    # Until the shutdown ends, Ray's threads print lost workers on stdout, which is for results.
     with redirect_stdout(sys.stderr):
         try:
             ray.init(

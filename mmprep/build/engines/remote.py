@@ -1,4 +1,8 @@
-"""A task on another machine: the same shard, by the same libraries, as long as its build lasts."""
+"""Runs a task on another machine, for the engines `ray` and `slurm`.
+
+A task refuses to run with other library versions than the build was begun with, because its shard
+would have other bytes, and it stops when its build has ended or another run continues it.
+"""
 
 import platform
 import time
@@ -10,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from mmprep.build.plan import Task, versions
-from mmprep.build.shard import ShardResult, finished, rows_ahead, write_shard
+from mmprep.build.shard import ShardResult, completed_result, rows_ahead, write_shard
 from mmprep.clips.job import Job
 from mmprep.clips.pool import DecoderPool
 from mmprep.errors import ConfigError
@@ -18,18 +22,20 @@ from mmprep.failure import Failure
 from mmprep.format.paths import RUN
 from mmprep.storage.store import Store, open_store
 
-_LOOK_S: Final = 5.0
+# Seconds between two looks at the output for the run that is in charge.
+_CHECK_S: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errand:
-    """What a task on another machine needs to know besides its rows.
+class RemoteJob:
+    """Settings of a task on another machine, besides its rows.
 
     Attributes:
-        job: With absolute paths.
-        made_by: `versions` on the machine that plans.
-        run: Who sent it. A task that outlives the build that sent it would write into the next.
-        workers: Decoding processes for a shard.
+        job: Settings that all tasks share, with absolute paths.
+        made_by: Library versions on the machine that made the plan, see `versions`.
+        run: Identifier of the run that sent the task. A task that outlives its run would write
+            into the next one, so it compares this with the identifier in the output.
+        workers: Number of decoding processes for a shard.
     """
 
     job: Job
@@ -38,13 +44,17 @@ class Errand:
     workers: int
 
 
-def errand(job: Job, workers: int) -> Errand:
-    """Announces a run in the output; tasks of earlier runs stop when they see it."""
+def announce_run(job: Job, workers: int) -> RemoteJob:
+    """Writes the identifier of a new run into the output; tasks of earlier runs stop at that.
+
+    Returns:
+        The settings for the tasks of this run.
+    """
     out = job.out if "://" in job.out else str(Path(job.out).resolve())
     raw = job.raw.resolve() if isinstance(job.raw, Path) else job.raw
     run = uuid.uuid4().hex
     open_store(out, endpoint=job.endpoint).write(RUN, run.encode())
-    return Errand(
+    return RemoteJob(
         job=replace(job, out=out, raw=raw),
         made_by=versions(job.config, job.decoder),
         run=run,
@@ -52,20 +62,20 @@ def errand(job: Job, workers: int) -> Errand:
     )
 
 
-def perform(task: Task, given: Errand) -> ShardResult:
-    """Makes the shard of ``task`` here, with decoding processes that stay for the next task.
+def run_task(task: Task, remote_job: RemoteJob) -> ShardResult:
+    """Makes the shard of ``task`` on this machine; its decoding processes stay for the next task.
 
     Raises:
-        ConfigError: Other library versions, no such folders, or the build has ended.
+        ConfigError: Libraries have other versions, a folder is absent, or the build has ended.
         StoreError: The disk or bucket refused.
     """
-    job = given.job
-    here = versions(job.config, job.decoder)
-    if changed := [name for name in here if here[name] != given.made_by.get(name)]:
+    job = remote_job.job
+    present = versions(job.config, job.decoder)
+    if changed := [name for name in present if present[name] != remote_job.made_by.get(name)]:
         name = changed[0]
         raise ConfigError(
-            f"{platform.node()} has {name} {here[name]}, the build was begun with "
-            f"{given.made_by.get(name)}; install the same versions on every node"
+            f"{platform.node()} has {name} {present[name]}, the build was begun with "
+            f"{remote_job.made_by.get(name)}; install the same versions on every node"
         )
     if isinstance(job.raw, Path) and not job.raw.is_dir():
         raise ConfigError(
@@ -73,17 +83,21 @@ def perform(task: Task, given: Errand) -> ShardResult:
             "system that every node mounts at the same place"
         )
     store = open_store(job.out, endpoint=job.endpoint)
-    watch = _Watch(store, given.run, len(task.rows))
-    watch.look()
-    if (done := finished(store, task.name)) is not None:
+    watch = _RunWatch(store, remote_job.run, len(task.rows))
+    watch.check()
+    if (done := completed_result(store, task.name)) is not None:
         return done
-    pool = _KEPT.pool(job, given.workers)
-    ahead = rows_ahead(given.workers)
-    return write_shard(task, store, pool, job.config.names, ahead=ahead, seen=watch)
+    pool = _POOLS.pool(job, remote_job.workers)
+    ahead = rows_ahead(remote_job.workers)
+    return write_shard(task, store, pool, job.config.names, ahead=ahead, on_clip=watch)
 
 
-class _Watch:
-    """Stops a task whose run is over: looks now and then, and before the shard is published."""
+class _RunWatch:
+    """Stops a task whose run is over.
+
+    Called after each clip. It looks at the output every few seconds, and always after the last
+    clip, so that a task of an ended run never publishes its shard.
+    """
 
     def __init__(self, store: Store, run: str, clips: int) -> None:
         self._store, self._run, self._left = store, run, clips
@@ -92,10 +106,10 @@ class _Watch:
     def __call__(self, failure: Failure | None) -> None:
         self._left -= 1
         if not self._left or time.monotonic() >= self._next:
-            self.look()
+            self.check()
 
-    def look(self) -> None:
-        self._next = time.monotonic() + _LOOK_S
+    def check(self) -> None:
+        self._next = time.monotonic() + _CHECK_S
         if self._store.size(RUN) is None:
             raise ConfigError(
                 f"{platform.node()} finds no build at {self._store.url}: it has ended, or this "
@@ -105,8 +119,8 @@ class _Watch:
             raise ConfigError(f"{self._store.url}: another run goes on with this build")
 
 
-class _Kept:
-    """Decoding processes that stay for the next task: starting some takes as long as ten clips."""
+class _PoolCache:
+    """Keeps decoding processes for the next task, since their start takes as long as ten clips."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -120,4 +134,4 @@ class _Kept:
         return self._pool[2]
 
 
-_KEPT: Final = _Kept()
+_POOLS: Final = _PoolCache()

@@ -1,6 +1,6 @@
-"""Engine `slurm`: shards as elements of a job array, written and submitted by submitit.
+"""Engine `slurm`: runs the shards as elements of a job array, which submitit submits.
 
-The array outlives this process; what it made is there when the same command is run again.
+The array outlives this process; when the same command is run again, it finds the finished shards.
 """
 
 import shutil
@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mmprep.build.engines import Seen
-from mmprep.build.engines.remote import Errand, errand, perform
+from mmprep.build.engines import OnClip
+from mmprep.build.engines.remote import RemoteJob, announce_run, run_task
 from mmprep.build.plan import Task
 from mmprep.build.shard import ShardResult
 from mmprep.clips.job import Job
@@ -18,9 +18,9 @@ from mmprep.errors import ConfigError, MmprepError
 if TYPE_CHECKING:
     import submitit
 
-# What Slurm takes by default (MaxArraySize).
+# Largest array that Slurm accepts by default (MaxArraySize).
 _ELEMENTS: Final = 1000
-# Names that submitit has for every kind of cluster; others are Slurm's own.
+# Parameters that submitit has for every kind of cluster; all others are Slurm's own.
 _SHARED: Final = {"timeout_min", "cpus_per_task", "mem_gb", "name", "nodes"}
 _DEFAULTS: Final = {"timeout_min": "240", "cpus_per_task": "1", "name": "mmprep"}
 _POLL_S: Final = 1.0
@@ -31,23 +31,24 @@ def run(
     job: Job,
     *,
     workers: int | None,
-    seen: Seen,
+    on_clip: OnClip,
     parameters: Mapping[str, str] | None = None,
 ) -> Iterator[ShardResult]:
     """Submits ``tasks`` as one array, and yields the results of each element when it has ended.
 
     Args:
-        tasks: What is left of a plan.
-        job: What they share; its places must be reachable from every node.
-        workers: Decoding processes in all; by default one for each shard.
-        seen: Called for each clip of an element when that has ended.
-        parameters: Of the jobs, such as ``partition``, ``account``, ``timeout_min``, ``mem_gb``,
-            ``cpus_per_task`` (decoding processes for a shard); ``folder`` for scripts and logs, on
-            a file system that the nodes share; ``cluster=local`` runs the array on this machine.
+        tasks: Tasks of a plan that are not done.
+        job: Settings that all tasks share; every node must reach its places.
+        workers: Number of decoding processes; by default one for each shard.
+        on_clip: Function called for each clip of an element when the element has ended.
+        parameters: Parameters of the jobs, such as ``partition``, ``account``, ``timeout_min``,
+            ``mem_gb``, ``cpus_per_task`` (decoding processes for a shard); ``folder`` for scripts
+            and logs, on a file system that the nodes share; ``cluster=local`` runs the array on
+            this machine.
 
     Raises:
-        ConfigError: No Slurm here, or a parameter that it does not know.
-        MmprepError: An element failed; names its log.
+        ConfigError: There is no Slurm here, or it does not know a parameter.
+        MmprepError: An element failed; the message names its log.
     """
     import submitit
 
@@ -60,12 +61,12 @@ def run(
             "no sbatch here; submit from a login node of the cluster. --slurm cluster=local runs "
             "the array on this machine, for a trial"
         )
-    values = {k if k in _SHARED else f"slurm_{k}": _value(v) for k, v in chosen.items()}
+    values = {k if k in _SHARED else f"slurm_{k}": _parse_value(v) for k, v in chosen.items()}
     each = values["cpus_per_task"]
     if not isinstance(each, int) or each < 1:
         raise ConfigError(f"--slurm cpus_per_task is a number from 1; got {each!r}")
-    given = errand(job, each)
-    folder = Path(place).absolute() / given.run[:8]
+    remote_job = announce_run(job, each)
+    folder = Path(place).absolute() / remote_job.run[:8]
     elements = min(len(tasks), _ELEMENTS, max(workers // each, 1) if workers else len(tasks))
     try:
         executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
@@ -73,14 +74,14 @@ def run(
     except (NameError, ValueError, AssertionError, RuntimeError) as error:
         raise ConfigError(f"--slurm: {error}") from error
     groups = [tasks[number::elements] for number in range(elements)]
-    jobs = executor.map_array(_Element(), groups, [given] * elements)
+    jobs = executor.map_array(_Element(), groups, [remote_job] * elements)
     try:
         for done in submitit.helpers.as_completed(jobs, poll_frequency=_POLL_S):
             for result in _results(done):
                 for failure in result.failures:
-                    seen(failure)
+                    on_clip(failure)
                 for _ in result.entries:
-                    seen(None)
+                    on_clip(None)
                 yield result
     except BaseException:
         for one in jobs:
@@ -90,22 +91,24 @@ def run(
 
 
 class _Element:
-    """One element of the array; Slurm may send it again, and what is whole is not made twice."""
+    """One element of the array. Slurm may run it again; shards that are done are not made twice."""
 
-    def __call__(self, tasks: Sequence[Task], given: Errand) -> list[ShardResult] | MmprepError:
+    def __call__(
+        self, tasks: Sequence[Task], remote_job: RemoteJob
+    ) -> list[ShardResult] | MmprepError:
         try:
-            return [perform(task, given) for task in tasks]
+            return [run_task(task, remote_job) for task in tasks]
         except MmprepError as error:
-            # As a value: of what is raised submitit keeps the text alone.
+            # Returned, because submitit reduces a raised exception to its text.
             return error
 
     def checkpoint(
-        self, tasks: Sequence[Task], given: Errand
+        self, tasks: Sequence[Task], remote_job: RemoteJob
     ) -> "submitit.helpers.DelayedSubmission":
-        """What submitit sends again when Slurm takes the node away or the time is over."""
+        """Submission that replaces the element when Slurm takes its node or its time is over."""
         import submitit
 
-        return submitit.helpers.DelayedSubmission(self, tasks, given)
+        return submitit.helpers.DelayedSubmission(self, tasks, remote_job)
 
 
 def _results(job: "submitit.Job[list[ShardResult] | MmprepError]") -> list[ShardResult]:
@@ -114,13 +117,13 @@ def _results(job: "submitit.Job[list[ShardResult] | MmprepError]") -> list[Shard
             f"job {job.job_id} of the array failed; its log: {job.paths.stderr}. "
             "What is whole stays; the same command goes on"
         )
-    found = job.result()
-    if isinstance(found, MmprepError):
-        raise found
-    return found
+    outcome = job.result()
+    if isinstance(outcome, MmprepError):
+        raise outcome
+    return outcome
 
 
-def _value(text: str) -> int | float | str:
+def _parse_value(text: str) -> int | float | str:
     for kind in (int, float):
         try:
             return kind(text)

@@ -1,1 +1,1 @@
-"""Sources to arrays: one open of a file gives its frame times, its pictures and its sound."""
+"""Decodes sources to arrays: one open of a file gives its frame times, pictures and sound."""

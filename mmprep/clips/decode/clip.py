@@ -1,12 +1,12 @@
-"""A source opened once: packets first, so that times are known before anything is decoded.
+"""Decodes a media file that is opened once: its packets first, then the pictures that are chosen.
 
-Frames are chosen by presentation time from the packets' time stamps; then only the groups of
-pictures that hold a chosen frame are decoded, and of those the pictures that nothing refers to
-are skipped unless they are chosen. The frames are those of a full decode, for two thirds of its
-time where a stream has such pictures.
+The packets give the time of every frame before anything is decoded. Frames are chosen by those
+times; then only the groups of pictures that hold a chosen frame are decoded, and within a group
+the pictures to which no other refers are skipped unless they are chosen. The result equals that of
+a full decode, in two thirds of its time for streams that have such pictures.
 
-One clock: second 0 is the start of the container's presentation (or ``start`` of the row), for
-pictures and sound alike. AVI stores no presentation times; there frames are evenly spaced.
+Pictures and sound share one clock: second 0 is the start of the container's presentation, or
+``start`` of the row. AVI stores no presentation times; its frames are taken as evenly spaced.
 """
 
 import math
@@ -15,31 +15,32 @@ from contextlib import ExitStack
 from fractions import Fraction
 from io import FileIO
 from pathlib import Path
-from typing import Any, Final, Self, TypeAlias
+from typing import Final, Self
 
 import av
 import numpy as np
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from mmprep.clips.decode.packets import AnyPacket, runs_to_decode
 from mmprep.failure import ClipError
 
-AnyPacket: TypeAlias = "Packet[Any]"
-
-# A chosen frame that does not decode may be replaced by a neighbour this near.
+# Seconds within which a neighbour may replace a chosen frame that does not decode.
 _SUBSTITUTE_S: Final = 0.5
-# Later sound than this is moved to its time by silence; less is the usual offset of an encoder, and
-# silence in its place would be a black stripe in every other spectrogram.
+# Sound that starts later than this is moved to its time by leading silence. A smaller delay is the
+# usual offset of an encoder, and silence for it would put a black stripe into many spectrograms.
 _LATE_S: Final = 0.1
-# Before this, reading from the beginning is as quick as seeking, and always exact.
+# Starts before this second are reached by reading from the beginning, which is as quick as seeking
+# there, and always exact.
 _SEEK_S: Final = 30.0
+# Share of packets that may fail to decode, and of the promised length that may be absent.
 _DAMAGE: Final = 0.1
+# Music files carry their cover as a picture stream, which is no video.
 _COVER: Final = Disposition.attached_pic
 
 
@@ -47,24 +48,26 @@ class Clip:
     """One media file, or the span ``[start, end)`` of it.
 
     Args:
-        path: The file.
-        start: Seconds from the file's beginning where the clip starts; 0 by default.
-        end: Seconds where it ends; the end of the file by default.
+        path: Path of the file.
+        start: Seconds from the file's beginning to the clip's start; None is 0.
+        end: Seconds from the file's beginning to the clip's end; None is the end of the file.
         video: Whether pictures are wanted.
         audio: Whether sound is wanted.
-        decoder: ``pyav``, or ``decord`` for pictures where its times can be trusted.
-        name: What the file is called; ``path`` by default. Its suffix tells some formats apart.
+        decoder: Decoder of the pictures: ``pyav``, or ``decord`` if its times prove right.
+        name: Original name of the file, by default ``path``; FFmpeg tells some formats apart by
+            its suffix.
 
     Attributes:
         times: (n,) seconds of every picture from the clip's start, ascending; empty without video.
         fps: Average frame rate; 0 without video.
-        duration_s: Length of the pictures, or of the sound where there are none.
-        source_duration_s: Length of the whole file, as its header says.
-        damaged: Packets that did not decode so far.
-        decoder: What decoded the pictures.
+        duration_s: Length of the pictures in seconds, or of the sound if there are none.
+        source_duration_s: Length of the whole file in seconds, according to its header.
+        damaged: Number of packets that did not decode so far.
+        decoder: Name of the decoder that gave the pictures.
+        rotation: Rotation of the pictures in degrees, which `pictures` undoes.
 
     Raises:
-        ClipError: `not-media`, `unsupported-codec`, `no-video`, `truncated`.
+        ClipError: The cause is `not-media`, `unsupported-codec`, `no-video` or `truncated`.
     """
 
     def __init__(
@@ -83,29 +86,29 @@ class Clip:
         self._start, self._end = start or 0.0, end
         self.damaged = 0
         self.rotation = 0
-        self._heard_s = 0.0
-        self._opened = ExitStack()
+        self._sound_start_s = 0.0
+        self._resources = ExitStack()
         self._open(name or str(path))
         try:
-            self._video = self._best_video() if video else None
-            self._audio = self._best_audio() if audio else None
+            self._video = self._select_video() if video else None
+            self._audio = self._select_audio() if audio else None
             self._packets: dict[int, list[AnyPacket]] = {}
-            self._cut_short = self._demux()
-            self._place()
+            self._broke_off = self._read_packets()
+            self._compute_times()
         except BaseException:
-            self._opened.close()
+            self._resources.close()
             raise
 
     def _open(self, name: str) -> None:
         file: str | FileIO = str(self._path)
         if Path(name).suffix != self._path.suffix:
-            file = self._opened.enter_context(FileIO(self._path))
+            file = self._resources.enter_context(FileIO(self._path))
             file.name = name
         try:
             self._container: InputContainer = av.open(file, "r", metadata_errors="replace")
-            self._opened.callback(self._container.close)
+            self._resources.callback(self._container.close)
         except av.FFmpegError as error:
-            self._opened.close()
+            self._resources.close()
             message = f"no known container ({error.strerror})"
             raise ClipError("open", "not-media", message) from error
 
@@ -113,53 +116,57 @@ class Clip:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._opened.close()
+        self._resources.close()
 
     @property
     def sound_facts(self) -> dict[str, object]:
-        """Codec, rate, channels, start and length of the sound as the file has it, once decoded."""
+        """Codec, rate, channels, start and length of the file's sound; call `sound` first."""
         assert self._audio is not None
         context = self._audio.codec_context
         return {
             "codec": context.name,
             "rate_hz": context.sample_rate,
             "channels": context.channels,
-            "start_s": round(self._heard_s, 4),
-            "duration_s": round(self._length_of_sound() - self._start, 4),
+            "start_s": round(self._sound_start_s, 4),
+            "duration_s": round(self._sound_end_s() - self._start, 4),
         }
 
     @property
     def has_audio(self) -> bool:
-        """Whether there is a sound stream with something in it."""
+        """Whether the file has a sound stream that is not empty."""
         return self._audio is not None and bool(self._packets[self._audio.index])
 
     def pictures(self, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
-        """RGB pictures (H, W, 3), upright, by their index in ``times``.
+        """Decodes the pictures ``wanted``, which are indices in ``times``.
+
+        Returns:
+            Index to upright RGB picture (H, W, 3).
 
         Raises:
-            ClipError: `unsupported-codec`, `corrupt` or `truncated`.
+            ClipError: The cause is `unsupported-codec`, `corrupt` or `truncated`.
         """
-        if self.decoder == "decord" and (by_decord := self._by_decord(wanted)) is not None:
+        if self.decoder == "decord" and (by_decord := self._decode_with_decord(wanted)) is not None:
             return by_decord
         self.decoder = "pyav"
-        if not self._timed:
-            found = self._decode_counted(set(wanted))
+        if not self._has_stamps:
+            decoded = self._decode_counted(set(wanted))
         else:
             stamps = {self._stamps[i]: i for i in wanted}
-            found = {stamps[pts]: rgb for pts, rgb in self._decode_stamped(set(stamps))}
-        for index in set(wanted) - set(found):
-            found[index] = self._neighbour(index)
-        return found
+            decoded = {stamps[pts]: rgb for pts, rgb in self._decode_stamped(set(stamps))}
+        for index in set(wanted) - set(decoded):
+            decoded[index] = self._decode_neighbour(index)
+        return decoded
 
     def sound(self, rate_hz: int) -> NDArray[np.float32]:
-        """Mono sound (samples,) in [-1, 1] from the clip's start to its end.
+        """Decodes the sound from the clip's start to its end: mono (samples,) in [-1, 1].
 
         Raises:
-            ClipError: `unsupported-codec`, or `corrupt` where over a tenth does not decode.
+            ClipError: The cause is `unsupported-codec`, or `corrupt` if over a tenth of the packets
+                does not decode.
         """
         assert self._audio is not None
         packets = self._packets[self._audio.index]
-        # A second at a time: the stream's own frames are small, and each has its price.
+        # Frames of one second, because every frame costs a call and the stream's own are small.
         resampler = AudioResampler(format="s16", layout="mono", rate=rate_hz, frame_size=rate_hz)
         pieces: list[NDArray[np.int16]] = []
         first: float | None = None
@@ -169,6 +176,7 @@ class Clip:
                 for frame in self._audio.codec_context.decode(packet):
                     if first is None:
                         first = frame.time
+                    # The resampler gets one continuous stream; `_align_sound` sets its time.
                     frame.pts = None
                     pieces += [f.to_ndarray()[0] for f in resampler.resample(frame)]
             except av.error.DecoderNotFoundError as error:
@@ -182,9 +190,9 @@ class Clip:
             )
         pieces += [f.to_ndarray()[0] for f in resampler.resample(None)]
         wave = np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
-        return self._placed(wave, first, rate_hz).astype(np.float32) / np.float32(32768)
+        return self._align_sound(wave, first, rate_hz).astype(np.float32) / np.float32(32768)
 
-    def _best_video(self) -> VideoStream:
+    def _select_video(self) -> VideoStream:
         stream = self._container.streams.best("video")
         if not isinstance(stream, VideoStream) or stream.disposition & _COVER:
             raise ClipError("open", "no-video", "the file has no picture stream")
@@ -193,21 +201,21 @@ class Clip:
         stream.thread_type = "NONE"
         return stream
 
-    def _best_audio(self) -> AudioStream | None:
+    def _select_audio(self) -> AudioStream | None:
         stream = self._container.streams.best("audio")
         if isinstance(stream, AudioStream) and stream.codec_context is None:
             raise ClipError("open", "unsupported-codec", "no decoder for the sound")
         return stream if isinstance(stream, AudioStream) else None
 
-    def _demux(self) -> bool:
-        """Reads the packets of the span; returns whether the file broke off."""
+    def _read_packets(self) -> bool:
+        """Reads the packets of the span; returns whether the file breaks off."""
         streams = [s for s in (self._video, self._audio) if s is not None]
         self._packets = {s.index: [] for s in streams}
         self._origin = (self._container.start_time or 0) / av.time_base
         self.source_duration_s = (self._container.duration or 0) / av.time_base
         if self._start > _SEEK_S:
             self._container.seek(int((self._start + self._origin) * av.time_base))
-        # In ticks: to compare fractions costs more than to read the packet.
+        # In ticks of each stream: comparing fractions costs more than reading a packet.
         stops = {s.index: self._last_tick(s) for s in streams}
         ended: set[int] = set()
         try:
@@ -225,17 +233,17 @@ class Clip:
         return False
 
     def _last_tick(self, stream: VideoStream | AudioStream) -> float:
-        """The time stamp in ``stream`` from which on nothing is wanted."""
+        """Time stamp of ``stream`` behind which no packet is wanted, with a second to spare."""
         if self._end is None or stream.time_base is None:
             return math.inf
         return math.floor(Fraction(self._end + self._origin + 1.0) / stream.time_base)
 
-    def _place(self) -> None:
-        """Finds the time of every picture."""
+    def _compute_times(self) -> None:
+        """Computes the time of every picture, and the clip's length."""
         self.times: NDArray[np.float64] = np.zeros(0)
         self.fps = 0.0
         if self._video is None:
-            self.duration_s = self._length_of_sound()
+            self.duration_s = self._sound_end_s()
             return
         packets = self._packets[self._video.index]
         shown = [p for p in packets if not p.is_discard]
@@ -243,11 +251,11 @@ class Clip:
             raise ClipError("open", "no-video", "the picture stream has no packets")
         rate = self._video.average_rate or self._video.guessed_rate
         self.fps = float(rate or 0)
-        # Where AVI says more than an order, its demuxer made it up.
-        self._timed = "avi" not in self._container.format.name
-        self._timed = self._timed and all(p.pts is not None for p in shown)
+        # AVI stores only an order of frames; the stamps of its packets are made up by the demuxer.
+        self._has_stamps = "avi" not in self._container.format.name
+        self._has_stamps = self._has_stamps and all(p.pts is not None for p in shown)
         last_s = 1 / self.fps if self.fps else 0.04
-        if self._timed:
+        if self._has_stamps:
             base = float(self._video.time_base or 0)
             self._stamps = sorted({p.pts for p in shown if p.pts is not None})
             times = np.array(self._stamps, np.float64) * base - self._origin
@@ -257,35 +265,35 @@ class Clip:
             self.fps = self.fps or 25.0
             times = np.arange(len(shown)) / self.fps
         end = min(float(times[-1]) + last_s, self._end or np.inf)
-        # The picture on display when the clip starts may have begun before.
+        # The picture on display at the clip's start may have begun before it.
         self._first = max(int(np.searchsorted(times, self._start + 1e-6, side="right")) - 1, 0)
         stop = int(np.searchsorted(times, end - 1e-6))
         if stop <= self._first or end <= self._start:
             raise ClipError("open", "too-short", f"no picture from {self._start:g} s on")
         self.times = times[self._first : stop] - self._start
-        if self._timed:
+        if self._has_stamps:
             self._stamps = self._stamps[self._first : stop]
         self.duration_s = end - self._start
         self._check_length(end)
 
     def _check_length(self, end: float) -> None:
-        """Refuses a file that ends well before its header says, within the span that is wanted."""
+        """Raises `ClipError` if the span ends well before the length that the header promises."""
         assert self._video is not None
         header = self._video.duration
         if header is not None and self._video.time_base is not None:
             promised = float(header * self._video.time_base)
         else:
             promised = (self._container.duration or 0) / av.time_base
-            end = max(end, self._length_of_sound())
+            end = max(end, self._sound_end_s())
         promised = min(promised, self._end or promised)
         if end < promised - max(0.5, _DAMAGE * (promised - self._start)):
             raise ClipError(
                 "open", "truncated", f"ends at {end:.2f} s, its header says {promised:.2f} s"
             )
-        if self._cut_short and end < (self._end or np.inf):
+        if self._broke_off and end < (self._end or np.inf):
             self.damaged += 1
 
-    def _length_of_sound(self) -> float:
+    def _sound_end_s(self) -> float:
         packets = self._packets[self._audio.index] if self._audio is not None else []
         ends = [
             float((p.pts + (p.duration or 0)) * p.time_base)
@@ -297,7 +305,13 @@ class Clip:
     def _decode(
         self, packets: Sequence[AnyPacket], chosen: set[int] | None
     ) -> Iterator[VideoFrame]:
-        """Frames in presentation order; what is neither ``chosen`` nor referred to is skipped."""
+        """Yields frames in presentation order.
+
+        Args:
+            packets: Packets of whole groups of pictures.
+            chosen: Stamps of the wanted frames; frames that are neither wanted nor referred to by
+                others are skipped. None decodes all.
+        """
         assert self._video is not None
         context = self._video.codec_context
         for packet in [*packets, None]:
@@ -316,28 +330,30 @@ class Clip:
         context.skip_frame = "DEFAULT"
         context.flush_buffers()
 
-    def _by_decord(self, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]] | None:
+    def _decode_with_decord(self, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]] | None:
         from mmprep.clips.decode import decord_reader
 
-        if not self._timed:
+        if not self._has_stamps:
             return None
         stamps_s = self.times + self._start + self._origin
         return decord_reader.pictures(self._path, stamps_s, self._first, wanted)
 
     def _decode_stamped(self, chosen: set[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         assert self._video is not None
-        for run in _runs(self._packets[self._video.index], chosen):
+        for run in runs_to_decode(self._packets[self._video.index], chosen):
             for frame in self._decode(run, chosen):
                 if frame.pts in chosen:
-                    yield frame.pts, self._upright(frame)
+                    yield frame.pts, self._to_upright_rgb(frame)
 
     def _decode_counted(self, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
         assert self._video is not None
         numbered = enumerate(self._decode(self._packets[self._video.index], None), -self._first)
-        return {number: self._upright(frame) for number, frame in numbered if number in wanted}
+        return {
+            number: self._to_upright_rgb(frame) for number, frame in numbered if number in wanted
+        }
 
-    def _neighbour(self, index: int) -> NDArray[np.uint8]:
-        """The nearest picture that does decode, for one that does not."""
+    def _decode_neighbour(self, index: int) -> NDArray[np.uint8]:
+        """Decodes the picture nearest to ``times[index]``, which itself does not decode."""
         assert self._video is not None
         best: tuple[float, VideoFrame] | None = None
         last = -np.inf
@@ -345,53 +361,31 @@ class Clip:
         for number, frame in numbered:
             time = (
                 number / self.fps
-                if not self._timed
+                if not self._has_stamps
                 else (frame.time or 0) - self._origin - self._start
             )
             last = max(last, time)
-            off = abs(time - self.times[index])
-            if off <= _SUBSTITUTE_S and (best is None or off < best[0]):
-                best = off, frame
+            gap_s = abs(time - self.times[index])
+            if gap_s <= _SUBSTITUTE_S and (best is None or gap_s < best[0]):
+                best = gap_s, frame
         if best is None:
             cause = "truncated" if last < self.times[index] else "corrupt"
             raise ClipError("video", cause, f"nothing decodes near {self.times[index]:.2f} s")
         self.damaged += 1
-        return self._upright(best[1])
+        return self._to_upright_rgb(best[1])
 
-    def _upright(self, frame: VideoFrame) -> NDArray[np.uint8]:
+    def _to_upright_rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
         self.rotation = frame.rotation
         picture: NDArray[np.uint8] = frame.to_ndarray(format="rgb24", threads=1).view(np.uint8)
         return np.rot90(picture, round(frame.rotation / 90) % 4)
 
-    def _placed(
+    def _align_sound(
         self, wave: NDArray[np.int16], first: float | None, rate_hz: int
     ) -> NDArray[np.int16]:
-        """Moves sound that starts early or late onto the clip's clock, and cuts it at the end."""
-        offset = self._heard_s = (first or 0.0) - self._origin - self._start
+        """Shifts sound that starts early or late to the clip's clock, and cuts it at the end."""
+        offset = self._sound_start_s = (first or 0.0) - self._origin - self._start
         if offset < 0:
             wave = wave[round(-offset * rate_hz) :]
         elif offset > _LATE_S:
             wave = np.concatenate([np.zeros(round(offset * rate_hz), np.int16), wave])
         return wave if self._end is None else wave[: round((self._end - self._start) * rate_hz)]
-
-
-def _runs(packets: Sequence[AnyPacket], chosen: set[int]) -> Iterator[list[AnyPacket]]:
-    """Stretches of whole groups of pictures that must be decoded to see the chosen frames.
-
-    A group's first pictures may refer to the group before it, so that one is decoded too.
-    """
-    groups: list[list[AnyPacket]] = []
-    for packet in packets:
-        if packet.is_keyframe or not groups:
-            groups.append([])
-        groups[-1].append(packet)
-    holds = [any(packet.pts in chosen for packet in group) for group in groups]
-    run: list[AnyPacket] = []
-    for group, here, after in zip(groups, holds, [*holds[1:], False], strict=True):
-        if here or after:
-            run += group
-        elif run:
-            yield run
-            run = []
-    if run:
-        yield run

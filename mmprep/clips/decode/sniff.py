@@ -1,4 +1,4 @@
-"""Tells by the first bytes what is no media at all, so that the report can name it."""
+"""Recognises files that are no media by their first bytes, so that the report can name them."""
 
 from pathlib import Path
 from typing import Final
@@ -11,11 +11,11 @@ _HEAD: Final = 512
 
 
 def sniff(path: Path) -> None:
-    """Passes what may be media.
+    """Returns if the file at ``path`` may be media.
 
     Raises:
-        ClipError: `missing`, `empty`, `lfs-pointer`, `html-page`, or `truncated` for an MP4 whose
-            index was cut off.
+        ClipError: The cause is `missing`, `empty`, `lfs-pointer`, `html-page`, or `truncated` for
+            an MP4 whose index was cut off.
     """
     try:
         size = path.stat().st_size
@@ -33,12 +33,12 @@ def sniff(path: Path) -> None:
         )
     if head.lstrip().lower().startswith(_PAGE):
         raise ClipError("open", "html-page", "a web page, not media; download the clip again")
-    if head[4:8] == b"ftyp" and _cut_off(path, size):
+    if head[4:8] == b"ftyp" and _lacks_index(path, size):
         raise ClipError("open", "truncated", "an MP4 that ends before its index (moov)")
 
 
-def _cut_off(path: Path, size: int) -> bool:
-    """Whether the top-level boxes of an MP4 end without ``moov``."""
+def _lacks_index(path: Path, size: int) -> bool:
+    """Whether the file ends before ``moov``, the box of an MP4 that indexes its packets."""
     with path.open("rb") as file:
         at = 0
         while at + 8 <= size:
@@ -47,6 +47,7 @@ def _cut_off(path: Path, size: int) -> bool:
             kind = file.read(4)
             if kind in (b"moov", b"moof"):
                 return False
+            # Length 1: the length follows in 64 bits. Length 0: the box reaches to the file's end.
             if length == 1:
                 length = int.from_bytes(file.read(8))
             if length < 8:

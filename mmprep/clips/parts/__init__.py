@@ -1,1 +1,1 @@
-"""What a sample is made of: one module a part, arrays in, bytes out."""
+"""Makers of the parts of a sample, one module for each kind: arrays in, bytes out."""

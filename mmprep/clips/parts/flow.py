@@ -13,7 +13,11 @@ from mmprep.failure import ClipError
 
 
 class FlowMaker:
-    """Computes flow; keeps OpenCV's object, whose buffers are slow to make."""
+    """Computes optical flow with one object of OpenCV, whose buffers are slow to make.
+
+    Args:
+        config: Algorithm and parameters.
+    """
 
     def __init__(self, config: FlowConfig) -> None:
         self.config = config
@@ -23,22 +27,25 @@ class FlowMaker:
             else cv2.optflow.createOptFlow_DualTVL1()
         )
 
-    def stack(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        """Fields between L + 1 consecutive grey pictures (H, W): u1 v1 u2 v2 ..., (2 L H, W).
+    def compute_stack(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """Computes the L fields between L + 1 consecutive grey pictures (H, W).
 
-        Each plane holds pixels of motion, clipped to +-bound, as ``encode`` writes them.
+        Returns:
+            The planes u1 v1 u2 v2 ... stacked downwards, (2 L H, W). Each holds the motion in
+            pixels as `encode` writes it.
         """
         fields = [self._field(a, b) for a, b in pairwise(map(np.ascontiguousarray, pictures))]
         coded = [encode(field, self.config.bound) for field in fields]
         return np.concatenate([field[..., axis] for field in coded for axis in (0, 1)], axis=0)
 
     def _field(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
-        # A field must not depend on the one before it, or shards would depend on their order.
+        # No initial flow: a field that depended on the one before it would make the bytes of a
+        # sample depend on the order of samples.
         return np.asarray(self._maker.calc(before, after, None), np.float32)
 
 
 def encode(motion: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
-    """Motion in pixels to 8 bits: ``-bound`` is 1, 0 is 128, ``bound`` is 255."""
+    """Encodes motion in pixels as 8 bits: ``-bound`` is 1, 0 is 128, ``bound`` is 255."""
     scaled: NDArray[np.float32] = np.clip(motion / bound, -1, 1)
     scaled *= 127
     scaled += 128
@@ -46,14 +53,15 @@ def encode(motion: NDArray[np.float32], bound: float) -> NDArray[np.uint8]:
 
 
 def decode(plane: NDArray[np.uint8], bound: float) -> NDArray[np.float32]:
-    """The inverse of `encode`, to within ``bound / 254`` pixels (and what JPEG lost)."""
+    """Inverts `encode`, with an error of up to ``bound / 254`` pixels and the loss of JPEG."""
     return ((plane.astype(np.float32) - 128) / 127 * bound).astype(np.float32)
 
 
-def shrunk(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
-    """A grey picture (H, W) with its shorter side at ``short_side``, for flow: fast, not perfect.
+def shrink(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
+    """Resizes a grey picture (H, W) to a shorter side of ``short_side``, fast rather than exactly.
 
-    By a whole factor first, for which OpenCV's area rule is five times as fast, then linearly.
+    It shrinks by a whole factor first, for which OpenCV's area rule is five times as fast, and then
+    linearly to the exact size.
     """
     factor = min(picture.shape) // short_side
     if factor > 1:
@@ -65,11 +73,11 @@ def shrunk(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def consecutive(index: int, count: int, fields: int) -> list[int]:
-    """Indices of ``fields + 1`` consecutive pictures from ``index``, shifted back at the end.
+def consecutive_indices(index: int, count: int, fields: int) -> list[int]:
+    """Indices of ``fields + 1`` consecutive pictures: from ``index``, or the last ones of the clip.
 
     Raises:
-        ClipError: `too-short`: there are not ``fields + 1`` of the ``count`` pictures.
+        ClipError: The cause is `too-short`: the clip has only ``count`` pictures.
     """
     if count <= fields:
         raise ClipError("parts", "too-short", f"{count} pictures do not give {fields} flow fields")

@@ -1,31 +1,37 @@
-"""Frames: which pictures of a clip are kept, their size, and their JPEG."""
+"""Frames: which pictures of a clip a sample keeps, their size, and their JPEG."""
 
 import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-# Time stamps in milliseconds (Matroska) must not fall short of the instant that they stand for.
+# Matroska rounds time stamps to milliseconds; a picture whose stamp was rounded up past the wanted
+# instant must still count as on display then.
 _SLACK_S = 6e-4
 
 
-def instants(duration_s: float, fps: float, limit_s: float) -> NDArray[np.float64]:
-    """The middle of each interval of ``1 / fps`` seconds that the clip reaches: (T,) seconds.
+def frame_times(duration_s: float, fps: float, limit_s: float) -> NDArray[np.float64]:
+    """Middle of each interval of ``1 / fps`` seconds that the clip reaches: (T,) seconds.
 
-    A clip of 10 s gives 10 at 1 fps; one of 2.6 s gives 3; one of 2.4 s gives 2.
+    At 1 fps a clip of 10 s gives 10 frames, one of 2.6 s gives 3, and one of 2.4 s gives 2.
+
+    Args:
+        duration_s: Length of the clip.
+        fps: Frames a second.
+        limit_s: Length after which a longer clip is cut.
     """
     length = min(duration_s, limit_s)
     count = int(np.floor(length * fps + 0.5 + 1e-6))
     return (np.arange(count, dtype=np.float64) + 0.5) / fps
 
 
-def on_display(times: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Index of the picture that is on display at each instant: the last that began by then."""
+def indices_on_display(times: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Index of the picture on display at each of the instants ``at``: the last that has begun."""
     return np.maximum(np.searchsorted(times, at + _SLACK_S, side="right") - 1, 0)
 
 
-def resized(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
-    """``picture`` (H, W, 3) or (H, W) with its shorter side at ``short_side`` pixels."""
+def resize(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
+    """Resizes ``picture`` (H, W, 3) or (H, W) to a shorter side of ``short_side`` pixels."""
     height, width = picture.shape[:2]
     scale = short_side / min(height, width)
     size = max(short_side, round(width * scale)), max(short_side, round(height * scale))
@@ -35,7 +41,7 @@ def resized(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(picture, size, interpolation=rule), np.uint8)
 
 
-def grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def luma(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Luma (H, W) of an RGB picture."""
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
 
@@ -52,6 +58,6 @@ def jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
 def difference(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """RGB difference of neighbouring pictures: ``(after - before) / 2 + 128``, in 8 bits.
 
-    The papers name no range; halving keeps every difference, and 128 is no change.
+    128 means no change. The papers name no range; halving lets every difference fit.
     """
     return ((after.astype(np.int16) - before) // 2 + 128).astype(np.uint8)

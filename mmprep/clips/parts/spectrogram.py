@@ -5,7 +5,7 @@
 ``stft``  magnitude of `librosa.stft`, not centred, on the same grid, then ``log(x + 1e-7)``.
 ``fbank`` `torchaudio.compliance.kaldi.fbank`, hanning, 10 ms shift, transposed to (mels, columns).
 
-Standardisation is left to loading, because a method may want the level of a clip.
+Values are not standardised here but at loading, because a method may want the level of a clip.
 """
 
 import io
@@ -17,25 +17,27 @@ from numpy.typing import NDArray
 
 from mmprep.config import SpectrogramConfig
 
+# Added before the logarithm, so that silence has one; the constant of the published loaders.
 FLOOR: Final = 1e-7
 
 
-def fitted(wave: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
-    """``wave`` looped when short, cut when long, to exactly ``samples``; nothing gives silence."""
+def fit_length(wave: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+    """Loops or cuts ``wave`` to exactly ``samples``; an empty wave becomes silence."""
     if not len(wave):
         return np.zeros(samples, np.float32)
     return np.resize(np.clip(wave, -1, 1), samples)
 
 
 def spectrogram(wave: NDArray[np.float32], config: SpectrogramConfig) -> NDArray[np.float16]:
-    """The spectrogram of ``wave`` (samples,) in [-1, 1]: (frequencies, columns) float16."""
+    """Log spectrogram of ``wave`` (samples,) in [-1, 1]: (frequencies, columns) float16."""
     values = _RECIPES[config.recipe](wave, config)
+    # The largest float16 is 65504.
     halves: NDArray[np.float16] = np.clip(values, -6e4, 6e4).astype(np.float16)
     return halves
 
 
 def npy(values: NDArray[np.float16]) -> bytes:
-    """``values`` as an `.npy` file, without pickle."""
+    """Bytes of an `.npy` file of ``values``, without pickle."""
     buffer = io.BytesIO()
     np.lib.format.write_array(
         buffer, np.ascontiguousarray(values), version=(1, 0), allow_pickle=False
@@ -50,6 +52,7 @@ def axes(
     rows, columns = shape
     if config.recipe == "fbank":
         mel = np.linspace(_mel(20.0), _mel(config.rate_hz / 2), rows + 2)[1:-1]
+        # Kaldi: mel filters from 20 Hz to half the rate, windows of 25 ms every 10 ms.
         return 700 * (np.exp(mel / 1127) - 1), 0.0125 + 0.01 * np.arange(columns)
     hop = config.window - config.overlap
     seconds = (config.window / 2 + hop * np.arange(columns)) / config.rate_hz
@@ -83,6 +86,7 @@ def _fbank(wave: NDArray[np.float32], config: SpectrogramConfig) -> NDArray[np.f
     import torch
     from torchaudio.compliance import kaldi
 
+    # One decoding process has one core.
     torch.set_num_threads(1)
     values = kaldi.fbank(
         torch.from_numpy(wave - wave.mean())[None],

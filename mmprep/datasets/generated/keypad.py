@@ -1,22 +1,22 @@
-"""The `keypad` data set: 1,797 handwritten digits that move, each with its telephone key's tones.
+"""The `keypad` data set: 1,797 moving handwritten digits, each with the tones of its phone key.
 
-Methods that balance modalities are slow to try on real videos, and most small data sets have
-nothing out of balance. Here the imbalance appears on a CPU in minutes: two steady sine waves name
-the digit, so the sound is learnt in a few epochs, even under loud noise. The picture, a small digit
-anywhere on a dark grainy screen, takes longer; joint training is content with the sound and starves
-the eyes.
+It shows the imbalance between modalities within minutes on a CPU, where real videos take hours and
+most small data sets have no imbalance. The sound is two steady sine waves that name the digit, so
+it is learnt in a few epochs, even under loud noise. The picture, a small digit anywhere on a dark
+grainy screen, takes longer. A jointly trained model relies on the sound and learns little from the
+picture.
 
-The pictures are scikit-learn's `load_digits`. The clips are H.264 and AAC in MP4, so that they go
-the same road as any real videos::
+The pictures are scikit-learn's `load_digits`. The clips are MP4 files with H.264 and AAC, so that
+they pass through the same code as any real video::
 
-    RAW/keypad.json              what the clips are made with; written first
-    RAW/train/7/digit0007.mp4    one clip a picture; val and test likewise
-    RAW/keypad.csv               the manifest; written last: its presence means complete
+    RAW/keypad.json              parameters of the clips; written first
+    RAW/train/7/digit0007.mp4    one clip for each picture; val and test likewise
+    RAW/keypad.csv               the manifest; written last, when all clips are there
 
-A clip is a function of its number, the seed and the noise, and of the installed FFmpeg.
+The bytes of a clip depend on its number, the seed, the noise and the installed FFmpeg only.
 
-PyAV and scikit-learn are imported where they are used: the two take two seconds, which a command's
-``--help`` should not.
+PyAV and scikit-learn are imported inside functions: they take two seconds, too long for a
+command's ``--help``.
 """
 
 import json
@@ -37,14 +37,14 @@ from mmprep.errors import ConfigError
 from mmprep.manifest import Row, read_csv, write_csv
 
 COUNT: Final = 1797
-HELD_OUT: Final = 30  # clips a digit in val, and as many in test; 1,197 are left to train
+HELD_OUT: Final = 30  # clips per digit in val, and as many in test; 1,197 remain for train
 SECONDS: Final = 2
 FPS: Final = 25
 RATE_HZ: Final = 16_000
 CELL: Final = 4  # pixels of the screen for each of the picture's 8x8
 SIDE: Final = 96  # three digits wide, so that places differ, and whole macroblocks of 16
 SPEED: Final = (20.0, 60.0)  # pixels a second
-DARK, LIGHT, GRAIN = 0.15, 0.65, 0.1  # brightness of the screen, what the digit adds, its texture
+DARK, LIGHT, GRAIN = 0.15, 0.65, 0.1  # brightness of the screen, of the digit on it, of the grain
 KEYS: Final = "123456789*0#"
 ROWS_HZ: Final = (697, 770, 852, 941)
 COLUMNS_HZ: Final = (1209, 1336, 1477)
@@ -55,13 +55,13 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
-    """What a folder of clips is made with, as `keypad.json` holds it.
+    """Parameters of a folder of clips, as `keypad.json` holds them.
 
     Attributes:
-        seed: Decides splits, paths, texture and noise.
+        seed: Seed of splits, paths, texture and noise.
         noise: Standard deviation of the sound's white noise, in amplitudes of one sine wave.
-        limit: Clips; None is all.
-        recipe: Counts the changes of this module that change a clip.
+        limit: Number of clips; None for all.
+        recipe: Version of the clips, raised by each change of this module that alters them.
     """
 
     seed: int
@@ -80,11 +80,11 @@ class Parameters:
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """Where a picture of `load_digits` stands in the data set.
+    """Digit and split of a picture of `load_digits`.
 
     Attributes:
-        number: The picture's place in `load_digits`.
-        digit: What it shows.
+        number: Index of the picture in `load_digits`.
+        digit: Digit that it shows.
         split: ``train``, ``val`` or ``test``.
     """
 
@@ -94,7 +94,7 @@ class Clip:
 
     @property
     def row(self) -> Row:
-        """The clip's line of the manifest."""
+        """Line of the manifest for the clip."""
         key = f"digit{self.number:04}"
         video = f"{self.split}/{self.digit}/{key}.mp4"
         return Row(key=key, label=str(self.digit), split=self.split, sources={"video": video})
@@ -109,17 +109,18 @@ def write_clips(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Writes what is missing of the data set, the manifest last, and returns the manifest's path.
+    """Writes the clips that do not exist yet, then the manifest, and returns the manifest's path.
 
-    A call that was killed is continued by the next, and ends in the same bytes.
+    If a call is killed, the next one continues it and ends with the same bytes.
 
     Args:
-        raw: Folder of the clips; made where it does not exist.
-        seed: Decides splits, paths, texture and noise.
-        limit: Only the first clips of `plan`, balanced in splits and digits.
+        raw: Folder of the clips; it is created if it does not exist.
+        seed: Seed of splits, paths, texture and noise.
+        limit: Number of clips, the first of `plan`, balanced in splits and digits; None for all.
         noise: Standard deviation of the sound's white noise, in amplitudes of one sine wave.
-        workers: Threads; they run side by side, because encoding releases the interpreter.
-        progress: Called after each clip with clips done and clips in all.
+        workers: Number of threads; they run in parallel, because encoding releases the
+            interpreter's lock.
+        progress: Called after each clip with the numbers of finished clips and of all clips.
 
     Raises:
         ConfigError: An argument is out of range, or ``raw`` holds clips made with other ones.
@@ -151,10 +152,10 @@ def write_clips(
 
 
 def plan(labels: npt.NDArray[np.int64], seed: int) -> list[Clip]:
-    """Deals the pictures out to the splits, digit by digit; a function of the seed alone.
+    """Assigns the pictures to splits, digit by digit; the result depends on the seed only.
 
-    The first N clips, for any N, share out splits like the whole, and each split's digits come in
-    turn, so that a part of the data set is as balanced as the whole.
+    Clips are ordered so that the first N of them, for any N, are as balanced in splits and digits
+    as all of them.
     """
     rng = np.random.default_rng([seed, COUNT])  # [seed, number] is the generator of a clip
     decks = [rng.permutation(np.flatnonzero(labels == digit)).tolist() for digit in range(10)]
@@ -171,23 +172,23 @@ def plan(labels: npt.NDArray[np.int64], seed: int) -> list[Clip]:
 
 
 def tone(digit: int, rate_hz: int, seconds: float) -> Floats:
-    """The telephone's tone pair for ``digit``: two sine waves of amplitude 1 (ITU-T Q.23)."""
+    """Sum of the two tones of the phone key ``digit``, each of amplitude 1 (ITU-T Q.23)."""
     row, column = divmod(KEYS.index(str(digit)), len(COLUMNS_HZ))
     t = np.arange(round(rate_hz * seconds)) / rate_hz
     low, high = (np.sin(2 * np.pi * hz * t) for hz in (ROWS_HZ[row], COLUMNS_HZ[column]))
     return (low + high).astype(np.float32)
 
 
-def hiss(rng: np.random.Generator, wave: Floats, noise: float) -> Floats:
-    """``wave`` under white noise, scaled so that six standard deviations stay within +-1."""
+def add_noise(rng: np.random.Generator, wave: Floats, noise: float) -> Floats:
+    """Adds white noise to ``wave`` and scales the sum: six standard deviations stay within +-1."""
     noisy = wave + noise * rng.standard_normal(len(wave), dtype=np.float32)
     return (noisy / (2 + 6 * noise)).astype(np.float32)
 
 
 def path(rng: np.random.Generator, frames: int, room: float) -> Floats:
-    """Places (y, x) in ``[0, room]``, one a frame: straight on at one speed, thrown back by walls.
+    """Places (y, x) in ``[0, room]`` for each frame: constant speed, reflected by the walls.
 
-    A straight line, folded: ``room - |p mod 2 room - room|``.
+    They are a straight line, folded: ``room - |p mod 2 room - room|``.
 
     Returns:
         Pixels, (frames, 2).
@@ -199,17 +200,17 @@ def path(rng: np.random.Generator, frames: int, room: float) -> Floats:
     return (room - np.abs(straight % (2 * room) - room)).astype(np.float32)
 
 
-def render(rng: np.random.Generator, picture: Floats, corners: Floats) -> Pixels:
-    """Frames of ``picture`` with its top left corner at ``corners``, over one grainy screen.
+def draw_frames(rng: np.random.Generator, picture: Floats, corners: Floats) -> Pixels:
+    """Draws ``picture`` with its top left corner at ``corners``, on a screen with a fixed grain.
 
-    Bilinear, so that a digit may stand between pixels: frame = Wy picture Wx^T, where W holds the
-    weight of each of the picture's 8 rows or columns in each of the screen's. The grain stands
-    still, because one that changes from frame to frame costs four times the bytes.
+    Interpolation is bilinear, so that a digit can lie between pixels: frame = Wy picture Wx^T,
+    where W has the weight of each of the picture's 8 rows or columns for each of the screen's. The
+    grain does not move, because a new one for each frame would take four times the bytes.
 
     Args:
-        rng: Gives the grain.
-        picture: (8, 8), 0 to 1.
-        corners: Pixels (y, x), (frames, 2).
+        rng: Generator of the grain.
+        picture: Picture (8, 8), in [0, 1].
+        corners: Corners (y, x) in pixels, (frames, 2).
 
     Returns:
         Luma of limited range, (frames, SIDE, SIDE).
@@ -223,7 +224,7 @@ def render(rng: np.random.Generator, picture: Floats, corners: Floats) -> Pixels
 
 
 def encode(to: Path, frames: Pixels, sound: Floats) -> None:
-    """Writes an MP4 of H.264 and AAC whose bytes depend on the arguments alone."""
+    """Writes an MP4 with H.264 and AAC; its bytes depend on the arguments only."""
     import av
 
     with av.open(str(to), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
@@ -250,8 +251,8 @@ def encode(to: Path, frames: Pixels, sound: Floats) -> None:
 
 def _write(raw: Path, parameters: Parameters, clip: Clip, picture: Floats) -> None:
     rng = np.random.default_rng([parameters.seed, clip.number])
-    frames = render(rng, picture, path(rng, SECONDS * FPS, SIDE - 8 * CELL))
-    sound = hiss(rng, tone(clip.digit, RATE_HZ, SECONDS), parameters.noise)
+    frames = draw_frames(rng, picture, path(rng, SECONDS * FPS, SIDE - 8 * CELL))
+    sound = add_noise(rng, tone(clip.digit, RATE_HZ, SECONDS), parameters.noise)
     final = raw / clip.row.source
     final.parent.mkdir(parents=True, exist_ok=True)
     aside = final.with_suffix(".partial")
@@ -260,20 +261,20 @@ def _write(raw: Path, parameters: Parameters, clip: Clip, picture: Floats) -> No
 
 
 def _claim(raw: Path, parameters: Parameters) -> None:
-    """Writes `keypad.json`; refuses a folder whose clips are made with other parameters."""
+    """Writes `keypad.json`; refuses a folder with clips of other parameters."""
     note = raw / "keypad.json"
     ours = json.dumps(asdict(parameters)) + "\n"
-    held = note.read_text(encoding="utf-8") if note.exists() else None
-    if held is None and (raw / "keypad.csv").exists():
-        held = "parameters that nothing records"
-    if held is None:
+    recorded = note.read_text(encoding="utf-8") if note.exists() else None
+    if recorded is None and (raw / "keypad.csv").exists():
+        recorded = "parameters that nothing records"
+    if recorded is None:
         raw.mkdir(parents=True, exist_ok=True)
         aside = note.with_suffix(".partial")
         aside.write_text(ours, encoding="utf-8")
         aside.replace(note)
-    elif held != ours:
+    elif recorded != ours:
         raise ConfigError(
-            f"{raw} holds keypad clips made with {held.strip()}, not with {ours.strip()}; "
+            f"{raw} holds keypad clips made with {recorded.strip()}, not with {ours.strip()}; "
             "ask for the same, give another --raw, or delete that folder"
         )
 

@@ -1,6 +1,7 @@
-"""Official lists of clips, one reader a kind of list; a data set's TOML file says which.
+"""Readers of official lists of clips, one for each kind of list.
 
-A new data set whose lists are of a kind below needs a TOML file in `manifests/` and no code.
+The TOML file of a data set names its reader, so a new data set whose lists are of a kind below
+needs such a file and no code.
 """
 
 import logging
@@ -20,7 +21,7 @@ from mmprep.datasets.lists import (
     streams,
 )
 from mmprep.datasets.lists.listed import Lists, option
-from mmprep.datasets.lists.splits import carve
+from mmprep.datasets.lists.splits import split_off_val
 from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError, DataError, UnknownName
 from mmprep.manifest import SPLITS, Listed, safe_key
@@ -43,20 +44,20 @@ READERS: Final[Mapping[str, Callable[[Lists, Spec], list[Listed]]]] = {
 
 
 def read(lists: Lists, spec: Spec) -> list[Listed]:
-    """Every clip that the lists of ``spec`` name, with a validation split.
+    """Reads all clips in the lists of ``spec``, with a validation split.
 
-    Where the lists have none, ``lists.val_share`` of train becomes ``val`` (see
-    `mmprep.datasets.lists.splits.carve`); a share of 0 keeps train whole.
+    If the lists have none, ``lists.val_share`` of train becomes ``val`` (see
+    `mmprep.datasets.lists.splits.split_off_val`); a share of 0 leaves train whole.
 
     Raises:
-        UnknownName: The TOML file names no reader of ours.
+        UnknownName: The TOML file names an unknown reader.
         ConfigError: A list is missing; the message says where it comes from and where it goes.
         DataError: A list is malformed, names a clip twice or a class that the data set has not.
     """
     if spec.reader not in READERS:
         raise UnknownName("reader of lists", spec.reader, READERS)
-    listed = _checked(READERS[spec.reader](lists, spec), spec)
-    _compare(listed, spec)
+    listed = _check(READERS[spec.reader](lists, spec), spec)
+    _warn_of_differences(listed, spec)
     share = option(spec, "val_share", 0.0)
     if not 0 <= share < 1:
         raise ConfigError(
@@ -65,16 +66,14 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
     if share and {clip.split for clip in listed} in ({"train"}, {"train", "test"}):
         group = option(spec, "val_group", "") or None
         if group and not all(group in clip.extra for clip in listed):
-            raise ConfigError(
-                f"{spec.name}: lists.val_group {group!r} is nothing that its lists give"
-            )
-        listed = carve(listed, share, option(spec, "seed", 0.0), group)
+            raise ConfigError(f"{spec.name}: lists.val_group {group!r} is not in its lists")
+        listed = split_off_val(listed, share, option(spec, "seed", 0.0), group)
         log.info("%s: the lists have no val; %s", spec.name, _counts(listed))
     return listed
 
 
-def _checked(listed: Sequence[Listed], spec: Spec) -> list[Listed]:
-    seen: dict[str, Listed] = {}
+def _check(listed: Sequence[Listed], spec: Spec) -> list[Listed]:
+    by_key: dict[str, Listed] = {}
     classes = set(spec.classes)
     for clip in listed:
         if clip.key != safe_key(clip.key):
@@ -88,20 +87,20 @@ def _checked(listed: Sequence[Listed], spec: Spec) -> list[Listed]:
                 f"{spec.name}: {clip.key}: {clip.label!r} is none of its {len(classes)} classes; "
                 f"is this the list of another data set?"
             )
-        if seen.setdefault(clip.key, clip) != clip:
-            other = seen[clip.key]
+        if by_key.setdefault(clip.key, clip) != clip:
+            other = by_key[clip.key]
             raise DataError(
                 f"{spec.name}: the lists name {clip.key} twice: as {other.label} in {other.split}, "
                 f"as {clip.label} in {clip.split}; keep one of the lines"
             )
-    if len(seen) < len(listed):
-        log.warning("%s: %d repeated lines left out", spec.name, len(listed) - len(seen))
-    return list(seen.values())
+    if len(by_key) < len(listed):
+        log.warning("%s: %d repeated lines are ignored", spec.name, len(listed) - len(by_key))
+    return list(by_key.values())
 
 
-def _compare(listed: Sequence[Listed], spec: Spec) -> None:
-    found = Counter(clip.split for clip in listed)
-    if spec.expected and found != spec.expected:
+def _warn_of_differences(listed: Sequence[Listed], spec: Spec) -> None:
+    counts = Counter(clip.split for clip in listed)
+    if spec.expected and counts != spec.expected:
         official = ", ".join(f"{n} {split}" for split, n in spec.expected.items())
         log.warning("%s: the lists name %s; official: %s", spec.name, _counts(listed), official)
     if empty := set(spec.classes) - {clip.label for clip in listed}:
@@ -111,5 +110,5 @@ def _compare(listed: Sequence[Listed], spec: Spec) -> None:
 
 
 def _counts(listed: Sequence[Listed]) -> str:
-    found = Counter(clip.split for clip in listed)
-    return ", ".join(f"{found[split]} {split}" for split in SPLITS if found[split]) or "nothing"
+    counts = Counter(clip.split for clip in listed)
+    return ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split]) or "nothing"

@@ -1,17 +1,17 @@
-"""Lists of ``<Class>/<file> [number]``; a list of classes numbers them from 1 (UCF-101)."""
+"""Lists of ``<Class>/<file> [number]``, with a list that numbers the classes from 1 (UCF-101)."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from mmprep.datasets.lists.listed import Lists, files, option
-from mmprep.datasets.lists.text import fault, lines
+from mmprep.datasets.lists.text import line_error, lines
 from mmprep.datasets.spec import Spec
 from mmprep.manifest import SPLITS, Listed, safe_key
 
 
 def read(lists: Lists, spec: Spec) -> list[Listed]:
-    """Clips of the lists by split; the folder is the label, and a number has to agree with it.
+    """Reads the clips of each split; the folder is the label, and a number has to agree with it.
 
     Raises:
         ConfigError: A list is missing.
@@ -31,7 +31,7 @@ def _numbers(path: Path) -> dict[str, int]:
     for line, text in lines(path):
         number, _, name = text.partition(" ")
         if not number.isdecimal() or not name.strip():
-            raise fault(path, line, text, "expected <number> <class>")
+            raise line_error(path, line, text, "expected <number> <class>")
         numbers[name.strip()] = int(number)
     return numbers
 
@@ -43,16 +43,16 @@ def _clips(path: Path, split: str, numbers: dict[str, int], spec: Spec) -> Itera
         place = PurePosixPath(name)
         label, stem = place.parent.name, place.stem
         if label not in numbers:
-            raise fault(
+            raise line_error(
                 path, line, text, "expected <class>/<file>, of a class in the list of classes"
             )
         if number.strip() and number.strip() != str(numbers[label]):
-            raise fault(path, line, text, f"class {label} has the number {numbers[label]}")
-        found = group.match(stem)
+            raise line_error(path, line, text, f"class {label} has the number {numbers[label]}")
+        match = group.match(stem)
         yield Listed(
             key=safe_key(stem),
             label=label,
             split=split,
             names={"video": (stem,)},
-            extra={"group": found[1] if found else stem},
+            extra={"group": match[1] if match else stem},
         )

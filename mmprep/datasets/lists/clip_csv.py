@@ -5,47 +5,47 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmprep.datasets.lists.listed import Lists, files
-from mmprep.datasets.lists.text import fault, table
+from mmprep.datasets.lists.text import line_error, table
 from mmprep.datasets.lists.youtube import key, names, parse
 from mmprep.datasets.spec import Spec
 from mmprep.manifest import SPLITS, Listed
 
 log = logging.getLogger(__name__)
 
-_CLIP_S = 10  # Every clip of VGGSound; its lists give starts only.
+_CLIP_S = 10  # Length of every clip of VGGSound, whose lists give starts only.
 
 
 def read(lists: Lists, spec: Spec) -> list[Listed]:
-    """Clips of the one file with all splits, else of a file a split.
+    """Reads the clips of the file with all splits or, without one, of a file for each split.
 
     Raises:
         ConfigError: There is neither the file with all splits nor one of train clips.
         DataError: A malformed line.
     """
     if path := lists.get(files(spec, "all")):
-        return list(_four(path))
-    found = {split: lists.get(files(spec, split)) for split in SPLITS if files(spec, split)}
-    if not any(found.values()):
+        return list(_all_splits(path))
+    paths = {split: lists.get(files(spec, split)) for split in SPLITS if files(spec, split)}
+    if not any(paths.values()):
         lists.need([*files(spec, "all"), *files(spec, "train")], spec)
-    for split, path in found.items():
+    for split, path in paths.items():
         if path is None:
             wanted = " or ".join((*files(spec, "all")[:1], *files(spec, split)[:1]))
             log.warning("%s: no %s clips, because there is no list %s", spec.name, split, wanted)
-    return [clip for split, path in found.items() if path for clip in _two(path, split)]
+    return [clip for split, path in paths.items() if path for clip in _one_split(path, split)]
 
 
-def _four(path: Path) -> Iterator[Listed]:
+def _all_splits(path: Path) -> Iterator[Listed]:
     for line, row in table(path):
         if len(row) != 4 or not row[1].isdecimal() or row[3] not in SPLITS:
-            raise fault(path, line, ",".join(row), "expected id,start,label,train or test")
+            raise line_error(path, line, ",".join(row), "expected id,start,label,train or test")
         yield _clip(row[0], int(row[1]), row[2], row[3])
 
 
-def _two(path: Path, split: str) -> Iterator[Listed]:
+def _one_split(path: Path, split: str) -> Iterator[Listed]:
     for line, row in table(path):
         place = parse(row[0])
         if not place or len(row) != 2:
-            raise fault(path, line, ",".join(row), "expected <id>_<start>.mp4,label")
+            raise line_error(path, line, ",".join(row), "expected <id>_<start>.mp4,label")
         yield _clip(*place, row[1], split)
 
 

@@ -1,7 +1,7 @@
-"""Pairs of a picture of a digit and a recording of it (AV-MNIST from MNIST and spoken digits).
+"""Pairs of a picture and a recording of the same digit (AV-MNIST from MNIST and spoken digits).
 
-The k-th picture of a digit gets the next recording of that digit, in the order of take, then
-speaker, round and round. Takes are shared out between splits, so that no recording is in two.
+The pictures of a digit get its recordings in turn, ordered by take, then speaker, and after the
+last again from the first. Each take belongs to one split, so no recording is in two.
 """
 
 import logging
@@ -26,7 +26,7 @@ _RECORDING: Final = re.compile(r"(?P<digit>\d)_(?P<speaker>[A-Za-z]+)_(?P<take>\
 
 
 def read(lists: Lists, spec: Spec) -> list[Listed]:
-    """Pairs for every picture; labels and recordings lie in the raw folder.
+    """Returns a pair for every picture; labels and recordings are read from the raw folder.
 
     Raises:
         ConfigError: A label file or the recordings of some digit are missing.
@@ -40,22 +40,22 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
     train = idx.labels(raw.need(files(spec, "train"), spec)).tolist()
     test = idx.labels(raw.need(files(spec, "test"), spec)).tolist()
     sounds = _recordings(lists.raw)
-    held = len(train) - len(train) // _VAL_PART
+    first_val = len(train) - len(train) // _VAL_PART
     return [
-        *_pairs("train", "train-images", range(held), train, sounds),
-        *_pairs("val", "train-images", range(held, len(train)), train, sounds),
+        *_pairs("train", "train-images", range(first_val), train, sounds),
+        *_pairs("val", "train-images", range(first_val, len(train)), train, sounds),
         *_pairs("test", "t10k-images", range(len(test)), test, sounds),
     ]
 
 
 def _recordings(raw: Path) -> dict[tuple[int, str], list[str]]:
-    """(digit, split) to the names of its recordings."""
-    found = set()
+    """Returns the names of the recordings by digit and split."""
+    recordings = set()
     for path in raw.rglob("*.wav"):
         if match := _RECORDING.fullmatch(path.stem):
-            found.add((int(match["take"]), match["speaker"], int(match["digit"])))
+            recordings.add((int(match["take"]), match["speaker"], int(match["digit"])))
     sounds: dict[tuple[int, str], list[str]] = defaultdict(list)
-    for take, speaker, digit in sorted(found):
+    for take, speaker, digit in sorted(recordings):
         for split, takes in _TAKES.items():
             if take in takes:
                 sounds[digit, split].append(f"{digit}_{speaker}_{take}")
@@ -66,7 +66,7 @@ def _recordings(raw: Path) -> dict[tuple[int, str], list[str]]:
                     f"{raw} has no recording of digit {digit} for {split}: unpack the Free "
                     f"Spoken Digit Dataset's recordings/<digit>_<speaker>_<take>.wav there"
                 )
-    log.info("%d recordings of spoken digits", len(found))
+    log.info("%d recordings of spoken digits", len(recordings))
     return sounds
 
 

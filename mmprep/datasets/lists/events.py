@@ -1,7 +1,8 @@
 """Lists of events, ``Category&VideoID&Quality&StartTime&EndTime`` (AVE).
 
-A video may stand in several rows, with several categories, so a key holds the class as well. By
-default a clip is the whole file and the event stands in ``extra``; ``lists.event`` cuts it out.
+A video may have several rows with different categories, so the key contains the class as well. By
+default a clip is the whole file, with the times of the event in ``extra``; ``lists.event`` cuts the
+event out.
 """
 
 import logging
@@ -11,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmprep.datasets.lists.listed import Lists, files, option
-from mmprep.datasets.lists.text import fault, lines
+from mmprep.datasets.lists.text import line_error, lines
 from mmprep.datasets.spec import Spec
 from mmprep.errors import DataError
 from mmprep.manifest import SPLITS, Listed, safe_key
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def read(lists: Lists, spec: Spec) -> list[Listed]:
-    """Events of the lists by split; ``extra`` says in which other splits a row's video is too.
+    """Reads the events of each split; ``extra`` names the other splits that have the same video.
 
     Raises:
         ConfigError: A list is missing.
@@ -34,7 +35,7 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
     splits: dict[str, set[str]] = defaultdict(set)
     for clip in clips:
         splits[clip.extra["video_id"]].add(clip.split)
-    leaks = {video: found for video, found in splits.items() if len(found) > 1}
+    leaks = {video: several for video, several in splits.items() if len(several) > 1}
     if not leaks:
         return clips
     drop = option(spec, "drop_leaks", False)
@@ -60,14 +61,16 @@ def _clips(path: Path, split: str, spec: Spec) -> Iterator[Listed]:
         if nth == 0 and fields[0].lower() == "category":
             continue
         if len(fields) != 5:
-            raise fault(path, line, text, "expected Category&VideoID&Quality&StartTime&EndTime")
+            raise line_error(
+                path, line, text, "expected Category&VideoID&Quality&StartTime&EndTime"
+            )
         label, video, quality, *times = fields
         if label not in spec.classes:
             raise DataError(f"{path}, line {line}: {label!r} is no class of {spec.name}")
         try:
             start, end = map(float, times)
         except ValueError as error:
-            raise fault(path, line, text, "times are seconds") from error
+            raise line_error(path, line, text, "times are seconds") from error
         # One official row has 0 to 0: no event to cut out, so the clip stays whole.
         cut = option(spec, "event", False) and start < end
         yield Listed(

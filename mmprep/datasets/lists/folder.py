@@ -1,7 +1,7 @@
-"""Anybody's videos: one folder a class, with or without folders of splits above them.
+"""Videos in one folder for each class, with or without folders of splits above them.
 
-Without split folders each clip's split follows from a hash of its path, so that files which come
-later change nothing for those that are there.
+Without folders of splits, a hash of its path decides a clip's split, so that files which are added
+later do not change the splits of the others.
 """
 
 import logging
@@ -22,10 +22,10 @@ _SHARES: Final = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
 def read(lists: Lists, spec: Spec) -> list[Listed]:
-    """Every video two folders or more deep where the first are splits, else one or more deep.
+    """Lists every video in a class folder, or in a class folder below a folder of a split.
 
     Raises:
-        ConfigError: There is no raw folder, or no video in a class folder; shares that are none.
+        ConfigError: There is no raw folder, or no video in a class folder, or shares are wrong.
     """
     if lists.files is not None:
         files = lists.files
@@ -52,22 +52,22 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
         return [_clip(*clip) for clip in clips]
     given = [(path, 1, SPLIT_FOLDERS[path.parts[0].lower()]) for path in deep]
     if "val" not in {split for *_, split in given}:
-        given = [(p, n, _held_out(p, split, shares, spec)) for p, n, split in given]
+        given = [(p, n, _with_val(p, split, shares, spec)) for p, n, split in given]
     return [_clip(*clip) for clip in given]
 
 
-def _held_out(path: PurePosixPath, split: str, shares: Mapping[str, float], spec: Spec) -> str:
-    """Train folders without val folders give a part of their clips to val."""
+def _with_val(path: PurePosixPath, split: str, shares: Mapping[str, float], spec: Spec) -> str:
+    """Moves a part of train to val, for data with folders of splits but none for val."""
     if split != "train":
         return split
-    seen = {name: shares.get(name, 0.0) for name in ("train", "val")}
-    return pick(str(path), seen, option(spec, "seed", 0.0))
+    both = {name: shares.get(name, 0.0) for name in ("train", "val")}
+    return pick(str(path), both, option(spec, "seed", 0.0))
 
 
 def _shares(spec: Spec) -> dict[str, float]:
     shares: dict[str, float] = dict(spec.lists.get("shares", _SHARES))
-    sound = all(isinstance(v, (int, float)) and v >= 0 for v in shares.values())
-    if not shares.keys() <= set(SPLITS) or not sound or not shares.get("train"):
+    valid = all(isinstance(v, (int, float)) and v >= 0 for v in shares.values())
+    if not shares.keys() <= set(SPLITS) or not valid or not shares.get("train"):
         raise ConfigError(f"lists.shares gives {', '.join(SPLITS)} numbers from 0; got {shares}")
     return shares
 

@@ -1,8 +1,8 @@
-"""Kinetics: CSV files with a header, and the id lists that name what was left of a class subset.
+"""Kinetics: CSV files with a header, and lists of the ids that a subset of the classes uses.
 
-An id list, where there is one, is exact, so it wins over the CSV files for every class that the
-list counts in (``lists.ids``). Clips are joined on (YouTube id, whole start second), never on the
-name: the lists of one data set write ``<id>_000058_000068`` for train and ``<id>_2`` for test.
+An id list is exact, so it takes precedence over the CSV files for all of its classes
+(``lists.ids``). Clips are matched by YouTube id and whole second of the start, never by name: the
+lists of one data set write ``<id>_000058_000068`` for train and ``<id>_2`` for test.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmprep.datasets.lists.listed import Lists, files, option
-from mmprep.datasets.lists.text import fault, table
+from mmprep.datasets.lists.text import line_error, table
 from mmprep.datasets.lists.youtube import key, names, parse
 from mmprep.datasets.spec import Spec
 from mmprep.errors import DataError
@@ -22,12 +22,12 @@ from mmprep.manifest import SPLITS, Listed
 log = logging.getLogger(__name__)
 
 _SUBSETS: Final = {"training": "train", "validation": "val", "testing": "test"}
-_CLIP_S: Final = 10  # Every row of the official CSV files and of the id lists.
+_CLIP_S: Final = 10  # Length of every clip in the official CSV files and in the id lists.
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """A clip's place: what all lists of Kinetics agree on."""
+    """A cut of a video, in the terms that all lists of Kinetics share."""
 
     video: str
     start: int
@@ -37,7 +37,7 @@ class _Cut:
 
 
 def read(lists: Lists, spec: Spec) -> list[Listed]:
-    """Clips of the classes of ``spec``: from id lists, the rest from CSV files.
+    """Reads the clips of the classes of ``spec`` from id lists, and the rest from CSV files.
 
     Raises:
         ConfigError: Neither an id list nor the CSV file names the train clips of some class.
@@ -45,14 +45,14 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
     rename = option(spec, "rename", {})
     official = _official(spec, rename)
     exact = [cut for cut in _exact(lists, spec) if cut.label in official]
-    given = {cut.split for cut in exact}
-    covered = {(label, split) for label in option(spec, "ids", []) for split in given}
+    exact_splits = {cut.split for cut in exact}
+    covered = {(label, split) for label in option(spec, "ids", []) for split in exact_splits}
     cuts = exact + list(_csv(lists, spec, {(c, s) for c in official for s in SPLITS} - covered))
     return [_listed(cut, rename) for cut in cuts]
 
 
 def _official(spec: Spec, rename: dict[str, str]) -> set[str]:
-    """The classes as Kinetics writes them, less those for which it has no label."""
+    """Names of the classes as Kinetics writes them, except those for which it has no label."""
     back = {name: label for label, name in rename.items()}
     return {back.get(c, c) for c in spec.classes} - set(option(spec, "unlabelled", []))
 
@@ -68,7 +68,7 @@ def _listed(cut: _Cut, rename: dict[str, str]) -> Listed:
 
 
 def _exact(lists: Lists, spec: Spec) -> Iterator[_Cut]:
-    """The database with all three splits; else the two text lists, and what a database adds."""
+    """Yields the clips of the database or, without one, of text lists and a merged database."""
     database = lists.get(files(spec, "database"))
     if database:
         log.info("%s: clips from %s", spec.name, database)
@@ -86,7 +86,7 @@ def _exact(lists: Lists, spec: Spec) -> Iterator[_Cut]:
 
 
 def _database(path: Path) -> Iterator[_Cut]:
-    """JSON: clip name to subset and label.
+    """Reads a JSON database: clip name to subset and label.
 
     One known database calls Kinetics' test clips "training" too; only train names carry an end.
     """
@@ -106,17 +106,17 @@ def _database(path: Path) -> Iterator[_Cut]:
 
 
 def _ids(path: Path, split: str, ids: list[str]) -> Iterator[_Cut]:
-    """Text: ``name,duration,class id``, the id being a place in ``ids``."""
+    """Reads lines ``name,duration,class id``, where the class id is an index of ``ids``."""
     for line, row in table(path):
         place = parse(row[0])
         if not place or len(row) != 3 or not row[2].isdecimal() or int(row[2]) >= len(ids):
             wanted = f"expected name,duration,class id (0 to {len(ids) - 1})"
-            raise fault(path, line, ",".join(row), wanted)
+            raise line_error(path, line, ",".join(row), wanted)
         yield _Cut(*place, place[1] + _CLIP_S, ids[int(row[2])], split)
 
 
 def _csv(lists: Lists, spec: Spec, wanted: set[tuple[str, str]]) -> Iterator[_Cut]:
-    """Clips of the (label, split) pairs ``wanted``; of their files only train's has to be there."""
+    """Yields clips of the (label, split) pairs ``wanted``; only the file for train has to exist."""
     for split in SPLITS:
         labels = {label for label, part in wanted if part == split}
         if not labels:
@@ -135,7 +135,7 @@ def _csv_file(path: Path, split: str, labels: set[str]) -> Iterator[_Cut]:
     columns = next(rows, (1, []))[1]
     needed = ("youtube_id", "time_start", "time_end")
     if not set(needed) <= set(columns):
-        raise fault(path, 1, ",".join(columns), f"expected the columns {', '.join(needed)}")
+        raise line_error(path, 1, ",".join(columns), f"expected the columns {', '.join(needed)}")
     if "label" not in columns:
         log.warning(
             "%s has no column of labels: its %s clips are left out; take the file with labels, "
@@ -147,6 +147,6 @@ def _csv_file(path: Path, split: str, labels: set[str]) -> Iterator[_Cut]:
         fields = dict(zip(columns, row, strict=False))
         start, end = (fields.get(name, "") for name in needed[1:])
         if len(row) < len(columns) or not (start.isdecimal() and end.isdecimal()):
-            raise fault(path, line, ",".join(row), f"expected {','.join(columns)}")
+            raise line_error(path, line, ",".join(row), f"expected {','.join(columns)}")
         if fields["label"] in labels:
             yield _Cut(fields["youtube_id"], int(start), int(end), fields["label"], split)

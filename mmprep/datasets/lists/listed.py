@@ -1,4 +1,4 @@
-"""What every reader of lists takes and gives: `Lists` in, `Listed` out."""
+"""Access of readers to list files and to their options in a data set's description."""
 
 import os
 from collections.abc import Sequence
@@ -10,18 +10,17 @@ from typing import TypeVar
 from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError
 
-_Option = TypeVar("_Option", str, bool, float, list[str], dict[str, str])  # What TOML has.
+_Option = TypeVar("_Option", str, bool, float, list[str], dict[str, str])  # Types of TOML.
 
 
 @dataclass(frozen=True)
 class Lists:
-    """Where lists may lie.
+    """Folders in which lists may lie.
 
     Attributes:
-        annotations: The folder of ``--annotations``. Where it is given, lists are looked for there
-            and nowhere else.
-        raw: The folder of ``--raw``; some data sets ship their lists inside it, or are their own.
-        files: What lies in ``--raw``, a folder or a bucket.
+        annotations: Folder of ``--annotations``; if it is given, lists are looked for only there.
+        raw: Folder of ``--raw``; some data sets have their lists in it, or need none but its files.
+        files: Paths of all files in ``--raw``, a folder or a bucket.
     """
 
     annotations: Path | None
@@ -30,25 +29,25 @@ class Lists:
 
     @cached_property
     def _paths(self) -> dict[str, list[Path]]:
-        """Lower-case file name to its paths, the least deep first."""
+        """Paths by file name in lower case, the least deep first."""
         root = self.annotations or self.raw
-        found: dict[str, list[Path]] = {}
+        by_name: dict[str, list[Path]] = {}
         if root is None:
-            return found
+            return by_name
         for folder, subfolders, files in os.walk(root):
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
             for name in sorted(files):
                 if not name.startswith("."):
-                    found.setdefault(name.lower(), []).append(Path(folder, name))
-        for paths in found.values():
+                    by_name.setdefault(name.lower(), []).append(Path(folder, name))
+        for paths in by_name.values():
             paths.sort(key=lambda path: (len(path.parts), str(path)))
-        return found
+        return by_name
 
     def get(self, names: Sequence[str]) -> Path | None:
-        """The file that bears the first of ``names`` for which there is one, at any depth.
+        """Returns the file with the first of ``names`` that exists, at any depth; else None.
 
         Raises:
-            ConfigError: Two different files of that name lie equally deep.
+            ConfigError: Two different files with that name lie equally deep.
         """
         for name in names:
             paths = self._paths.get(name.lower(), [])
@@ -64,10 +63,10 @@ class Lists:
         return None
 
     def need(self, names: Sequence[str], spec: Spec) -> Path:
-        """`get`, or the error that tells where the list comes from and where it goes.
+        """Returns the file that `get` returns, which has to exist.
 
         Raises:
-            ConfigError: None of the names is there.
+            ConfigError: There is none; the message explains where to get it and where to put it.
         """
         if path := self.get(names):
             return path
@@ -83,10 +82,10 @@ class Lists:
 
 
 def option(spec: Spec, name: str, default: _Option) -> _Option:
-    """An entry of the data set's ``[lists]``, checked against the type of ``default``.
+    """Returns an entry of the data set's ``[lists]``, checked against the type of ``default``.
 
     Raises:
-        ConfigError: It is of another type.
+        ConfigError: The entry has another type.
     """
     value: _Option = spec.lists.get(name, default)
     wanted = (int, float) if isinstance(default, float) else type(default)
@@ -98,7 +97,7 @@ def option(spec: Spec, name: str, default: _Option) -> _Option:
 
 def files(spec: Spec, role: str) -> list[str]:
     """File names, best first, of the list with this role in ``[lists.files]``; may be empty."""
-    found = spec.lists.get("files", {}).get(role, [])
-    if not isinstance(found, list):
-        raise ConfigError(f"{spec.name}: lists.files.{role} is a list of file names; got {found!r}")
-    return found
+    names = spec.lists.get("files", {}).get(role, [])
+    if not isinstance(names, list):
+        raise ConfigError(f"{spec.name}: lists.files.{role} is a list of file names; got {names!r}")
+    return names

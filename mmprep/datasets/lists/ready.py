@@ -6,11 +6,11 @@ from mmprep.manifest import Listed, read_csv
 
 
 def read(lists: Lists, spec: Spec) -> list[Listed]:
-    """The rows of the manifest; their sources have to be there under exactly these paths.
+    """Reads the rows of the manifest; their sources have to exist under exactly these paths.
 
     Raises:
         ConfigError: There is no manifest.
-        DataError: Names its line and what is wrong there.
+        DataError: A line is malformed; the message names it.
     """
     return [
         Listed(

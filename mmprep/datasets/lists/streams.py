@@ -1,10 +1,10 @@
-"""Lists of recordings with several streams and a span of frames in each (NVGesture)::
+"""Lists of recordings that have several streams, with a span of frames in each (NVGesture)::
 
     path:./Video_data/class_01/subject3_r0 depth:sk_depth:146:226 color:sk_color:146:226 ... label:1
 
-A row of a manifest has one start and one end, and they are those of the stream named first in
-``lists.streams`` (colour). The streams run on one clock, and in all but four rows the spans are the
-same; there depth is one frame, a thirtieth of a second, off, and ``extra`` keeps its own frames.
+A row of a manifest has one start and one end: those of the first stream of ``lists.streams``
+(colour). The streams run on one clock, and in all but four rows their spans are the same. In those
+four, depth differs by one frame, a thirtieth of a second, and its own frames are in ``extra``.
 """
 
 from collections.abc import Iterator
@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mmprep.datasets.lists.listed import Lists, files, option
-from mmprep.datasets.lists.text import fault, lines
+from mmprep.datasets.lists.text import line_error, lines
 from mmprep.datasets.spec import Spec
 from mmprep.manifest import SPLITS, Listed, safe_key
 
-_DECIMALS = 6  # Of a second: a millionth is far inside a frame, and a CSV file stays readable.
+# Decimals of times in seconds: far more exact than a frame, and readable in a CSV file.
+_DECIMALS = 6
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class _Span:
 
 
 def read(lists: Lists, spec: Spec) -> list[Listed]:
-    """Clips of the lists by split, with frames turned into seconds at ``lists.rate_hz``.
+    """Reads the clips of each split, and converts frames to seconds at ``lists.rate_hz``.
 
     Raises:
         ConfigError: A list is missing.
@@ -56,7 +57,7 @@ def _clips(path: Path, split: str, spec: Spec) -> Iterator[Listed]:
             wanted = (
                 f"path, {', '.join(streams)} as :file:first:last, label 1 to {len(spec.classes)}"
             )
-            raise fault(path, line, text, f"expected {wanted}") from error
+            raise line_error(path, line, text, f"expected {wanted}") from error
         main = next(iter(spans.values()))
         extra = {"subject": recording.partition("_")[0]}
         for kind, span in spans.items():

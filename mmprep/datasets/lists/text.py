@@ -1,4 +1,4 @@
-"""Lists as text: line ends and byte-order marks taken off, faults reported with their line."""
+"""Lists as text, without line ends and byte-order marks; errors name the line."""
 
 import csv
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from pathlib import Path
 from mmprep.errors import DataError
 
 
-def fault(path: Path, line: int, text: object, why: str) -> DataError:
-    """The error for a malformed line."""
+def line_error(path: Path, line: int, text: object, why: str) -> DataError:
+    """Returns the error for a malformed line."""
     return DataError(f"{path}, line {line}: {why}: {text!r}")
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yields (line number, text) of the lines that are not blank; a BOM and CRLF are taken off.
+    """Yields line number and text of each line that is not blank, without BOM and CRLF.
 
     Raises:
         DataError: The file is not UTF-8.
@@ -28,7 +28,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def table(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yields (line number, fields) of a CSV file's rows; quoted commas stay in their field.
+    """Yields line number and fields of each row of a CSV file; quotes may contain commas.
 
     Raises:
         DataError: The file is not UTF-8 or not CSV.

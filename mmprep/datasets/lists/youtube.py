@@ -1,4 +1,4 @@
-"""How files cut from YouTube videos are called: an id of 11 characters, then where the cut lies."""
+"""Names of files that are cut from YouTube videos: an id of 11 characters, then the times."""
 
 import re
 
@@ -6,14 +6,14 @@ _NAME = re.compile(r"(?P<id>[\w-]{11})_(?P<start>\d+)(?:_\d+)?(?:\.\w+)?", re.AS
 
 
 def parse(name: str) -> tuple[str, int] | None:
-    """Id and start in seconds of ``<id>_<start>`` or ``<id>_<start>_<end>``, padded or not.
+    """Reads id and start in seconds from ``<id>_<start>`` or ``<id>_<start>_<end>``.
 
     Example:
         >>> parse("-3Mwkq-7TV4_2")
         ('-3Mwkq-7TV4', 2)
     """
-    found = _NAME.fullmatch(name)
-    return (found["id"], int(found["start"])) if found else None
+    match = _NAME.fullmatch(name)
+    return (match["id"], int(match["start"])) if match else None
 
 
 def key(video: str, start: int, end: int) -> str:
@@ -22,13 +22,13 @@ def key(video: str, start: int, end: int) -> str:
 
 
 def names(video: str, start: int, end: int, *, bare: bool) -> tuple[str, ...]:
-    """Names under which copies of a clip are known to lie, best first.
+    """Names that copies of a clip are known to have, best first.
 
     Args:
         video: YouTube id.
         start: Second of the video at which the clip begins.
-        end: Second at which it ends.
-        bare: Whether the id alone will do; not where a video gives several clips.
+        end: Second of the video at which the clip ends.
+        bare: Whether the id without times is a name too; not if a video has several clips.
     """
     cut = (
         key(video, start, end),

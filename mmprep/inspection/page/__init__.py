@@ -1,5 +1,5 @@
-"""A finished data set on one web page that needs nothing but itself."""
+"""A web page about a finished data set, in one file that needs nothing else."""
 
-from mmprep.inspection.page.render import render
+from mmprep.inspection.page.assemble import data_set_page
 
-__all__ = ["render"]
+__all__ = ["data_set_page"]

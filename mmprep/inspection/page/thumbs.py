@@ -1,6 +1,5 @@
-"""Small pictures of samples, as data addresses: a frame from the middle, and the spectrogram."""
+"""Small pictures of samples for a web page: a frame from the middle, and the spectrogram."""
 
-import base64
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,8 +8,9 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
-from mmprep.clips.parts.frames import jpeg, resized
-from mmprep.inspection.picture.motion import colours, fields_of, strongest
+from mmprep.clips.parts.frames import jpeg, resize
+from mmprep.html.markup import data_url
+from mmprep.inspection.picture.motion import colours, fields_of, top_speed
 from mmprep.inspection.picture.sound import levels
 from mmprep.inspection.picture.view import View
 from mmprep.shards import Shards
@@ -27,12 +27,12 @@ class Thumb:
     """One sample on the page.
 
     Attributes:
-        key: Its key.
-        label: Class name.
-        split: Name of the split.
-        duration_s: Length of the clip, where the record says.
+        key: Key of the sample.
+        label: Name of its class.
+        split: Name of its split.
+        duration_s: Length of the clip in seconds; None where the record has none.
         picture: Address of the picture; None for a sample without one.
-        part: Which part the picture comes from.
+        part: Part that the picture comes from.
         tiny: Whether the picture is so small that it is shown pixel by pixel.
         sound: Address of the spectrogram; None for a sample without one.
     """
@@ -48,11 +48,11 @@ class Thumb:
 
 
 def thumb(shards: Shards, row: int) -> Thumb:
-    """Reads one sample's picture and spectrogram, and makes them small."""
-    has = [part for part in _PICTURES if part in shards.index.parts][:1]
+    """Reads a sample's picture and spectrogram, and reduces them."""
+    pictures = [part for part in _PICTURES if part in shards.index.parts][:1]
     sounds = ["spectrogram"] if "spectrogram" in shards.index.parts else []
-    view = View.at(shards, row, [*has, *sounds])
-    part = next((part for part in has if part in view.members), "")
+    view = View.at(shards, row, [*pictures, *sounds])
+    part = next((part for part in pictures if part in view.members), "")
     picture = _picture(view, part) if part else None
     return Thumb(
         key=view.key,
@@ -71,14 +71,14 @@ def _picture(view: View, part: str) -> NDArray[np.uint8]:
     if part == "flow":
         config = view.config.flow
         field = fields_of(view.planes(middle)[0], config.fields, config.bound)[0]
-        picture = (255 * colours(field, strongest(field))).astype(np.uint8)
+        picture = (255 * colours(field, top_speed(field))).astype(np.uint8)
     else:
         picture = view.pictures(part, middle)[0]
-    return picture if min(picture.shape[:2]) <= _SHORT else resized(picture, _SHORT)
+    return picture if min(picture.shape[:2]) <= _SHORT else resize(picture, _SHORT)
 
 
 def _sound(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """RGB picture of a spectrogram, low frequencies at the bottom."""
+    """Paints a spectrogram as RGB, low frequencies at the bottom."""
     low, high = levels(values)
     if low is None or high is None:
         return np.zeros((_SOUND[1], _SOUND[0], 3), np.uint8)
@@ -88,4 +88,4 @@ def _sound(values: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _address(picture: NDArray[np.uint8]) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(picture, _QUALITY)).decode()}"
+    return data_url("jpeg", jpeg(picture, _QUALITY))

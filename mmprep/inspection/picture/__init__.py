@@ -1,4 +1,4 @@
-"""One sample in one picture: its frames, spectrogram and flow, and what was noticed about it."""
+"""One sample in one picture: its frames, spectrogram and flow, and the results of its checks."""
 
 from mmprep.inspection.picture.picture import draw
 

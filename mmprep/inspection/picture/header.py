@@ -1,14 +1,14 @@
-"""The head of the picture: which sample it is, where it comes from, and what was noticed."""
+"""The head of the picture: the sample's key, its source, and the results of its checks."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mmprep.inspection.picture.sheet import ACCENT, LEFT, MUTED, Sheet, elided
+from mmprep.inspection.picture.sheet import ACCENT, LEFT, MUTED, Sheet, elide
 from mmprep.inspection.picture.view import View
 
 _HEIGHT: Final = 190
-# Check to what it says when all is well, and when not.
+# Check to its words when all is well, and when it is not.
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "no_audio": ("has sound", "no sound"),
     "silent": ("audible", "silent"),
@@ -30,17 +30,17 @@ class Header:
 
     @property
     def height(self) -> float:
-        """Pixels that it takes."""
+        """Height of the panel in pixels."""
         return _HEIGHT
 
     def draw(self, sheet: Sheet, top: float) -> None:
-        """Draws itself from ``top`` pixels downwards."""
+        """Draws the panel from ``top`` pixels downwards."""
         sheet.text(LEFT, top, self.view.key, px=26, bold=True)
-        sheet.text(LEFT, top + 38, elided(self.view.label, 100), px=18, colour=ACCENT)
+        sheet.text(LEFT, top + 38, elide(self.view.label, 100), px=18, colour=ACCENT)
         left: float = LEFT
         for name, value in facts(self.view):
-            named = sheet.text(left, top + 74, name, px=12, colour=MUTED)
-            left += max(named, sheet.text(left, top + 93, value, px=15)) + 36
+            name_width = sheet.text(left, top + 74, name, px=12, colour=MUTED)
+            left += max(name_width, sheet.text(left, top + 93, value, px=15)) + 36
         left = LEFT
         for text, ok in chips(self.view.checks):
             ink, fill = _OK if ok else _WARNING
@@ -48,7 +48,7 @@ class Header:
 
 
 def facts(view: View) -> Iterator[tuple[str, str]]:
-    """What stands under the key, each with its name; only what the record says."""
+    """Yields the lines under the key as name and value, as far as the record has them."""
     record = view.record
     yield "split", view.split
     if (seconds := record.get("duration_s")) is not None:
@@ -63,11 +63,11 @@ def facts(view: View) -> Iterator[tuple[str, str]]:
         yield "decoder", str(record["decoder"])
     sources = record.get("sources") or {}
     for kind, path in sources.items():
-        yield f"source ({kind})", elided(str(path), 80 // len(sources))
+        yield f"source ({kind})", elide(str(path), 80 // len(sources))
 
 
 def chips(checks: Mapping[str, bool | int]) -> Iterator[tuple[str, bool]]:
-    """Each check in words, and whether all is well; warnings first."""
+    """Yields each check in words, and whether all is well; warnings come first."""
     for name, value in sorted(checks.items(), key=lambda item: not item[1]):
         well, not_well = _WORDS.get(name, (f"not {name}", name))
         yield (not_well.format(value), False) if value else (well, True)

@@ -1,4 +1,4 @@
-"""Optical flow as colours (direction by hue, speed by strength) under arrows."""
+"""Optical flow as colours, with arrows on top: the hue is the direction, the strength the speed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from matplotlib.colors import hsv_to_rgb
 from numpy.typing import NDArray
 
 from mmprep.clips.parts.flow import decode
-from mmprep.inspection.picture.sheet import CONTENT, GAP, HEADING, INK, LEFT, Sheet, by
-from mmprep.inspection.picture.strip import Grid, captions, evenly, how_many
+from mmprep.inspection.picture.sheet import CONTENT, GAP, HEADING, INK, LEFT, Sheet, size_text
+from mmprep.inspection.picture.strip import Grid, captions, count_text, evenly_spaced
 from mmprep.inspection.picture.view import View
 
 _WHEEL: Final = 96
@@ -22,7 +22,7 @@ _STILL: Final = 0.5
 
 
 def fields_of(planes: NDArray[np.uint8], count: int, bound: float) -> NDArray[np.float32]:
-    """Stored planes (2 L H, W) as ``L`` fields of pixels of motion: (L, H, W, 2), u then v."""
+    """Decodes stored planes (2 L H, W) to ``L`` fields (L, H, W, 2): u and v in pixels."""
     height, width = planes.shape[0] // (2 * count), planes.shape[1]
     stacked = planes[: 2 * count * height].reshape(count, 2, height, width)
     return decode(stacked.transpose(0, 2, 3, 1), bound)
@@ -33,13 +33,16 @@ def speed(field: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.hypot(field[..., 0], field[..., 1]), np.float32)
 
 
-def strongest(field: NDArray[np.float32]) -> float:
-    """Speed in pixels that few places exceed; at least 1, or noise would look like motion."""
+def top_speed(field: NDArray[np.float32]) -> float:
+    """Speed in pixels that only one place in 200 exceeds, but at least 1.
+
+    With a lower bound, the noise of a still picture would be painted as strong motion.
+    """
     return max(1.0, float(np.percentile(speed(field), 99.5)))
 
 
 def colours(field: NDArray[np.float32], full: float) -> NDArray[np.float64]:
-    """RGB in [0, 1] of a field (H, W, 2): hue by direction, white (still) to ``full`` px."""
+    """Paints a field (H, W, 2) as RGB in [0, 1]: white at rest, full colour at ``full`` px."""
     hue = np.arctan2(field[..., 1], field[..., 0]) / (2 * np.pi) % 1
     strength = np.clip(speed(field) / full, 0, 1)
     return np.asarray(hsv_to_rgb(np.stack([hue, strength, np.ones_like(hue)], axis=-1)), np.float64)
@@ -58,9 +61,9 @@ class FlowPanel:
     """A panel of flow fields.
 
     Args:
-        fields: One field (H, W, 2) a time, in pixels.
-        captions: The time of each.
-        note: How many there are, and which of several at one time is shown.
+        fields: Fields (H, W, 2) in pixels of motion, one for each instant.
+        captions: Times of the fields.
+        note: Number of fields, and which of several at one instant is shown.
         bound: Pixels at which motion was clipped.
     """
 
@@ -71,39 +74,39 @@ class FlowPanel:
 
     @classmethod
     def of(cls, view: View) -> Self:
-        """The panel of a sample's flow: of several fields at one time, the first."""
+        """Returns the panel of a sample's flow, with the first field of each instant."""
         config = view.config.flow
         count = len(view.members["flow"])
-        chosen = evenly(count)
+        chosen = evenly_spaced(count)
         fields = [fields_of(p, config.fields, config.bound)[0] for p in view.planes(chosen)]
         which = f"\nfirst of {config.fields} fields" if config.fields > 1 else ""
         height, width = fields[0].shape[:2]
-        how = f"{by(width, height)} px, {config.algorithm}{which}"
+        how = f"{size_text(width, height)} px, {config.algorithm}{which}"
         return cls(
             fields=fields,
             captions=captions(view, "flow", chosen),
-            note=f"{how_many(count, 'instants')}\n{how}",
+            note=f"{count_text(count, 'instants')}\n{how}",
             bound=config.bound,
         )
 
     @property
     def full(self) -> float:
         """Speed in pixels of the strongest colour."""
-        return max(map(strongest, self.fields))
+        return max(map(top_speed, self.fields))
 
     @property
     def grid(self) -> Grid:
-        """Where the fields go."""
+        """Places of the fields."""
         height, width = self.fields[0].shape[:2]
         return Grid.fitting(len(self.fields), width, height)
 
     @property
     def height(self) -> float:
-        """Pixels that it takes."""
+        """Height of the panel in pixels."""
         return HEADING + max(self.grid.height, _WHEEL + _NOTES) + _FOOT
 
     def draw(self, sheet: Sheet, top: float) -> None:
-        """Draws itself from ``top`` pixels downwards."""
+        """Draws the panel from ``top`` pixels downwards."""
         sheet.heading(top, "Flow")
         top += HEADING
         full = self.full
@@ -131,8 +134,8 @@ class FlowPanel:
 
 
 def _arrows(axes: Axes, field: NDArray[np.float32]) -> None:
-    """Arrows on a coarse grid, the mean motion of each cell; the strongest is a cell long."""
-    full = strongest(field)
+    """Draws the mean motion of each cell of a coarse grid; the longest arrow is one cell long."""
+    full = top_speed(field)
     height, width = field.shape[:2]
     cell = max(2, round(max(height, width) / _ARROWS))
     rows, columns = height // cell, width // cell

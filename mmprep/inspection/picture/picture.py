@@ -1,4 +1,4 @@
-"""The whole picture: which panels a sample has, one below the other."""
+"""The whole picture: the panels of a sample, one below the other."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -15,14 +15,14 @@ _EDGE: Final = 30
 
 
 def draw(shards: Shards, key: str) -> bytes:
-    """A PNG, 1600 pixels wide, of every part of the sample ``key``.
+    """Returns a PNG, 1600 pixels wide, of every part of the sample ``key``.
 
     Example:
         Path("sample.png").write_bytes(draw(Shards(open_store("shards")), "k0042"))
 
     Raises:
-        UnknownName: No such sample; offers the nearest keys.
-        DataError: A part that does not decode or does not fit its checksum.
+        UnknownName: There is no such sample; the message offers the nearest keys.
+        DataError: A part cannot be decoded or does not match its checksum.
     """
     panels = list(_panels(View.of(shards, key)))
     sheet = Sheet(2 * _EDGE + sum(panel.height for panel in panels))

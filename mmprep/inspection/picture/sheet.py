@@ -1,4 +1,4 @@
-"""A page that panels are laid out on, in pixels from its top left corner; matplotlib draws it."""
+"""The page on which panels are laid out in pixels from the top left; matplotlib draws it."""
 
 import io
 from functools import cache
@@ -35,17 +35,17 @@ class Panel(Protocol):
 
     @property
     def height(self) -> float:
-        """Pixels that it takes."""
+        """Height of the panel in pixels."""
 
     def draw(self, sheet: "Sheet", top: float) -> None:
-        """Draws itself from ``top`` pixels downwards."""
+        """Draws the panel from ``top`` pixels downwards."""
 
 
 class Sheet:
     """A white page of `WIDTH` pixels, without any of pyplot's global state.
 
     Args:
-        height: Pixels.
+        height: Height of the page in pixels.
     """
 
     def __init__(self, height: float) -> None:
@@ -54,7 +54,7 @@ class Sheet:
         FigureCanvasAgg(self.figure)
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        """New axes whose inner box is given in pixels."""
+        """Adds axes whose inner box is given in pixels."""
         bottom = self._height - top - height
         box = (left / WIDTH, bottom / self._height, width / WIDTH, height / self._height)
         return self.figure.add_axes(box)
@@ -111,7 +111,7 @@ class Sheet:
         self.text(LEFT + CONTENT + GAP, top, note, px=12.5, colour=MUTED)
 
     def png(self) -> bytes:
-        """The page as PNG; the same page gives the same bytes."""
+        """Returns the page as PNG; the same page gives the same bytes."""
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png", metadata={"Software": None})
         return buffer.getvalue()
@@ -122,8 +122,8 @@ def points(px: float) -> float:
     return px * 72 / _DPI
 
 
-def elided(text: str, most: int) -> str:
-    """``text`` on one line, with an ellipsis in its middle where it is longer than ``most``."""
+def elide(text: str, most: int) -> str:
+    """Puts ``text`` on one line of at most ``most`` letters, with an ellipsis in its middle."""
     text = " ".join(text.split())
     if len(text) <= most:
         return text
@@ -131,13 +131,13 @@ def elided(text: str, most: int) -> str:
     return f"{text[: most - tail - 1]}…{text[-tail:]}"
 
 
-def by(*lengths: int) -> str:
-    """Lengths with a cross between them: ``257 x 1004``."""
+def size_text(*lengths: int) -> str:
+    """Writes lengths with a cross between them: ``257 x 1004``."""
     return " \N{MULTIPLICATION SIGN} ".join(map(str, lengths))
 
 
 def drawable(text: str) -> str:
-    """``text`` with a box for every letter that the font lacks; matplotlib would warn of each."""
+    """Replaces letters that the font lacks by a box; matplotlib would warn of each."""
     return "".join(c if c == "\n" or ord(c) in _letters() else "▯" for c in text)
 
 

@@ -1,4 +1,4 @@
-"""The spectrogram, on axes in seconds and Hz, with the instants of the frames."""
+"""The spectrogram on axes in seconds and Hz, with marks at the times of the frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from mmprep.inspection.picture.sheet import (
     LINE,
     MUTED,
     Sheet,
-    by,
     points,
+    size_text,
 )
 from mmprep.inspection.picture.view import View
 
@@ -41,9 +41,9 @@ class SpectrogramPanel:
     """A panel with one spectrogram.
 
     Args:
-        values: (frequencies, columns).
-        config: How it was made.
-        times: Seconds of the frames, marked above the picture.
+        values: Spectrogram (frequencies, columns).
+        config: Parameters with which it was made.
+        times: Times of the frames in seconds, marked above the picture.
         loops_from: Second from which the sound repeats; None where it does not.
         silent: Whether silence stands in for sound that the source lacks.
     """
@@ -56,7 +56,7 @@ class SpectrogramPanel:
 
     @classmethod
     def of(cls, view: View) -> Self:
-        """The panel of a sample's spectrogram."""
+        """Returns the panel of a sample's spectrogram."""
         seconds = (view.record.get("audio") or {}).get("duration_s")
         return cls(
             values=view.spectrogram(),
@@ -68,11 +68,11 @@ class SpectrogramPanel:
 
     @property
     def height(self) -> float:
-        """Pixels that it takes."""
+        """Height of the panel in pixels."""
         return HEADING + _MARKS + _TALL + _FEET
 
     def draw(self, sheet: Sheet, top: float) -> None:
-        """Draws itself from ``top`` pixels downwards."""
+        """Draws the panel from ``top`` pixels downwards."""
         sheet.heading(top, "Spectrogram")
         top += HEADING + _MARKS
         axes = sheet.axes(LEFT, top, CONTENT, _TALL)
@@ -91,7 +91,7 @@ class SpectrogramPanel:
         )
         axes.set_xlim(0, end)
         axes.set_xlabel("time (s)", fontsize=points(13), color=INK)
-        # Rows are evenly spaced in mel as well as in Hz; the labels say what each stands for.
+        # Rows are spaced evenly, in mel or in Hz; ticks are put where their frequency lies.
         ticks = _ticks(float(hz[0]), float(hz[-1]), octaves=self.config.recipe == "fbank")
         axes.set_yticks(np.interp(ticks, hz, np.arange(len(hz))), [f"{tick:g}" for tick in ticks])
         axes.set_ylabel("frequency (Hz)", fontsize=points(13), color=INK)
@@ -105,7 +105,7 @@ class SpectrogramPanel:
 
     def _note(self) -> str:
         rows, columns = self.values.shape
-        note = f"{_UNITS[self.config.recipe]}\n{by(rows, columns)}, {self.config.recipe}"
+        note = f"{_UNITS[self.config.recipe]}\n{size_text(rows, columns)}, {self.config.recipe}"
         return f"{note}\nno sound: silence" if self.silent else note
 
     def _mark_frames(self, axes: Axes, times: Sequence[float]) -> None:
@@ -118,7 +118,7 @@ class SpectrogramPanel:
         axes.text(
             1,
             1.035,
-            "ticks above: instants of the frames",
+            "ticks above: times of the frames",
             transform=axes.transAxes,
             fontsize=points(11.5),
             color=MUTED,
@@ -143,7 +143,10 @@ class SpectrogramPanel:
 
 
 def levels(values: NDArray[np.float32]) -> tuple[float | None, float | None]:
-    """The range that the colours span: without the extreme thousandths, or a click rules it."""
+    """Range of values that the colours span.
+
+    The extreme thousandths are left out, or a single click would decide the range.
+    """
     finite = values[np.isfinite(values)]
     if not finite.size:
         return None, None
@@ -152,7 +155,7 @@ def levels(values: NDArray[np.float32]) -> tuple[float | None, float | None]:
 
 
 def _ticks(low: float, high: float, *, octaves: bool) -> NDArray[np.float64]:
-    """Round numbers from ``low`` to ``high``: multiples of one step, or of two."""
+    """Round frequencies from ``low`` to ``high``: evenly spaced, or doubling from 125 Hz on."""
     ticks = 125 * 2.0 ** np.arange(12) if octaves else MaxNLocator(5).tick_values(low, high)
     return np.array([tick for tick in ticks if low <= tick <= high], np.float64)
 

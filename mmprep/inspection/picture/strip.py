@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from mmprep.inspection.picture.sheet import CONTENT, HEADING, LEFT, LINE, MUTED, Sheet, by
+from mmprep.inspection.picture.sheet import CONTENT, HEADING, LEFT, LINE, MUTED, Sheet, size_text
 from mmprep.inspection.picture.view import View
 
 MOST: Final = 12
@@ -21,7 +21,7 @@ _FOOT: Final = 26
 _NOUNS: Final = {"frames": "frames"}
 
 
-def evenly(count: int, most: int = MOST) -> list[int]:
+def evenly_spaced(count: int, most: int = MOST) -> list[int]:
     """All indices below ``count``, or ``most`` of them evenly spaced, first and last included."""
     if count <= most:
         return list(range(count))
@@ -29,15 +29,15 @@ def evenly(count: int, most: int = MOST) -> list[int]:
 
 
 def captions(view: View, part: str, chosen: Sequence[int]) -> list[str]:
-    """The time of each chosen member in seconds, or its number where the record has no time."""
+    """Times of the chosen members in seconds, or their numbers where the record has no times."""
     times = view.times
     if len(times) != len(view.members[part]):
         return [f"no. {i}" for i in chosen]
     return [f"{times[i]:.2f} s" for i in chosen]
 
 
-def how_many(count: int, what: str) -> str:
-    """A note that says how many there are, and how many of them are shown."""
+def count_text(count: int, what: str) -> str:
+    """Returns the number of members, and how many of them are shown, as text."""
     if count <= MOST:
         return f"{count} {what if count > 1 else what.removesuffix('s')}"
     return f"{MOST} of {count} {what},\nevenly spaced"
@@ -54,7 +54,7 @@ class Grid:
 
     @classmethod
     def fitting(cls, count: int, width: int, height: int) -> Self:
-        """The grid for ``count`` pictures of ``width`` x ``height``, as large as there is room."""
+        """Chooses the largest tiles for ``count`` pictures of ``width`` x ``height``."""
         tall = _tall(count, width, height)
         large = tall >= _LOW and tall * width / height >= _NARROW
         rows = 1 if large or count < 4 else 2
@@ -64,11 +64,11 @@ class Grid:
 
     @property
     def height(self) -> float:
-        """From the first caption to the end of the last row."""
+        """Pixels from the first caption to the end of the last row."""
         return self.rows * (self.tile_height + _CAPTION + _BETWEEN) - _BETWEEN
 
     def tile(self, sheet: Sheet, top: float, i: int, caption: str) -> Axes:
-        """Axes of the ``i``-th picture, with its caption above."""
+        """Adds axes for the ``i``-th picture, with its caption above."""
         row, column = divmod(i, self.columns)
         left = LEFT + column * (self.tile_width + _BETWEEN)
         top += row * (self.tile_height + _CAPTION + _BETWEEN)
@@ -86,10 +86,10 @@ class Strip:
     """A panel of pictures.
 
     Args:
-        title: Heading.
-        note: What stands in the legend's column.
-        pictures: (H, W, 3) each, of one size.
-        captions: One a picture.
+        title: Heading of the panel.
+        note: Text in the column of legends.
+        pictures: Pictures (H, W, 3) of one size.
+        captions: Texts above the pictures.
     """
 
     title: str
@@ -99,12 +99,15 @@ class Strip:
 
     @classmethod
     def of(cls, view: View, part: str, note: str = "") -> Self:
-        """The strip of the part ``part`` of a sample."""
+        """Returns the strip of the part ``part`` of a sample."""
         count = len(view.members[part])
-        chosen = evenly(count)
+        chosen = evenly_spaced(count)
         pictures = view.pictures(part, chosen)
         height, width = pictures[0].shape[:2]
-        lines = (f"{how_many(count, _NOUNS.get(part, 'pictures'))}\n{by(width, height)} px", note)
+        lines = (
+            f"{count_text(count, _NOUNS.get(part, 'pictures'))}\n{size_text(width, height)} px",
+            note,
+        )
         return cls(
             title=part.capitalize(),
             note="\n".join(line for line in lines if line),
@@ -114,23 +117,23 @@ class Strip:
 
     @property
     def grid(self) -> Grid:
-        """Where the pictures go."""
+        """Places of the pictures."""
         height, width = self.pictures[0].shape[:2]
         return Grid.fitting(len(self.pictures), width, height)
 
     @property
     def height(self) -> float:
-        """Pixels that it takes."""
+        """Height of the panel in pixels."""
         return HEADING + self.grid.height + _FOOT
 
     def draw(self, sheet: Sheet, top: float) -> None:
-        """Draws itself from ``top`` pixels downwards."""
+        """Draws the panel from ``top`` pixels downwards."""
         sheet.heading(top, self.title)
         sheet.legend(top + HEADING, self.note)
         grid = self.grid
         for i, (picture, caption) in enumerate(zip(self.pictures, self.captions, strict=True)):
             axes = grid.tile(sheet, top + HEADING, i, caption)
-            # Digits of 28 pixels are judged pixel by pixel; photographs look better smoothed.
+            # In a digit of 28 x 28 single pixels matter; a photograph looks better smoothed.
             rule = "nearest" if grid.tile_height > 2 * picture.shape[0] else "antialiased"
             axes.imshow(picture, aspect="auto", interpolation=rule)
 

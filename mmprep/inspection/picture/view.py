@@ -1,4 +1,4 @@
-"""The sample that is looked at: found by its key, read once, decoded where a panel asks for it."""
+"""The sample of a picture: looked up by its key, read once, decoded as panels need it."""
 
 import difflib
 import io
@@ -24,9 +24,9 @@ class View:
     """One sample.
 
     Attributes:
-        key: Its key.
-        label: Class name.
-        split: Name of the split.
+        key: Key of the sample.
+        label: Name of its class.
+        split: Name of its split.
         record: The content of ``KEY.json``; any field may be absent.
         members: Part to the bytes of its members.
         config: Parameters of the parts.
@@ -44,7 +44,7 @@ class View:
         """Reads the sample ``key``.
 
         Raises:
-            UnknownName: No such sample; offers the nearest keys.
+            UnknownName: There is no such sample; the message offers the nearest keys.
         """
         return cls.at(shards, row_of(shards.index, key))
 
@@ -64,32 +64,32 @@ class View:
 
     @property
     def times(self) -> list[float]:
-        """Seconds of each frame from the clip's start; empty where the record does not say."""
+        """Times of the frames in seconds from the clip's start; empty where the record has none."""
         return [float(time) for time in self.record.get("times_s") or ()]
 
     @property
     def checks(self) -> Mapping[str, bool | int]:
-        """What was noticed about the clip."""
+        """Results of the checks of the clip, by name."""
         checks: Mapping[str, bool | int] = self.record.get("checks") or {}
         return checks
 
     def pictures(self, part: str, chosen: Sequence[int]) -> list[NDArray[np.uint8]]:
-        """The ``chosen`` pictures of a part: (H, W, 3) RGB, grey ones too.
+        """Decodes the ``chosen`` pictures of a part to RGB (H, W, 3), grey ones too.
 
         Raises:
-            DataError: One that is no JPEG.
+            DataError: A picture is no JPEG.
         """
         return [self._jpeg(part, i, "RGB") for i in chosen]
 
     def planes(self, chosen: Sequence[int]) -> list[NDArray[np.uint8]]:
-        """The ``chosen`` members of ``flow``: (2 L H, W), see `mmprep.clips.parts.flow`."""
+        """Decodes ``chosen`` members of ``flow`` to (2 L H, W), see `mmprep.clips.parts.flow`."""
         return [self._jpeg("flow", i, "GRAY")[..., 0] for i in chosen]
 
     def spectrogram(self) -> NDArray[np.float32]:
-        """The spectrogram: (frequencies, columns).
+        """Reads the spectrogram: (frequencies, columns).
 
         Raises:
-            DataError: It is not a matrix in `.npy` form.
+            DataError: The member is no matrix in `.npy` form.
         """
         values = read_npy(self.members["spectrogram"][0], self.key)
         if values.ndim != 2:
@@ -105,10 +105,10 @@ class View:
 
 
 def read_npy(data: bytes, key: str) -> NDArray[np.float32]:
-    """The array in `.npy` bytes, as float32; never unpickles.
+    """Reads the array in `.npy` bytes as float32, without unpickling.
 
     Raises:
-        DataError: Not an array; names the sample ``key``.
+        DataError: The bytes are no array; the message names the sample ``key``.
     """
     try:
         return np.asarray(np.load(io.BytesIO(data), allow_pickle=False), np.float32)
@@ -120,7 +120,7 @@ def row_of(index: Index, key: str) -> int:
     """Row of the sample ``key``.
 
     Raises:
-        UnknownName: No such sample; offers the nearest keys.
+        UnknownName: There is no such sample; the message offers the nearest keys.
     """
     try:
         return index.find(key)
@@ -129,12 +129,12 @@ def row_of(index: Index, key: str) -> int:
 
 
 def nearest(index: Index, key: str, count: int = 3) -> list[str]:
-    """Keys that resemble ``key``, best first; the first few of the data set where none does."""
+    """Keys that resemble ``key``, best first; the first keys of the data set where none does."""
     width = index.key.dtype.itemsize
     wanted = np.frombuffer(key.encode()[:width].ljust(width, b"\0"), np.uint8)
     letters = np.ascontiguousarray(index.key).view(np.uint8).reshape(len(index), width)
-    # difflib takes minutes for a million keys; letters that agree, in place or one beside it (a
-    # letter too few or too many moves the rest), leave a few thousand.
+    # difflib would take minutes for a million keys. It gets only those with many letters in the
+    # right place, or one beside it, because a letter too few or too many moves the rest.
     agreeing = sum(
         ((letters == moved) & (moved != 0)).sum(axis=1, dtype=np.int16)
         for moved in (np.roll(wanted, by) for by in (-1, 0, 1))

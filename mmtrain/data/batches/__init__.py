@@ -1,1 +1,1 @@
-"""From the bytes of members to batches of tensors."""
+"""Turns the bytes of members into batches of tensors."""

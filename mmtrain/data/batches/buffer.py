@@ -1,4 +1,4 @@
-"""One batch in the making: memory that threads decode into, a row each."""
+"""The memory of one batch, which threads fill row by row."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,15 +13,16 @@ from mmtrain.data.reading.local import Bytes
 from mmtrain.types import Batch
 
 
-class Slab:
-    """Memory of one batch.
+class BatchBuffer:
+    """Memory of one batch of b rows. Each row has one writer at a time, so nothing is locked.
 
     Args:
-        decoders: Modality to what makes its rows.
+        decoders: Modality to the decoder of its rows.
         draws: Random numbers of each of b rows.
-        filler: (b,) rows that weigh nothing.
-        shown: Modality to (b,) rows that show it; absent means all.
-        pin: Whether a GPU copies from it without waiting.
+        filler: (b,) True for rows that must weigh nothing.
+        shown: Modality to (b,) True for rows that show it; a modality that is absent is shown in
+            every row.
+        pin: Whether the memory is page-locked, so that a GPU copies from it without waiting.
     """
 
     def __init__(
@@ -35,50 +36,61 @@ class Slab:
     ) -> None:
         self.draws, self.filler, self.shown = draws, filler, shown
         self._decoders = decoders
-        self._rows = {
+        # Not zeroed: every row that is shown is written in full.
+        self._tensors = {
             modality: torch.empty((len(draws), *d.shape), dtype=d.dtype, pin_memory=pin)
             for modality, d in decoders.items()
         }
         self._parts: dict[str, tuple[Decoder, NDArray[Any]]] = {
-            d.part: (d, self._rows[modality].numpy()) for modality, d in decoders.items()
+            d.part: (d, self._tensors[modality].numpy()) for modality, d in decoders.items()
         }
         for modality, mask in shown.items():
-            self._rows[modality].numpy()[~mask] = 0
+            self._tensors[modality].numpy()[~mask] = decoders[modality].blank
 
     def members(self, row: int, counts: Mapping[str, int]) -> dict[str, list[int]]:
-        """Part to the members that ``row`` shows, where each part has so many of them."""
+        """Chooses the members that ``row`` shows of each part.
+
+        Args:
+            row: Row of the batch.
+            counts: Part to the number of members that the sample has.
+        """
         return {
             d.part: d.members(counts[d.part], self.draws[row])
             for modality, d in self._decoders.items()
             if modality not in self.shown or self.shown[modality][row]
         }
 
-    def room(self, row: int, part: str, size: int) -> Bytes | None:
-        """Where the last bytes of a member of ``size`` bytes may be put for `decode`, if so."""
+    def destination(self, row: int, part: str, size: int) -> Bytes | None:
+        """Returns the memory for the last bytes of a member, see `Decoder.destination`."""
         decoder, rows = self._parts[part]
-        return decoder.room(rows[row], size)
+        return decoder.destination(rows[row], size)
 
     def decode(self, row: int, part: str, place: int, data: Bytes) -> None:
-        """Writes one member.
+        """Writes one member into its row, see `Decoder.decode`.
 
         Raises:
-            DataError: The member is not what it should be.
+            DataError: The member is damaged.
         """
         decoder, rows = self._parts[part]
         decoder.decode(data, self.draws[row], rows[row], place)
 
-    def give_up(self, row: int) -> None:
-        """Makes ``row`` a filler of zeros."""
+    def clear_row(self, row: int) -> None:
+        """Turns ``row`` into a filler that shows nothing."""
         self.filler[row] = True
-        for _, rows in self._parts.values():
-            rows[row] = 0
+        for decoder, rows in self._parts.values():
+            rows[row] = decoder.blank
 
-    def batch(self, ids: NDArray[np.int64], targets: NDArray[np.int64]) -> Batch:
-        """The finished batch; shares the memory."""
+    def to_batch(self, ids: NDArray[np.int64], targets: NDArray[np.int64]) -> Batch:
+        """Returns the finished batch, which shares the memory.
+
+        Args:
+            ids: (b,) id of each row's sample.
+            targets: (b,) class of each row's sample.
+        """
         return Batch(
             ids=torch.from_numpy(ids),
             target=torch.from_numpy(targets),
-            inputs={m: d.tensor(self._rows[m]) for m, d in self._decoders.items()},
+            inputs={m: d.tensor(self._tensors[m]) for m, d in self._decoders.items()},
             filler=torch.from_numpy(self.filler),
             shown={m: torch.from_numpy(mask) for m, mask in self.shown.items()},
         )

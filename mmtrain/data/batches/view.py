@@ -1,4 +1,4 @@
-"""How pictures of a clip are looked at: which frames, which crop, mirrored or not.
+"""Frames, crop and flip of pictures: which of a clip's are shown, and which part of them.
 
 Every choice is a function of (seed, epoch, position in the order) and of nothing else; workers,
 ranks and resuming cannot change it. All frames of a clip, and its flow, share one crop and flip.
@@ -16,6 +16,7 @@ import numpy as np
 from mmtrain.errors import ConfigError, DataError, UnknownName
 
 CROPS: Final = ("random-resized-crop", "random-crop", "resize")
+# Attempts, shares of the area and ratios of width to height of torchvision's RandomResizedCrop.
 _TRIES: Final = 10
 _AREA: Final = (0.08, 1.0)
 _RATIO: Final = (3 / 4, 4 / 3)
@@ -26,7 +27,7 @@ _HEAD: Final = 3 + 2 * _TRIES
 
 
 class Window(NamedTuple):
-    """A rectangle of a picture, in pixels."""
+    """Rectangle of a picture, in pixels."""
 
     top: int
     left: int
@@ -35,22 +36,24 @@ class Window(NamedTuple):
 
     @property
     def bottom(self) -> int:
-        """The row below the last."""
+        """Row below the last."""
         return self.top + self.height
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """How clips are shown.
+    """Choice of frames, crop and flip.
 
     Attributes:
-        frames: Frames of a clip (N): one from each of N segments.
+        frames: Number N of frames of a clip: one from each of N segments.
         size: Side of the square picture in pixels.
-        crop: ``random-resized-crop`` (area .08 to 1, ratio 3/4 to 4/3, as the papers train),
-            ``random-crop`` (``size`` pixels, no scaling) or ``resize`` (all of the picture).
-        flip: Mirror every second clip.
-        random: Training. Otherwise frames are the centres of their segments, nothing is mirrored,
-            ``random-crop`` takes the middle and ``random-resized-crop`` resizes all of the picture.
+        crop: Kind of crop: ``random-resized-crop`` (area .08 to 1, ratio 3/4 to 4/3, as the papers
+            train), ``random-crop`` (``size`` pixels, no scaling) or ``resize`` (all of the
+            picture).
+        flip: Whether every second clip is mirrored.
+        random: Whether there is chance, as in training. Without it frames are the centres of their
+            segments, nothing is mirrored, ``random-crop`` takes the middle and
+            ``random-resized-crop`` resizes all of the picture.
     """
 
     frames: int = 3
@@ -66,35 +69,37 @@ class View:
             raise ConfigError(f"frames and size are at least 1; got {self.frames} and {self.size}")
 
     def evaluation(self) -> Self:
-        """The same without chance."""
+        """Returns the same view without chance."""
         return replace(self, random=False)
 
     def draws(self, seed: int, epoch: int, begin: int, end: int) -> list[Draws]:
-        """For each of (end - begin) visits, numbers that decide all about it; .5 without chance.
+        """Draws the numbers on which the choices for visits ``begin`` to ``end - 1`` depend.
 
-        A visit's are the same whatever ``begin`` and ``end`` are, and cost no others to find.
+        A visit's numbers are the same whatever ``begin`` and ``end`` are. Without chance all are
+        .5.
         """
-        # A counter-based generator, four numbers a count.
+        # A generator that computes any number from its count, four a count: no state to carry from
+        # visit to visit, and none to save.
         counts = -(-(_HEAD + self.frames) // 4)
         if not self.random:
             return [[0.5] * (4 * counts)] * (end - begin)
         bits = np.random.Philox(key=[seed, epoch], counter=[counts * begin, 0, 0, 0])
-        # Lists, because one by one Python's own numbers are cheaper.
-        drawn: list[Draws] = np.random.Generator(bits).random((end - begin, 4 * counts)).tolist()
-        return drawn
+        # As lists, since numbers that are used one by one are cheaper as Python's own.
+        draws: list[Draws] = np.random.Generator(bits).random((end - begin, 4 * counts)).tolist()
+        return draws
 
-    def flipped(self, draws: Draws) -> bool:
-        """Whether the clip is mirrored."""
+    def flips(self, draws: Draws) -> bool:
+        """Decides whether the clip is mirrored."""
         return self.flip and draws[0] < 0.5
 
-    def chosen(self, count: int, draws: Draws) -> list[int]:
-        """Which of ``count`` frames are shown: one from each segment, in order.
+    def choose_frames(self, count: int, draws: Draws) -> list[int]:
+        """Chooses which of ``count`` frames are shown: one from each segment, in order.
 
         The segments are disjoint and cover the clip: every frame can be shown, and none is shown
         twice unless there are fewer than asked for.
 
         Raises:
-            DataError: There are none.
+            DataError: ``count`` is 0.
         """
         if not count:
             raise DataError("has no frames")
@@ -105,7 +110,7 @@ class View:
         ]
 
     def window(self, draws: Draws, height: int, width: int) -> Window:
-        """The part of a (``height``, ``width``) picture that is shown.
+        """Chooses the part of a (``height``, ``width``) picture that is shown.
 
         Raises:
             ConfigError: The picture is smaller than ``random-crop`` cuts.
@@ -116,15 +121,15 @@ class View:
                     f"random-crop of {self.size} pixels does not fit pictures of {width} x "
                     f"{height}; choose a smaller size, or another of {', '.join(CROPS)}"
                 )
-            return _placed(draws, (height, width), (self.size, self.size))
+            return _place_window(draws, (height, width), (self.size, self.size))
         if self.crop == "resize" or not self.random:
             return Window(0, 0, height, width)
-        return _placed(draws, (height, width), _scaled(draws, height, width))
+        return _place_window(draws, (height, width), _crop_size(draws, height, width))
 
 
 @lru_cache(maxsize=256)
 def _segments(count: int, frames: int) -> tuple[tuple[int, int], ...]:
-    """First of ``count`` frames and length, of each of ``frames`` segments."""
+    """First frame and length of each of ``frames`` segments of a clip of ``count`` frames."""
     edges = [(2 * i * count + frames) // (2 * frames) for i in range(frames + 1)]
     return tuple(
         (min(begin, count - 1), max(1, end - min(begin, count - 1)))
@@ -132,8 +137,8 @@ def _segments(count: int, frames: int) -> tuple[tuple[int, int], ...]:
     )
 
 
-def _scaled(draws: Draws, height: int, width: int) -> tuple[int, int]:
-    """Height and width of torchvision's RandomResizedCrop: the first try that fits."""
+def _crop_size(draws: Draws, height: int, width: int) -> tuple[int, int]:
+    """Height and width of torchvision's RandomResizedCrop: those of the first try that fits."""
     low, high = math.log(_RATIO[0]), math.log(_RATIO[1])
     for i in range(_TRIES):
         area = height * width * (_AREA[0] + draws[3 + i] * (_AREA[1] - _AREA[0]))
@@ -144,6 +149,6 @@ def _scaled(draws: Draws, height: int, width: int) -> tuple[int, int]:
     return min(height, round(width / _RATIO[0])), min(width, round(height * _RATIO[1]))
 
 
-def _placed(draws: Draws, outer: tuple[int, int], inner: tuple[int, int]) -> Window:
+def _place_window(draws: Draws, outer: tuple[int, int], inner: tuple[int, int]) -> Window:
     (height, width), (h, w) = outer, inner
     return Window(int(draws[1] * (height - h + 1)), int(draws[2] * (width - w + 1)), h, w)

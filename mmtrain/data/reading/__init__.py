@@ -1,1 +1,1 @@
-"""From an order of samples to the bytes of their members."""
+"""Reads the bytes of members in the order of samples: from a disk, a bucket or a cache."""

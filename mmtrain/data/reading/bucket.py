@@ -1,10 +1,10 @@
-"""Reading byte ranges from a bucket: retries, deadlines, and a race where a read is slow.
+"""Reads byte ranges from a bucket, with retries, deadlines, and second requests for slow ones.
 
-One thread runs an event loop in which all requests wait; a request that lost or came too late is
-cancelled there, and holds neither a thread nor a connection. A read is tried again when it failed
-in a way that may pass, with a pause that doubles (obstore does not tell what Retry-After asks); a
-deadline bounds every request, and another the read as a whole. The race is that of Dean and
-Barroso, The Tail at Scale, CACM 2013.
+One thread runs an event loop in which all requests wait; a request that is no longer needed is
+cancelled there, and holds neither a thread nor a connection. A read is repeated when its error may
+pass, after a pause that doubles (obstore does not pass on a server's Retry-After); one deadline
+bounds every request, another the read as a whole. Slow reads are hedged as by Dean and Barroso, The
+Tail at Scale, CACM 2013.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from typing import Final
 
@@ -21,84 +21,91 @@ import numpy as np
 from mmprep.errors import StoreError
 from mmprep.storage.store import BucketStore
 from mmtrain.data.reading.local import Bytes
-from mmtrain.data.reading.options import Loading
+from mmtrain.data.reading.options import StreamOptions
 from mmtrain.data.reading.traffic import Traffic
 
-# A race costs a request: at most this share of them, and only beyond twice the 95th percentile.
+# Hedging costs a request, so at most this share of the reads may be hedged, and only those that
+# take longer than twice the 95th percentile of the last 256.
 _HEDGED_SHARE: Final = 0.05
 _HEDGE_QUANTILE: Final = 0.95
 _HEDGE_FACTOR: Final = 2.0
 _HEDGE_LEAST_S: Final = 0.005
 _RECENT: Final = 256
-_JUDGED_EVERY: Final = 32
+# Reads between two computations of the percentile, which sorts.
+_UPDATE_EVERY: Final = 32
 
 
-class Pace:
-    """How long reads take of late, and which are slow enough to be raced."""
+class HedgeRule:
+    """Decides from the durations of recent reads which reads are slow enough for a second request.
+
+    Attributes:
+        after_s: Seconds after which a read counts as slow; None until enough have been seen.
+    """
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._seen = self._hedged = 0
-        self.limit_s: float | None = None
+        self.after_s: float | None = None
 
-    def took(self, seconds: float) -> None:
-        """Takes note of a read that succeeded."""
+    def record(self, seconds: float) -> None:
+        """Records the duration of a read that succeeded."""
         self._seen += 1
         self._recent.append(seconds)
-        if self._seen % _JUDGED_EVERY == 0:
+        if self._seen % _UPDATE_EVERY == 0:
             slow = sorted(self._recent)[int(_HEDGE_QUANTILE * len(self._recent))]
-            self.limit_s = max(_HEDGE_LEAST_S, _HEDGE_FACTOR * slow)
+            self.after_s = max(_HEDGE_LEAST_S, _HEDGE_FACTOR * slow)
 
     def may_hedge(self) -> bool:
-        """Whether one more read may be raced; counts it if so."""
+        """Decides whether one more read may be hedged, and counts it if so."""
         if self._hedged + 1 > _HEDGED_SHARE * self._seen:
             return False
         self._hedged += 1
         return True
 
 
-class Remote:
-    """Reads from one bucket for many threads. To be closed.
+class BucketReader:
+    """Reads from one bucket for many threads. Close it when done.
 
     Args:
-        store: The bucket.
-        loading: Requests at once, patience, and whether slow reads are raced.
+        store: Bucket to read.
+        options: Requests at once, retries, and whether slow reads are hedged.
     """
 
-    def __init__(self, store: BucketStore, loading: Loading) -> None:
+    def __init__(self, store: BucketStore, options: StreamOptions) -> None:
         self._store, self._client = store, store.client()
-        self._patience, self._hedge = loading.patience, loading.hedge
-        self._pace = Pace()
-        self._free = asyncio.Semaphore(loading.requests)
+        self._retry, self._hedge = options.retry, options.hedge
+        self._hedging = HedgeRule()
+        self._free = asyncio.Semaphore(options.requests)
         self._closing, self._closed = threading.Lock(), False
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="mmtrain-remote", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="mmtrain-bucket", daemon=True)
         self._thread.start()
 
-    def fetch(
-        self, shard: str, spans: Sequence[tuple[int, int]], traffic: Traffic
-    ) -> Iterator[Bytes]:
-        """The bytes of each span, in turn; all are read at once, before the first is used.
+    def read(self, shard: str, ranges: Sequence[tuple[int, int]], traffic: Traffic) -> list[Bytes]:
+        """Reads byte ranges of a shard, all at once.
 
         Args:
             shard: Path of the shard.
-            spans: First byte, and the byte behind the last, of each.
-            traffic: Where to count.
+            ranges: First byte of each range and the byte behind its last.
+            traffic: Counts to add to.
 
         Raises:
             StoreError: The bucket refuses, or no try within the deadline has succeeded.
         """
+        # Locked, or a loop that `close` has just stopped would leave this thread waiting forever.
         with self._closing:
             if self._closed:
                 raise StoreError(f"cannot read {self._store.url}/{shard}: reading was ended")
-            found = asyncio.run_coroutine_threadsafe(self._all(shard, spans, traffic), self._loop)
+            reads = asyncio.run_coroutine_threadsafe(
+                self._read_all(shard, ranges, traffic), self._loop
+            )
         try:
-            return iter(found.result())
+            return reads.result()
         except CancelledError as error:
             raise StoreError(f"cannot read {self._store.url}/{shard}: reading was ended") from error
 
     def close(self) -> None:
-        """Ends every read that goes on."""
+        """Cancels every read that is under way."""
         with self._closing:
             if not self._closed:
                 self._closed = True
@@ -108,34 +115,34 @@ class Remote:
     def _run(self) -> None:
         try:
             self._loop.run_forever()
-            self._loop.run_until_complete(_end_others())
+            self._loop.run_until_complete(_cancel_other_tasks())
         finally:
             self._loop.close()
 
-    async def _all(
-        self, shard: str, spans: Sequence[tuple[int, int]], traffic: Traffic
+    async def _read_all(
+        self, shard: str, ranges: Sequence[tuple[int, int]], traffic: Traffic
     ) -> list[Bytes]:
-        reads = [asyncio.create_task(self._read(shard, *span, traffic)) for span in spans]
+        reads = [asyncio.create_task(self._read_range(shard, *each, traffic)) for each in ranges]
         try:
             return await asyncio.gather(*reads)
         finally:
             for read in reads:
                 read.cancel()
 
-    async def _read(self, shard: str, begin: int, end: int, traffic: Traffic) -> Bytes:
-        """One span, in as many tries as it takes."""
-        patience, started, pause, tries = self._patience, time.monotonic(), 0.0, 0
+    async def _read_range(self, shard: str, begin: int, end: int, traffic: Traffic) -> Bytes:
+        """Reads one range, in as many tries as it takes."""
+        retry, started, pause, tries = self._retry, time.monotonic(), 0.0, 0
         while True:
             tries += 1
             try:
                 with self._store.errors("read", shard):
-                    return await self._once(shard, begin, end, traffic)
+                    return await self._try_once(shard, begin, end, traffic)
             except StoreError as error:
-                if not passes(error.__cause__):
+                if not is_transient(error.__cause__):
                     raise
-                pause = patience.backoff_s * 2 ** (tries - 1) * random.uniform(0.5, 1)
+                pause = retry.backoff_s * 2 ** (tries - 1) * random.uniform(0.5, 1)
                 elapsed = time.monotonic() - started
-                if tries >= patience.tries or elapsed + pause > patience.give_up_s:
+                if tries >= retry.tries or elapsed + pause > retry.give_up_s:
                     raise StoreError(
                         f"{error}. Gave up after {tries} tries in {elapsed:.1f} s; when the store "
                         "answers again, run the same command with --resume"
@@ -143,32 +150,34 @@ class Remote:
             traffic.retries += 1
             await asyncio.sleep(pause)
 
-    async def _once(self, shard: str, begin: int, end: int, traffic: Traffic) -> Bytes:
-        """One try, which may be two requests that race."""
+    async def _try_once(self, shard: str, begin: int, end: int, traffic: Traffic) -> Bytes:
+        """Makes one try, which may be two requests that race."""
         async with self._free:
             started = time.monotonic()
             try:
-                async with asyncio.timeout(self._patience.deadline_s):
-                    data = await self._raced(shard, begin, end, traffic)
+                async with asyncio.timeout(self._retry.deadline_s):
+                    data = await self._request_with_hedge(shard, begin, end, traffic)
             except TimeoutError as error:
-                raise TimeoutError(f"no answer in {self._patience.deadline_s:g} s") from error
-            self._pace.took(time.monotonic() - started)
+                raise TimeoutError(f"no answer in {self._retry.deadline_s:g} s") from error
+            self._hedging.record(time.monotonic() - started)
         if len(data) != end - begin:
             raise ConnectionError(f"{len(data)} bytes came in place of {end - begin}")
         traffic.bytes += len(data)
         return data
 
-    async def _raced(self, shard: str, begin: int, end: int, traffic: Traffic) -> Bytes:
-        limit_s = self._pace.limit_s
-        if not self._hedge or limit_s is None:
+    async def _request_with_hedge(
+        self, shard: str, begin: int, end: int, traffic: Traffic
+    ) -> Bytes:
+        after_s = self._hedging.after_s
+        if not self._hedge or after_s is None:
             return await self._request(shard, begin, end, traffic)
         racers = {asyncio.create_task(self._request(shard, begin, end, traffic))}
         try:
-            await asyncio.wait(racers, timeout=limit_s)
-            if not next(iter(racers)).done() and self._pace.may_hedge():
+            await asyncio.wait(racers, timeout=after_s)
+            if not next(iter(racers)).done() and self._hedging.may_hedge():
                 traffic.hedged += 1
                 racers.add(asyncio.create_task(self._request(shard, begin, end, traffic)))
-            return await _first(racers)
+            return await _first_success(racers)
         finally:
             for racer in racers:
                 racer.cancel()
@@ -177,23 +186,23 @@ class Remote:
         import obstore
 
         traffic.requests += 1
-        found = await obstore.get_range_async(self._client, shard, start=begin, end=end)
-        data: Bytes = np.frombuffer(memoryview(found), np.uint8)
+        response = await obstore.get_range_async(self._client, shard, start=begin, end=end)
+        data: Bytes = np.frombuffer(memoryview(response), np.uint8)
         return data
 
 
-def passes(error: BaseException | None) -> bool:
-    """Whether what went wrong may go right next time."""
+def is_transient(error: BaseException | None) -> bool:
+    """Decides whether the same request may succeed later."""
     from obstore.exceptions import GenericError
 
-    # 400 and its like come as a general error; 408 and 429 ask to try again.
-    refused = " status code: 4" in str(error)
+    # obstore has one general error for 400 and its like; of these, 408 and 429 ask to come again.
+    client_error = " status code: 4" in str(error)
     later = " status code: 408" in str(error) or " status code: 429" in str(error)
     transient = isinstance(error, (GenericError, TimeoutError, ConnectionError))
-    return transient and (later or not refused)
+    return transient and (later or not client_error)
 
 
-async def _end_others() -> None:
+async def _cancel_other_tasks() -> None:
     """Cancels every task but this one, and waits until they have let go of what they hold."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
@@ -201,11 +210,11 @@ async def _end_others() -> None:
     await asyncio.gather(*others, return_exceptions=True)
 
 
-async def _first(racers: "set[asyncio.Task[Bytes]]") -> Bytes:
-    """What the first that succeeds gives, or the failure of the last."""
+async def _first_success(racers: "set[asyncio.Task[Bytes]]") -> Bytes:
+    """Returns the result of the first request that succeeds; raises the error of the last."""
     waiting = racers
     while True:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        won = [racer for racer in done if not racer.exception()]
-        if won or not waiting:
-            return (won or [*done])[0].result()
+        succeeded = [racer for racer in done if not racer.exception()]
+        if succeeded or not waiting:
+            return (succeeded or [*done])[0].result()

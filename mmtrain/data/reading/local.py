@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final, TypeAlias
 
@@ -12,72 +12,76 @@ from numpy.typing import NDArray
 from mmprep.storage.store import LocalStore, Store
 
 Bytes: TypeAlias = NDArray[np.uint8]
-# Shard and byte ranges to the bytes of each in turn, which hold until the next.
-Fetch: TypeAlias = Callable[[str, Sequence[tuple[int, int]]], Iterator[Bytes]]
-# Memory into which the bytes of a shard go from some byte on, in the order of the bytes.
-Aside: TypeAlias = Sequence[tuple[int, Bytes]]
+# Offsets in a shard with the memory that takes its bytes from there on, in the order of the bytes.
+Destinations: TypeAlias = Sequence[tuple[int, Bytes]]
 
 _OPEN_FILES: Final = 256
 _NOTHING: Final = np.empty(0, np.uint8)
 
 
-def fetcher(store: Store) -> Fetch:
-    """What reads from ``store``; safe to share between threads.
+def read_ranges(store: Store, shard: str, ranges: Sequence[tuple[int, int]]) -> list[Bytes]:
+    """Reads byte ranges of a shard through the interface that all stores have.
+
+    Args:
+        store: Store that holds the shard.
+        shard: Path of the shard.
+        ranges: First byte of each range and the byte behind its last.
 
     Raises:
-        StoreError: When called: the disk or bucket refuses.
+        StoreError: The store refuses.
     """
-
-    def fetch(shard: str, spans: Sequence[tuple[int, int]]) -> Iterator[Bytes]:
-        # All before the first is used: who waits for a bucket must not keep others from decoding.
-        return iter([np.frombuffer(store.read(shard, *span), np.uint8) for span in spans])
-
-    return fetch
+    return [np.frombuffer(store.read(shard, *each), np.uint8) for each in ranges]
 
 
 class LocalReader:
-    """Reads a local disk, into memory that each thread uses again; safe to share between them."""
+    """Reads a local disk into memory that each thread uses again; threads may share it.
+
+    Args:
+        store: Folder of the shards.
+    """
 
     def __init__(self, store: LocalStore) -> None:
         self._store = store
-        self._opened = lru_cache(maxsize=_OPEN_FILES)(_Opened)
+        self._open = lru_cache(maxsize=_OPEN_FILES)(_OpenFile)
         self._scratch = threading.local()
 
     def read(
-        self, shard: str, spans: Sequence[tuple[int, int]], asides: Sequence[Aside]
+        self, shard: str, ranges: Sequence[tuple[int, int]], destinations: Sequence[Destinations]
     ) -> Iterator[Bytes]:
-        """The bytes of each span in turn, which hold until the next.
+        """Yields the bytes of each range; they are overwritten when the next is asked for.
 
         Args:
             shard: Path of the shard.
-            spans: First byte and the byte behind the last.
-            asides: For each span, what of it goes elsewhere; there its own bytes are undefined.
+            ranges: First byte of each range and the byte behind its last.
+            destinations: For each range, the bytes of it that are read straight to other memory;
+                what is yielded is undefined there.
 
         Raises:
             StoreError: The disk refuses.
         """
         memory: Bytes = getattr(self._scratch, "memory", _NOTHING)
         try:
-            # Held here, or another thread's opening of the same file may close this one.
-            file = self._opened(f"{self._store.root}/{shard}")
-            # One at a time, into the same memory, so that it is still in the cache when it is used.
-            for (begin, end), aside in zip(spans, asides, strict=True):
+            # Held by name: when other threads open many files, the cache may drop this one.
+            file = self._open(f"{self._store.root}/{shard}")
+            # One range at a time into the same memory, so that the processor's cache still has it
+            # when it is decoded.
+            for (begin, end), elsewhere in zip(ranges, destinations, strict=True):
                 length = end - begin
                 if len(memory) < length:
                     memory = self._scratch.memory = np.empty(length, np.uint8)
-                room, at, buffers = memory.data, 0, []
-                for start, other in aside:
-                    buffers += [room[at : start - begin], other.data]
+                view, at, buffers = memory.data, 0, []
+                for start, other in elsewhere:
+                    buffers += [view[at : start - begin], other.data]
                     at = start - begin + len(other)
-                buffers.append(room[at:length])
+                buffers.append(view[at:length])
                 yield memory[: os.preadv(file.number, buffers, begin)]
         except OSError:
             with self._store.errors("read", shard):
                 raise
 
 
-class _Opened:
-    """A file that is closed when the last thread lets go of it."""
+class _OpenFile:
+    """File descriptor that is closed when the last thread lets go of it."""
 
     def __init__(self, path: str) -> None:
         self.number = os.open(path, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""How hard the stream works. None of it changes what the batches hold."""
+"""Threads, memory, requests and cache of a stream; none of it changes the batches."""
 
 import os
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ from mmtrain.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long a bucket is waited for.
+class RetryPolicy:
+    """Deadlines and repetitions of reads from a bucket.
 
     Attributes:
-        tries: Of one read.
+        tries: Largest number of attempts at one read.
         backoff_s: Pause before the second try; it doubles with every further one, and is shortened
             at random by up to a half so that not all come back at once.
-        deadline_s: Of one request, to its last byte.
-        give_up_s: Of one read, all tries and pauses together.
+        deadline_s: Time limit of one request, to its last byte.
+        give_up_s: Time limit of one read, all tries and pauses together.
     """
 
     tries: int = 8
@@ -33,27 +33,29 @@ class Patience:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loading:
-    """How batches are made.
+class StreamOptions:
+    """Resources that a stream uses.
 
     Attributes:
-        workers: Threads that decode; one a core by default.
-        ahead: Batches that are made ahead of the one in use.
-        requests: Reads at once from a bucket; a local disk is read by the threads that decode.
-        hedge: Race a read that takes much longer than others with a second one, at most one in 20.
-        patience: How long a bucket is waited for.
+        workers: Number of threads that decode; one a core by default.
+        ahead: Number of batches that are made ahead of the one in use.
+        requests: Number of reads at once from a bucket; a local disk is read by the threads that
+            decode.
+        hedge: Whether a read that takes much longer than others is raced by a second one; at most
+            one read in 20 is.
+        retry: Deadlines and repetitions of reads from a bucket.
         cache: Folder of this machine that keeps what a bucket gave; several processes may share it.
-        cache_bytes: Of that folder.
-        skip_damaged: A sample whose bytes are damaged becomes a filler, and is counted, in place of
-            stopping the run.
-        pin: Batches lie in memory from which a GPU copies without waiting.
+        cache_bytes: Largest size of that folder in bytes.
+        skip_damaged: Whether a sample with damaged bytes becomes a filler, and is counted, in place
+            of stopping the run.
+        pin: Whether batches lie in page-locked memory, from which a GPU copies without waiting.
     """
 
     workers: int | None = None
     ahead: int = 2
     requests: int = 48
     hedge: bool = True
-    patience: Patience = field(default_factory=Patience)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     cache: Path | None = None
     cache_bytes: int = 20_000_000_000
     skip_damaged: bool = False
@@ -67,5 +69,5 @@ class Loading:
 
     @property
     def decoders(self) -> int:
-        """Threads that decode."""
+        """Number of threads that decode."""
         return self.workers or len(os.sched_getaffinity(0))

@@ -1,8 +1,8 @@
-"""Which bytes to read for the visits ahead: grouped by shard, near ones merged.
+"""Plans the byte ranges to read for the visits ahead: by shard, with near ones merged.
 
-A read never spans a member of a part that its visit does not show, whatever lies near: between two
-wanted members there may be headers, the record of the next sample, or frames that their visit did
-not choose, and no more than ``gap`` bytes of them.
+A read never spans a member of a part that its visit does not show, however near the wanted ones
+lie: between two wanted members there may be headers, the record of the next sample, or frames that
+their visit did not choose, and no more than ``gap`` bytes of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,27 +14,32 @@ from numpy.typing import NDArray
 
 from mmprep.format import Index, member_names
 
-# A job larger than this takes no further sample, so that many are read and decoded at once.
+# Bytes from which on a job takes no further sample, so that enough jobs run side by side.
 _JOB_BYTES: Final = 1 << 20
 
 
-class Want(NamedTuple):
-    """What one visit reads: a sample, and which members of which parts."""
+class Visit(NamedTuple):
+    """One visit of a sample, with the members that it reads.
+
+    Attributes:
+        sample: Id of the sample.
+        members: Part to the positions of the members that are read, among those of the part.
+    """
 
     sample: int
     members: Mapping[str, Sequence[int]]
 
 
 class Piece(NamedTuple):
-    """One member that one visit wants.
+    """One member that one visit reads.
 
     Attributes:
-        number: Its row among the members of the index.
-        visit: Of those that are planned together.
-        sample: Its sample.
-        part: Its part.
-        ordinal: Which of the part's members it is.
-        place: Which of the visit's members of that part it becomes.
+        number: Row of the member in the index.
+        visit: Position of the visit among those that are planned together.
+        sample: Id of the sample.
+        part: Name of the part.
+        ordinal: Position among the part's members of the sample.
+        place: Position among the members of the part that the visit reads.
         begin: First byte in the shard.
         end: Byte behind the last.
         crc: CRC32C of the bytes.
@@ -53,7 +58,7 @@ class Piece(NamedTuple):
 
 @dataclass(eq=False)
 class Span:
-    """Bytes that are read at once, and the members among them."""
+    """Byte range that is read at once, and the members in it."""
 
     begin: int
     end: int
@@ -62,11 +67,11 @@ class Span:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Reads that belong together: all of its visits, and of its visits all.
+    """Reads from one shard that one thread carries out, all members of its visits among them.
 
     Attributes:
         shard: Path of the shard.
-        spans: What to read, in the order of the bytes.
+        spans: Byte ranges, ascending.
     """
 
     shard: str
@@ -74,12 +79,12 @@ class Job:
 
     @property
     def bytes(self) -> int:
-        """Bytes that are read."""
+        """Number of bytes that are read."""
         return sum(span.end - span.begin for span in self.spans)
 
     @property
     def pieces(self) -> Iterator[Piece]:
-        """Members of all spans."""
+        """Members of all spans, in the order of their bytes."""
         return (piece for span in self.spans for piece in span.pieces)
 
     def _add(self, piece: Piece, joins: bool) -> None:
@@ -91,28 +96,34 @@ class Job:
             self.spans.append(Span(piece.begin, piece.end, [piece]))
 
 
-def plan(index: Index, wants: Sequence[Want], gap: int) -> list[Job]:
-    """The jobs that together read every member of ``wants``, the earliest visits first.
+def plan(index: Index, visits: Sequence[Visit], gap: int) -> list[Job]:
+    """Plans the jobs that together read every member of ``visits``, the earliest visits first.
 
-    A member that several visits want is read once.
+    A member that several visits read is read once.
+
+    Args:
+        index: Index of the shards.
+        visits: Samples and their members.
+        gap: Largest number of unwanted bytes between two members that are read together.
     """
-    pieces, joins = _pieces(index, wants, gap)
+    pieces, joins = _pieces(index, visits, gap)
     jobs: list[Job] = []
-    firsts: list[int] = []
-    before = -1
+    first_visits: list[int] = []
+    previous = -1
     for piece, joined in zip(pieces, joins, strict=True):
-        if piece.sample != before and not (joined and jobs[-1].bytes < _JOB_BYTES):
+        # Jobs are cut between samples only, so that one thread has all members of a visit.
+        if piece.sample != previous and not (joined and jobs[-1].bytes < _JOB_BYTES):
             jobs.append(Job(index.shards[index.shard[piece.sample]]))
-            firsts.append(piece.visit)
+            first_visits.append(piece.visit)
             joined = False
         jobs[-1]._add(piece, joined)
-        firsts[-1] = min(firsts[-1], piece.visit)
-        before = piece.sample
-    return [jobs[i] for i in sorted(range(len(jobs)), key=firsts.__getitem__)]
+        first_visits[-1] = min(first_visits[-1], piece.visit)
+        previous = piece.sample
+    return [jobs[i] for i in sorted(range(len(jobs)), key=first_visits.__getitem__)]
 
 
-def narrowed(index: Index, pieces: Sequence[Piece], gap: int) -> list[Span]:
-    """What to read for some pieces of one job, as `plan` would."""
+def spans_of(index: Index, pieces: Sequence[Piece], gap: int) -> list[Span]:
+    """Plans the byte ranges for some of one job's pieces, by the rules of `plan`."""
     job = Job("")
     columns = [index.parts.index(piece.part) for piece in pieces]
     sample, begin, end = np.array([(each.sample, each.begin, each.end) for each in pieces]).T
@@ -124,24 +135,27 @@ def narrowed(index: Index, pieces: Sequence[Piece], gap: int) -> list[Span]:
 
 
 def member_name(index: Index, piece: Piece) -> str:
-    """Name of the member, for messages."""
+    """Name of the member in its shard, for messages."""
     count = int(index.counts[piece.sample, index.parts.index(piece.part)])
     key = index.key[piece.sample].decode()
     return member_names(key, piece.part, count)[piece.ordinal]
 
 
-def _pieces(index: Index, wants: Sequence[Want], gap: int) -> tuple[list[Piece], list[bool]]:
-    """Every member as often as it is wanted, in the order of the bytes, and what joins what."""
+def _pieces(index: Index, visits: Sequence[Visit], gap: int) -> tuple[list[Piece], list[bool]]:
+    """Every member once a visit that reads it, in the order of the bytes, and the `_joins`.
+
+    With whole arrays, since this runs in the training thread, for hundreds of members a batch.
+    """
     columns = {part: i for i, part in enumerate(index.parts)}
     heads = [
         (visit, columns[part], ordinal, place)
-        for visit, want in enumerate(wants)
-        for part, ordinals in want.members.items()
+        for visit, each in enumerate(visits)
+        for part, ordinals in each.members.items()
         for place, ordinal in enumerate(ordinals)
     ]
     if not heads:
         return [], []
-    samples = np.array([want.sample for want in wants], np.int64)
+    samples = np.array([each.sample for each in visits], np.int64)
     visit, column, ordinal, place = np.array(heads, np.int64).T
     layout = index.layout(samples)
     rows = layout.row[visit, column] + ordinal
@@ -169,13 +183,14 @@ def _joins(
     end: NDArray[np.int64],
     gap: int,
 ) -> list[bool]:
-    """Which members are read together with the one before."""
-    # Of each one's part, its first member and the one behind its last.
+    """True for each member that is read together with the one before."""
+    # Rows in the index of the first member of each one's part, and of the one behind its last.
     first = index.first[sample].astype(np.int64)
     counts = index.counts[sample].astype(np.int64)
     every = np.arange(len(sample))
     behind = first + counts.cumsum(axis=1)[every, column]
     foremost = behind - counts[every, column]
+    # Members of other parts between two that are wanted; the record of a sample may be read over.
     others = foremost[1:] - behind[:-1]
     only_record = (others == 1) & (behind[:-1] == first[1:])
     hides_nothing = (others <= 0) | only_record

@@ -1,19 +1,19 @@
-"""What was read, counted."""
+"""Counts of requests and bytes."""
 
 from dataclasses import dataclass, fields
 
 
 @dataclass
 class Traffic:
-    """What was read from the store, and what the cache spared it.
+    """Counts of what was read from the store, and of what came from the cache instead.
 
     Attributes:
-        requests: Reads that were asked for, those that failed and those that raced included.
-        bytes: That arrived and were wanted.
-        retries: Reads that were asked for again because one had failed or was wrong.
-        hedged: Second requests that raced a slow first one.
-        cache_hits: Members that came from the cache.
-        cache_bytes: Of those members.
+        requests: Number of reads, those that failed and those that raced included.
+        bytes: Number of bytes that were wanted and came from the store.
+        retries: Number of reads that were repeated because one had failed or was damaged.
+        hedged: Number of second requests that raced a slow first one.
+        cache_hits: Number of members that came from the cache.
+        cache_bytes: Number of bytes of those members.
     """
 
     requests: int = 0
@@ -24,6 +24,6 @@ class Traffic:
     cache_bytes: int = 0
 
     def add(self, other: "Traffic") -> None:
-        """Adds up."""
+        """Adds the counts of ``other`` to these."""
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))

@@ -1,1 +1,1 @@
-"""Charts of the report, as SVG."""
+"""Charts that only the report has, drawn with `mmprep.html.charts`."""

@@ -1,1 +1,1 @@
-"""What run folders hold, read for the report."""
+"""Folders of runs, read for the report."""

@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but the seed are one group: a row, a line with a band."""
+"""Groups of runs that differ in nothing but the seed: one row of a table, one line of a chart."""
 
 import json
 from collections import Counter
@@ -8,11 +8,13 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from mmtrain.config.run import FREE
+from mmtrain.config.run import FREE, TrainConfig
 from mmtrain.report.runs.read import RunRecord
 
-# Where the shards lie may say which they are, so runs of different places stay apart.
+# The place of the shards is free to change, but it is all that a config knows of the data set, so
+# runs with other places are not taken for seeds of each other.
 _IGNORED: Final = frozenset({"seed", *FREE} - {"data"})
+_JOINT: Final = "joint"
 
 Flat: TypeAlias = Mapping[str, str]
 
@@ -26,14 +28,14 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Iterable[float | None]) -> "Spread":
-        """Of those that are there."""
-        there = [value for value in values if value is not None and not np.isnan(value)]
-        mean = float(np.mean(there)) if there else float("nan")
-        std = float(np.std(there, ddof=1)) if len(there) > 1 else float("nan")
-        return cls(mean, std, len(there))
+        """Returns the spread of those ``values`` that are neither None nor NaN."""
+        known = [value for value in values if value is not None and not np.isnan(value)]
+        mean = float(np.mean(known)) if known else float("nan")
+        std = float(np.std(known, ddof=1)) if len(known) > 1 else float("nan")
+        return cls(mean, std, len(known))
 
-    def told(self, decimals: int = 2, scale: float = 1.0) -> str:
-        """``81.20 ± 0.35``."""
+    def text(self, decimals: int = 2, scale: float = 1.0) -> str:
+        """Returns ``scale`` times the values as text, such as ``81.20 ± 0.35``."""
         if not self.known:
             return "-"
         mean = f"{scale * self.mean:,.{decimals}f}"
@@ -45,10 +47,10 @@ class Group:
     """Runs that differ in the seed alone.
 
     Attributes:
-        label: What tells it from the other groups, in a few words.
-        style: Its number, which gives it a colour.
-        runs: By seed.
-        config: The values of the config that make it another group, as text.
+        label: A few words that distinguish it from the other groups.
+        style: Number that decides its colour, dashes and mark in charts.
+        runs: Its runs, ordered by seed.
+        config: Values of the config that all its runs share, by name, as text.
     """
 
     label: str
@@ -58,75 +60,104 @@ class Group:
 
     @property
     def first(self) -> RunRecord:
-        """The run that is shown where only one can be: the finished one of the lowest seed."""
-        return self._settled[0]
+        """The run that is shown where only one can be: the finished one with the lowest seed."""
+        return self._finished[0]
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """What it is trained on."""
+        """Modalities that its runs are trained on."""
         return self.first.config.modalities
 
     @property
-    def _settled(self) -> tuple[RunRecord, ...]:
+    def _finished(self) -> tuple[RunRecord, ...]:
         return tuple(run for run in self.runs if run.result) or self.runs
 
     def spread(self, pick: Callable[[RunRecord], float | None]) -> Spread:
-        """Over the finished runs; over all while there is none."""
-        return Spread.of(map(pick, self._settled))
+        """Spread of a value over the finished runs; over all runs while none is finished."""
+        return Spread.of(map(pick, self._finished))
 
 
-def grouped(records: Sequence[RunRecord]) -> list[Group]:
-    """The groups, in the order in which their first runs come."""
+def group_runs(records: Sequence[RunRecord]) -> list[Group]:
+    """Forms groups, in the order in which their first runs come."""
     by_config: dict[str, list[RunRecord]] = {}
     for record in records:
-        key = json.dumps(_flat(record), sort_keys=True)
+        key = json.dumps(_flat(record.config), sort_keys=True)
         by_config.setdefault(key, []).append(record)
+    several = max(len(record.config.modalities) for record in records) > 1
     groups = [
         Group(
-            label=_name(runs[0]),
+            label=_label(runs, several=several),
             style=i,
             runs=tuple(sorted(runs, key=lambda run: run.config.seed)),
-            config=_flat(runs[0]),
+            config=_flat(runs[0].config),
         )
         for i, runs in enumerate(by_config.values())
     ]
-    return _told_apart(groups)
+    return _distinguish(groups)
 
 
 def modalities_of(groups: Sequence[Group]) -> list[str]:
-    """Every modality that some group has, in the order of the first that has it."""
+    """Every modality that some group is trained on, in the order of the first that has it."""
     return list(dict.fromkeys(m for group in groups for m in group.modalities))
 
 
 def differences(groups: Sequence[Group]) -> dict[str, list[str]]:
-    """Name to the value in each group, of all that is not the same in all; ``-`` where absent."""
+    """Values of the configs that differ: name to the value in each group, ``-`` where absent."""
     keys = dict.fromkeys(key for group in groups for key in group.config)
-    found = {key: [group.config.get(key, "-") for group in groups] for key in keys}
-    return {key: values for key, values in found.items() if len(set(values)) > 1}
+    values = {key: [group.config.get(key, "-") for group in groups] for key in keys}
+    return {key: values for key, values in values.items() if len(set(values)) > 1}
 
 
-def _name(run: RunRecord) -> str:
-    config = run.config
-    return config.method + (
-        f" + {config.curriculum}" if config.curriculum not in (config.method, "uniform") else ""
-    )
+def common_settings(groups: Sequence[Group]) -> dict[str, str]:
+    """Values of the configs that are the same in all groups: name to value."""
+    first = groups[0].config
+    return {
+        key: value
+        for key, value in first.items()
+        if all(group.config.get(key) == value for group in groups)
+    }
 
 
-def _told_apart(groups: Sequence[Group]) -> list[Group]:
-    """Groups whose names are the same get what they differ in behind it."""
-    common = Counter(group.label for group in groups)
+def unimodal(config: TrainConfig) -> bool:
+    """Whether a config is that of a unimodal model: plain training on a single modality."""
+    return config.method == _JOINT and len(config.modalities) == 1
+
+
+def _label(runs: Sequence[RunRecord], *, several: bool) -> str:
+    """Returns the name that `mmtrain compare` has given the runs, or would give them.
+
+    Args:
+        runs: Runs of one group.
+        several: Whether some run of the page has several modalities, beside which one that has a
+            single one is a unimodal model.
+    """
+    compared = {run.entrant for run in runs}
+    if len(compared) == 1 and (name := compared.pop()):
+        return name
+    config = runs[0].config
+    label = f"{config.modalities[0]}-alone" if several and unimodal(config) else config.method
+    own_order = config.curriculum not in (config.method, "uniform")
+    return f"{label} + {config.curriculum}" if own_order else label
+
+
+def _distinguish(groups: Sequence[Group]) -> list[Group]:
+    """Adds to labels that several groups share the settings in which those groups differ."""
+    count = Counter(group.label for group in groups)
     named = []
     for group in groups:
         alike = [other for other in groups if other.label == group.label]
-        own = [
+        settings = [
             f"{key.rpartition('.')[2]} {group.config.get(key, '-')}" for key in differences(alike)
         ]
-        label = group.label if common[group.label] == 1 else ", ".join([group.label, *own])
+        unique = count[group.label] == 1
+        label = group.label if unique else f"{group.label} ({'; '.join(settings)})"
         named.append(replace(group, label=label))
     return named
 
 
-def _flat(record: RunRecord) -> dict[str, str]:
+def _flat(config: TrainConfig) -> dict[str, str]:
+    """Returns a config as one level of names with dots, without what does not change results."""
+
     def leaves(plain: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
         for name, value in plain.items():
             if isinstance(value, dict):
@@ -135,5 +166,5 @@ def _flat(record: RunRecord) -> dict[str, str]:
                 text = ", ".join(value) if isinstance(value, list) else json.dumps(value)
                 yield f"{prefix}{name}", text.strip('"')
 
-    plain = leaves(json.loads(record.config.to_json()))
+    plain = leaves(json.loads(config.to_json()))
     return {name: value for name, value in plain if name not in _IGNORED}

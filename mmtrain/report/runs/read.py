@@ -1,17 +1,17 @@
-"""The files of runs, read and checked; nothing is drawn here."""
+"""Reading and checking the files of runs."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from numpy.typing import NDArray
 
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError, DataError
-from mmtrain.report.runs.records import Epoch, Evaluation, Judged, Probe, Result
+from mmtrain.report.runs.records import Epoch, Evaluation, Probe, Result, SplitMeasures
 from mmtrain.training import scores
 from mmtrain.training.assemble import config_of
 from mmtrain.training.run import METRICS
@@ -19,19 +19,22 @@ from mmtrain.training.train import RESULT
 
 Read = TypeVar("Read")
 
+# `mmtrain compare` writes it beside the folders of its rows.
+_COMPARISON: Final = "table.json"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunRecord:
-    """One run, as its folder tells it.
+    """The content of a run's folder.
 
     Attributes:
-        name: End of its path, as long as it must be to tell it from the others.
-        folder: RUN.
-        config: What it was asked to do.
-        epochs: Those that are done.
-        result: None while it is in progress.
-        evaluations: Split to what ``mmtrain eval`` has found.
-        probes: Split to modality to what ``mmtrain probe`` has found.
+        name: Shortest end of its path that distinguishes it from the other runs.
+        folder: Folder of the run.
+        config: Settings of the run.
+        epochs: Metrics of each finished epoch.
+        result: Measures at the best epoch; None while the run is in progress.
+        evaluations: Split to the output of ``mmtrain eval``.
+        probes: Split to modality to the output of ``mmtrain probe``.
     """
 
     name: str
@@ -43,60 +46,68 @@ class RunRecord:
     probes: Mapping[str, Mapping[str, Probe]]
 
     @property
-    def best(self) -> int | None:
-        """The epoch that is best on val, so far; None before there is one."""
-        if self.result is not None:
-            return self.result.best_epoch
-        judged = [(self._rank(line.val), -line.epoch) for line in self.epochs if line.val]
-        return -max(judged)[1] if judged else None
+    def entrant(self) -> str | None:
+        """Name of its row in a comparison; None for a run outside of a comparison's folder."""
+        entrant = self.folder.resolve().parent
+        seed = self.folder.resolve().name == f"seed-{self.config.seed}"
+        return entrant.name if seed and (entrant.parent / _COMPARISON).exists() else None
 
     @property
-    def val(self) -> Judged | None:
-        """On val at `best`."""
+    def best(self) -> int | None:
+        """Number of the best epoch on val so far; None before there is one."""
+        if self.result is not None:
+            return self.result.best_epoch
+        # The earlier of two equal epochs, as in training.
+        ranks = [(self._rank(line.val), -line.epoch) for line in self.epochs if line.val]
+        return -max(ranks)[1] if ranks else None
+
+    @property
+    def val(self) -> SplitMeasures | None:
+        """Measures on val at the epoch `best`."""
         if self.result is not None:
             return self.result.val
         return next((line.val for line in self.epochs if line.epoch == self.best), None)
 
     @property
-    def test(self) -> Judged | None:
-        """On test at `best`; None while it is in progress."""
+    def test(self) -> SplitMeasures | None:
+        """Measures on test at the epoch `best`; None while the run is in progress."""
         return None if self.result is None else self.result.test
 
     def scores(self) -> dict[str, NDArray[Any]]:
-        """`mmtrain.training.scores.read` of the run; empty where its curriculum keeps none.
+        """Reads scores.h5 (`mmtrain.training.scores.read`); empty for a run without one.
 
         Raises:
-            DataError: Not such a file.
+            DataError: The file is damaged.
         """
         path = self.folder / scores.SCORES
         if not path.exists():
             return {}
-        found = scores.read(path)
-        shape = found["visits"].shape
-        alike = all(values.shape == shape for name, values in found.items() if name != "key")
-        if not (alike and len(shape) == 2 and shape[0] and shape[1:] == found["key"].shape):
+        columns = scores.read(path)
+        shape = columns["visits"].shape
+        alike = all(values.shape == shape for name, values in columns.items() if name != "key")
+        if not (alike and len(shape) == 2 and shape[0] and shape[1:] == columns["key"].shape):
             raise DataError(f"{path}: its columns are not of one shape; it was damaged")
-        return found
+        return columns
 
-    def _rank(self, val: Judged) -> tuple[float, float]:
+    def _rank(self, val: SplitMeasures) -> tuple[float, float]:
         return getattr(val.fused, self.config.select), -val.fused.loss
 
 
-def gather(folders: Sequence[Path]) -> list[RunRecord]:
-    """Reads what each of the runs has written so far.
+def read_runs(folders: Sequence[Path]) -> list[RunRecord]:
+    """Reads all that each of the runs has written so far.
 
     Raises:
-        ConfigError: No folder, or one that holds no run.
-        DataError: A file that is damaged; names it.
+        ConfigError: There is no folder, or one holds no run.
+        DataError: A file is damaged; the message names it.
     """
     distinct = list({folder.resolve(): folder for folder in folders}.values())
     if not distinct:
         raise ConfigError("no run to report on; name one folder or more")
-    return [_record(f, name) for f, name in zip(distinct, names(distinct), strict=True)]
+    return [_record(f, name) for f, name in zip(distinct, short_names(distinct), strict=True)]
 
 
-def names(folders: Sequence[Path]) -> list[str]:
-    """The shortest ends of paths that tell them apart."""
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """The shortest ends of paths that are different for all ``folders``."""
     whole = [folder.resolve().parts for folder in folders]
     longest = max(map(len, whole))
     for length in range(1, longest + 1):
@@ -107,46 +118,46 @@ def names(folders: Sequence[Path]) -> list[str]:
 
 
 def _record(folder: Path, name: str) -> RunRecord:
-    def of_splits(what: str, make: Callable[[Any], Read]) -> dict[str, Read]:
+    def by_split(what: str, make: Callable[[Any], Read]) -> dict[str, Read]:
         paths = sorted(folder.glob(f"{what}-*.json"))
         return {path.stem.removeprefix(f"{what}-"): _json(path, make) for path in paths}
 
     config = config_of(folder)
-    done = folder / RESULT
+    result = folder / RESULT
     return RunRecord(
         name=name,
         folder=folder,
         config=config,
         epochs=_epochs(folder / METRICS),
-        result=_json(done, Result.of) if done.exists() else None,
-        evaluations=of_splits("eval", Evaluation.of),
-        probes=of_splits("probe", _probes),
+        result=_json(result, Result.of) if result.exists() else None,
+        evaluations=by_split("eval", Evaluation.of),
+        probes=by_split("probe", _probes),
     )
 
 
 def _epochs(path: Path) -> tuple[Epoch, ...]:
-    """Lines of metrics.jsonl; the last may be half written, for the run may be in progress."""
+    """Reads metrics.jsonl up to its last line break; a run in progress may be writing a line."""
     if not path.exists():
         return ()
     epochs = []
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
-        with _naming(f"{path}, line {number}"):
+        with _located(f"{path}, line {number}"):
             epochs.append(Epoch.of(json.loads(line)))
     return tuple(epochs)
 
 
 def _json(path: Path, make: Callable[[Any], Read]) -> Read:
-    with _naming(str(path)):
+    with _located(str(path)):
         return make(json.loads(path.read_text("utf-8")))
 
 
 def _probes(plain: Mapping[str, Any]) -> dict[str, Probe]:
-    return {m: Probe.of(said) for m, said in dict(plain["modalities"]).items()}
+    return {m: Probe.of(values) for m, values in dict(plain["modalities"]).items()}
 
 
 @contextmanager
-def _naming(place: str) -> Iterator[None]:
-    """Whatever is wrong with what is read names its place."""
+def _located(place: str) -> Iterator[None]:
+    """Turns whatever is wrong with the content of a file into an error that names ``place``."""
     try:
         yield
     except KeyError as error:

@@ -1,4 +1,4 @@
-"""What the files of a run say, as plain values. Shares are in [0, 1], epochs count from 0."""
+"""Values in the files of a run. Shares are in [0, 1], epochs count from 0."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ MEASURES: Final[Mapping[str, str]] = {
 
 
 class Measures(NamedTuple):
-    """How good one set of predictions is, see `mmtrain.metrics.measures`."""
+    """Quality of one set of predictions, see `mmtrain.metrics.measures`."""
 
     accuracy: float
     map: float
@@ -24,25 +24,25 @@ class Measures(NamedTuple):
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
-        """From JSON."""
+        """Reads a JSON object."""
         return cls(*(float(plain[name]) for name in cls._fields))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """Measures of the fused predictions, and of each modality's own."""
+class SplitMeasures:
+    """Measures on a split: of the fused predictions, and of each modality's own logits."""
 
     fused: Measures
     modalities: Mapping[str, Measures]
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
-        """From JSON."""
-        own = {m: Measures.of(said) for m, said in dict(plain["modalities"]).items()}
+        """Reads a JSON object."""
+        own = {m: Measures.of(values) for m, values in dict(plain["modalities"]).items()}
         return cls(fused=Measures.of(plain), modalities=own)
 
     def head(self, name: str) -> Measures | None:
-        """Of a modality, or of ``fused``."""
+        """Measures of a modality's own logits, or of the ``fused`` predictions."""
         return self.fused if name == FUSED else self.modalities.get(name)
 
 
@@ -51,7 +51,7 @@ FUSED: Final = "fused"
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """A line of metrics.jsonl; ``val`` is None without such a split.
+    """A line of metrics.jsonl; ``val`` is None if the data have no such split.
 
     See `mmtrain.training.metrics_log.Meter`.
     """
@@ -63,11 +63,11 @@ class Epoch:
     data_wait: float
     train_loss: float
     logged: Mapping[str, float]
-    val: Judged | None
+    val: SplitMeasures | None
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
-        """From JSON."""
+        """Reads a JSON object."""
         return cls(
             epoch=int(plain["epoch"]),
             lr=float(plain["lr"]),
@@ -76,25 +76,25 @@ class Epoch:
             data_wait=float(plain["data_wait"]),
             train_loss=float(plain["train_loss"]),
             logged={name: float(value) for name, value in dict(plain["logged"]).items()},
-            val=plain["val"] and Judged.of(plain["val"]),
+            val=plain["val"] and SplitMeasures.of(plain["val"]),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """result.json."""
+    """The content of result.json."""
 
     best_epoch: int
-    val: Judged | None
-    test: Judged | None
+    val: SplitMeasures | None
+    test: SplitMeasures | None
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
-        """From JSON."""
+        """Reads a JSON object."""
         return cls(
             best_epoch=int(plain["best_epoch"]),
-            val=plain["val"] and Judged.of(plain["val"]),
-            test=plain["test"] and Judged.of(plain["test"]),
+            val=plain["val"] and SplitMeasures.of(plain["val"]),
+            test=plain["test"] and SplitMeasures.of(plain["test"]),
         )
 
 
@@ -108,8 +108,15 @@ class ClassLine(NamedTuple):
     f1: float
 
 
-class Missing(NamedTuple):
-    """Accuracy with modalities taken from shares of the samples."""
+class MissingSetting(NamedTuple):
+    """Accuracy where shares of the samples lack modalities.
+
+    Attributes:
+        rates: Modality to the share of the samples that lack it.
+        draws: Number of random draws of those samples.
+        mean: Mean accuracy over the draws.
+        std: Standard deviation over the draws.
+    """
 
     rates: Mapping[str, float]
     draws: int
@@ -119,82 +126,95 @@ class Missing(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """eval-SPLIT.json.
+    """The content of eval-SPLIT.json.
 
     Attributes:
-        samples: Of the split.
-        judged: The split.
-        by_class: Each class.
+        samples: Number of samples of the split.
+        measures: Measures on the split.
+        by_class: Measures of each class.
         confusion: (C, C) counts; rows are true, columns predicted.
-        discrepancy: OGM's ``rho`` of each modality.
-        missing: One a setting.
+        discrepancy: Ratio ``rho`` of OGM for each modality.
+        missing: Accuracy for each setting with missing modalities.
     """
 
     samples: int
-    judged: Judged
+    measures: SplitMeasures
     by_class: tuple[ClassLine, ...]
     confusion: NDArray[np.int64]
     discrepancy: Mapping[str, float]
-    missing: tuple[Missing, ...]
+    missing: tuple[MissingSetting, ...]
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
-        """From JSON.
+        """Reads a JSON object.
 
         Raises:
-            ValueError: The confusion matrix is not one of the classes.
+            ValueError: The confusion matrix has not a row and a column for each class.
         """
         lines = tuple(
             ClassLine(
-                str(said["name"]),
-                int(said["count"]),
-                *(_number(said[name]) for name in ("accuracy", "ap", "f1")),
+                str(line["name"]),
+                int(line["count"]),
+                *(_number(line[name]) for name in ("accuracy", "ap", "f1")),
             )
-            for said in plain["by_class"]
+            for line in plain["by_class"]
         )
         confusion = np.asarray(plain["confusion"], np.int64)
         if confusion.shape != (len(lines), len(lines)):
             raise ValueError(f"confusion of shape {confusion.shape} for {len(lines)} classes")
         return cls(
             samples=int(plain["samples"]),
-            judged=Judged.of(plain),
+            measures=SplitMeasures.of(plain),
             by_class=lines,
             confusion=confusion,
             discrepancy={m: _number(rho) for m, rho in dict(plain["discrepancy"]).items()},
             missing=tuple(
-                Missing(
-                    {m: float(p) for m, p in dict(said["rates"]).items()},
-                    int(said["draws"]),
-                    _number(said["accuracy"]["mean"]),
-                    _number(said["accuracy"]["std"]),
+                MissingSetting(
+                    {m: float(p) for m, p in dict(setting["rates"]).items()},
+                    int(setting["draws"]),
+                    _number(setting["accuracy"]["mean"]),
+                    _number(setting["accuracy"]["std"]),
                 )
-                for said in plain["missing"]
+                for setting in plain["missing"]
             ),
         )
 
 
 class Probe(NamedTuple):
-    """One modality of probe-SPLIT.json; ``alone`` is NaN where nothing was compared."""
+    """One modality of probe-SPLIT.json.
+
+    Attributes:
+        accuracy: Accuracy of a linear head that was fitted on the frozen encoder.
+        map: Mean average precision of that head.
+        macro_f1: Macro-F1 of that head.
+        own_accuracy: Accuracy of the run's own logits of the modality.
+        unimodal: Accuracy of the same probe on a unimodal model; NaN where none was given.
+    """
 
     accuracy: float
     map: float
     macro_f1: float
     own_accuracy: float
-    alone: float
+    unimodal: float
+
+    @property
+    def gap(self) -> float:
+        """By how much the unimodal model is better; the sign is that of `mmtrain probe`."""
+        return self.unimodal - self.accuracy
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
-        """From JSON."""
+        """Reads a JSON object."""
         alone = plain["alone"]
         return cls(
             accuracy=_number(plain["accuracy"]),
             map=_number(plain["map"]),
             macro_f1=_number(plain["macro_f1"]),
             own_accuracy=_number(plain["own_accuracy"]),
-            alone=_number(None if alone is None else alone["accuracy"]),
+            unimodal=_number(None if alone is None else alone["accuracy"]),
         )
 
 
 def _number(value: Any) -> float:
-    """NaN for null: a class without a sample has no accuracy."""
+    """Reads a number; null, for a class without samples, becomes NaN."""
     return float("nan") if value is None else float(value)

@@ -1,4 +1,7 @@
-"""How a curriculum's scores moved, and what it showed: equations over (epochs, n) columns."""
+"""Statistics of a curriculum's scores and of the samples that it showed.
+
+Columns have a row for each epoch and a place for each sample: (epochs, n).
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -13,18 +16,18 @@ Floats = NDArray[np.float64]
 
 
 def quantiles(rows: Iterable[Table], shares: Sequence[float]) -> Floats:
-    """(epochs, k) quantiles of each row, without what is not finite; NaN where nothing is."""
-    found = []
+    """Quantiles (epochs, k) of the finite values of each row; NaN for a row without any."""
+    by_row = []
     for row in rows:
         known = row[np.isfinite(row)].astype(np.float64)
-        found.append(np.quantile(known, shares) if len(known) else np.full(len(shares), np.nan))
-    return np.array(found)
+        by_row.append(np.quantile(known, shares) if len(known) else np.full(len(shares), np.nan))
+    return np.array(by_row)
 
 
 def rank_correlation(one: Table, other: Table) -> float:
-    """Spearman's, over the samples that have both: the correlation of ranks, ties averaged.
+    """Spearman's rank correlation over the samples that have both values, ties averaged.
 
-    NaN where all of one are equal, or fewer than two samples have both.
+    NaN where all values of one are equal, or fewer than two samples have both.
     """
     both = np.isfinite(one) & np.isfinite(other)
     if both.sum() < 2:
@@ -35,20 +38,19 @@ def rank_correlation(one: Table, other: Table) -> float:
     return float(centred[0] @ centred[1] / scale) if scale else float("nan")
 
 
-def consecutive(values: Table) -> Floats:
+def consecutive_correlation(values: Table) -> Floats:
     """(epochs,) `rank_correlation` of each row with the one before; NaN for the first."""
-    found = [rank_correlation(a, b) for a, b in pairwise(values)]
-    return np.array([np.nan, *found])
+    return np.array([np.nan, *(rank_correlation(a, b) for a, b in pairwise(values))])
 
 
-def in_use(visits: Table) -> Floats:
+def share_in_epoch(visits: Table) -> Floats:
     """(epochs,) share of the samples that each epoch visited."""
-    found: Floats = (visits > 0).mean(1)
-    return found
+    shares: Floats = (visits > 0).mean(1)
+    return shares
 
 
-def seen(visits: Table) -> Floats:
-    """(epochs,) share of the samples that were visited up to and with each epoch."""
+def share_so_far(visits: Table) -> Floats:
+    """(epochs,) share of the samples that were visited by the end of each epoch."""
     so_far = np.zeros(visits.shape[1], bool)
     shares = []
     for row in visits:
@@ -58,9 +60,10 @@ def seen(visits: Table) -> Floats:
 
 
 def balance(visits: Table, labels: NDArray[np.int64], classes: int) -> Floats:
-    """(classes, epochs) share of a class among the visits over its share among the samples.
+    """(classes, epochs) share of a class in the visits, divided by its share in the samples.
 
-    1 where a class is shown as often as if the order were uniform; NaN for a class without samples.
+    It is 1 for a class that is shown as often as in uniform order, and NaN for a class without
+    samples.
     """
     samples = np.bincount(labels, minlength=classes).astype(np.float64)
     shown = np.stack([np.bincount(labels, weights=row, minlength=classes) for row in visits], 1)
@@ -71,17 +74,17 @@ def balance(visits: Table, labels: NDArray[np.int64], classes: int) -> Floats:
 
 
 def age(measured: Table) -> Iterator[Floats]:
-    """For each epoch (n,) epochs since each sample was last judged; NaN where it never was."""
+    """Yields for each epoch (n,) epochs since each sample was last scored; NaN for never."""
     for epoch, row in enumerate(measured):
         yield np.where(row >= 0, epoch - row.astype(np.float64), np.nan)
 
 
-def moved(first: Table, last: Table, bins: int) -> tuple[Floats, Floats]:
-    """Samples by their place among the first scores and among the last.
+def joint_histogram(first: Table, last: Table, bins: int) -> tuple[Floats, Floats]:
+    """Counts samples by their first score and by their last.
 
     Returns:
-        (bins, bins) counts, rows by ``first`` from the highest down, columns by ``last`` upwards;
-        and the (bins + 1,) edges that both share.
+        (bins, bins) counts, with rows from the highest ``first`` score down and columns from the
+        lowest ``last`` score up; and the (bins + 1,) edges that both axes share.
     """
     both = np.isfinite(first) & np.isfinite(last)
     one, other = first[both].astype(np.float64), last[both].astype(np.float64)

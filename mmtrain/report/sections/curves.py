@@ -1,14 +1,15 @@
-"""What is drawn over epochs: measures, what the method logged, speed."""
+"""Charts over epochs: measures, quantities that methods log, speed."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 
-from mmtrain.report.charts.lines import Line, edges, grid, legend, lines
-from mmtrain.report.markup import Markup, note, section
+from mmprep.html.charts import Line, edges, grid, legend, lines
+from mmprep.html.markup import Markup, note, section
 from mmtrain.report.runs.groups import Group, Spread, modalities_of
 from mmtrain.report.runs.records import FUSED, MEASURES, Epoch
+from mmtrain.report.sections.terms import definitions
 
 Pick = Callable[[Epoch], float | None]
 _ANY: Final = (-np.inf, np.inf)
@@ -17,102 +18,137 @@ _POSITIVE: Final = (0.0, np.inf)
 
 
 def over_epochs(
-    group: Group, pick: Pick, name: str, number: int, limits: tuple[float, float] = _ANY
+    group: Group, pick: Pick, name: str, style: int, limits: tuple[float, float] = _ANY
 ) -> Line:
-    """Mean of the group's runs at each epoch, with a band of one standard deviation.
+    """Mean over a group's runs at each epoch, with a band of one standard deviation.
 
     Args:
-        group: The runs.
-        pick: The value of an epoch.
-        name: Of the line.
-        number: Of its colour.
-        limits: What values cannot pass, and so the band does not.
+        group: Runs to average.
+        pick: Value of an epoch; None where the run has no such value.
+        name: Name of the line.
+        style: Number of the line's colour and dashes.
+        limits: Values that the quantity cannot pass; the band ends there.
     """
-    found: dict[int, list[float]] = {}
+    by_epoch: dict[int, list[float]] = {}
     for run in group.runs:
         for epoch in run.epochs:
             value = pick(epoch)
             if value is not None:
-                found.setdefault(epoch.epoch, []).append(value)
-    spreads = [Spread.of(found[epoch]) for epoch in sorted(found)]
+                by_epoch.setdefault(epoch.epoch, []).append(value)
+    spreads = [Spread.of(by_epoch[epoch]) for epoch in sorted(by_epoch)]
     mean = np.array([spread.mean for spread in spreads])
     std = np.array([spread.std for spread in spreads])
     band = (np.clip(mean - std, *limits), np.clip(mean + std, *limits))
     return Line(
         name=name,
-        style=number,
-        x=np.array(sorted(found), float) + 1,
+        style=style,
+        x=np.array(sorted(by_epoch), float) + 1,
         y=mean,
         bands=(band,) if np.isfinite(std).any() else (),
     )
 
 
 def measures(groups: Sequence[Group]) -> Markup:
-    """Losses, accuracy and mAP by epoch."""
+    """Draws losses, accuracy, mAP and learning rate by epoch."""
     heads = [FUSED, *modalities_of(groups)]
-    charts: list[Markup | None] = [
-        _each("loss, train", groups, lambda epoch: epoch.train_loss),
-        _each("loss, val", groups, _val_loss),
-    ]
-    alone = groups[0] if len(groups) == 1 else None
+    single = groups[0] if len(groups) == 1 else None
+    charts = [*_train_losses(groups), _by_group("loss, val", groups, _val_loss)]
     for measure in ("accuracy", "map"):
         title = f"{MEASURES[measure]}, val (%)"
-        if alone:
-            own = [
-                over_epochs(alone, _measured(measure, head), head, i, _PERCENT)
+        if single:
+            by_head = [
+                over_epochs(single, _measured(measure, head), _head_name(head), i, _PERCENT)
                 for i, head in enumerate(heads)
             ]
-            charts.append(lines(title, own))
+            charts.append(lines(title, by_head, limits=_PERCENT))
         else:
             charts += _by_head(title, groups, measure, heads)
-    charts.append(_each("learning rate", groups, lambda epoch: epoch.lr))
-    colours = [(head, i) for i, head in enumerate(heads)] if alone else _names(groups)
-    said = "A modality alone: by its own logits. " if len(heads) > 2 else ""
+    charts.append(_by_group("learning rate", groups, lambda epoch: epoch.lr))
+    texts = []
+    if len(heads) > 2:
+        texts.append("Own logits: the run's prediction from that modality only.")
+    if len(_methods(groups)) > 1:
+        texts.append(
+            "Each method has its own chart of the training loss, for methods minimise different "
+            "sums of terms; the loss on val is the cross-entropy of the fused predictions for all."
+        )
     if any(len(group.runs) > 1 for group in groups):
-        said += "Lines are means over seeds; bands are one standard deviation."
+        texts.append("Lines are means over seeds; bands are one standard deviation.")
+        if len(groups) > 3:
+            texts.append("With more than three lines, point at a line to see its band.")
     if not any(epoch.val for group in groups for run in group.runs for epoch in run.epochs):
-        said += "There is no val split, and so nothing was measured by epoch."
-    return section("curves", "Curves", note(said), legend(colours), grid(*charts))
+        texts.append("There is no val split, and so nothing was measured by epoch.")
+    names = [(_head_name(head), i) for i, head in enumerate(heads)] if single else _names(groups)
+    return section("Curves", note(" ".join(texts)), legend(names), grid(*charts), anchor="curves")
 
 
-def logged(groups: Sequence[Group]) -> Markup:
-    """What each method told of itself: names with the same first part share a chart."""
+def logged_quantities(groups: Sequence[Group]) -> Markup:
+    """Draws what each method logs; quantities with a name for each modality share a chart."""
     charts: list[Markup | None] = []
     silent = []
+    quantities: dict[str, None] = {}
     for group in groups:
-        told = [epoch.logged for run in group.runs for epoch in run.epochs]
+        logged = [epoch.logged for run in group.runs for epoch in run.epochs]
         by_quantity: dict[str, list[str]] = {}
-        for name in dict.fromkeys(name for names in told for name in names):
+        for name in dict.fromkeys(name for names in logged for name in names):
             by_quantity.setdefault(name.partition(".")[0], []).append(name)
         if not by_quantity:
             silent.append(group.label)
             continue
-        whose = f": {group.label}" if len(groups) > 1 else ""
-        for what, names in by_quantity.items():
-            charts.append(_quantity(group, f"{what}{whose}", names))
-    said = "Means over the steps of an epoch of what the method computes as it trains. "
-    none = f"Nothing is logged by {', '.join(silent)}." if silent else None
+        owner = f": {group.label}" if len(groups) > 1 else ""
+        for quantity, names in by_quantity.items():
+            charts.append(_quantity(group, f"{quantity}{owner}", names))
+        quantities |= dict.fromkeys(by_quantity)
+    text = "Quantities that the method computes while it trains, averaged over the steps of an "
+    text += "epoch. "
+    nothing = f"Nothing is logged by {', '.join(silent)}." if silent else None
     return section(
-        "method",
-        "What the method did",
-        note(said if charts else None, none),
+        "Inside the method",
+        note(text if charts else None, nothing),
+        definitions(quantities),
         grid(*charts),
+        anchor="method",
     )
 
 
 def speed(groups: Sequence[Group]) -> Markup:
-    """Samples a second, seconds, and what of them went into waiting for data."""
+    """Draws samples per second, seconds per epoch, and the share of them spent on waiting."""
     return section(
-        "speed",
         "Throughput",
-        note("Of training alone; evaluation and scoring passes are not counted."),
+        note("Training only; evaluation and scoring passes are not counted."),
         legend(_names(groups)),
         grid(
-            _each("samples a second", groups, lambda epoch: epoch.samples_per_s, _POSITIVE),
-            _each("seconds an epoch", groups, lambda epoch: epoch.seconds, _POSITIVE),
-            _each("waiting for data (% of the time)", groups, _waiting, _PERCENT),
+            _by_group(
+                "samples per second", groups, lambda epoch: epoch.samples_per_s, from_zero=True
+            ),
+            _by_group("seconds per epoch", groups, lambda epoch: epoch.seconds, from_zero=True),
+            _by_group(
+                "waiting for data (% of the time)", groups, _waiting, _PERCENT, from_zero=True
+            ),
         ),
+        anchor="speed",
     )
+
+
+def _train_losses(groups: Sequence[Group]) -> list[Markup | None]:
+    """Draws one chart a method: a sum of three losses must not lie on the axis of a single one."""
+    by_method = _methods(groups)
+    return [
+        _by_group(
+            f"loss, train, {method}" if len(by_method) > 1 else "loss, train",
+            same,
+            lambda epoch: epoch.train_loss,
+            _ANY,
+        )
+        for method, same in by_method.items()
+    ]
+
+
+def _methods(groups: Sequence[Group]) -> dict[str, list[Group]]:
+    by_method: dict[str, list[Group]] = {}
+    for group in groups:
+        by_method.setdefault(group.first.config.method, []).append(group)
+    return by_method
 
 
 def _val_loss(epoch: Epoch) -> float | None:
@@ -123,30 +159,45 @@ def _waiting(epoch: Epoch) -> float:
     return 100 * epoch.data_wait
 
 
-def _each(
-    title: str, groups: Sequence[Group], pick: Pick, limits: tuple[float, float] = _ANY
+def _by_group(
+    title: str,
+    groups: Sequence[Group],
+    pick: Pick,
+    limits: tuple[float, float] = _POSITIVE,
+    *,
+    from_zero: bool = False,
 ) -> Markup | None:
-    """One line a group; the axis begins where values cannot be lower."""
+    """Draws one line a group.
+
+    Args:
+        title: Title of the chart.
+        groups: Groups to draw.
+        pick: Value of an epoch.
+        limits: Values that the quantity cannot pass.
+        from_zero: Whether the vertical axis begins at 0, for quantities that are read as lengths.
+    """
     series = [over_epochs(group, pick, group.label, group.style, limits) for group in groups]
-    return lines(title, series, y_span=(limits[0], limits[0]) if limits != _ANY else None)
+    return lines(title, series, y_span=(0.0, 0.0) if from_zero else None, limits=limits)
 
 
 def _by_head(
     title: str, groups: Sequence[Group], measure: str, heads: Sequence[str]
 ) -> list[Markup | None]:
-    """One chart a head, on axes alike, so that heads can be compared."""
-    drawn = {
+    """Draws a chart for fused predictions and for each modality, on axes that are equal."""
+    by_head = {
         head: [over_epochs(g, _measured(measure, head), g.label, g.style, _PERCENT) for g in groups]
         for head in heads
     }
-    every = np.concatenate([e for series in drawn.values() for line in series for e in edges(line)])
+    every = np.concatenate(
+        [edge for series in by_head.values() for line in series for edge in edges(line)]
+    )
     every = every[np.isfinite(every)]
     if not len(every):
         return []
     span = (float(every.min()), float(every.max()))
     return [
-        lines(f"{title}, {head if head == FUSED else f'{head} alone'}", series, y_span=span)
-        for head, series in drawn.items()
+        lines(f"{title}, {_head_name(head)}", series, y_span=span, limits=_PERCENT)
+        for head, series in by_head.items()
     ]
 
 
@@ -154,21 +205,29 @@ def _quantity(group: Group, title: str, names: Sequence[str]) -> Markup | None:
     def pick(name: str) -> Pick:
         return lambda epoch: epoch.logged.get(name)
 
+    logged = [epoch.logged for run in group.runs for epoch in run.epochs]
+    values = [value for each in logged for name, value in each.items() if name in names]
+    # A norm or a probability is never negative, and its band must not suggest that it could be.
+    limits = _POSITIVE if all(value >= 0 for value in values) else _ANY
     series = [
-        over_epochs(group, pick(name), name.partition(".")[2] or name, i)
+        over_epochs(group, pick(name), name.partition(".")[2] or name, i, limits)
         for i, name in enumerate(names)
     ]
-    return lines(title, series, keyed=len(names) > 1 or "." in names[0])
+    return lines(title, series, keyed=len(names) > 1 or "." in names[0], limits=limits)
 
 
 def _measured(measure: str, head: str) -> Pick:
-    """In percent."""
+    """Returns the function that reads a measure of val, in percent, from an epoch."""
 
     def pick(epoch: Epoch) -> float | None:
-        said = None if epoch.val is None else epoch.val.head(head)
-        return None if said is None else 100 * float(getattr(said, measure))
+        measures = None if epoch.val is None else epoch.val.head(head)
+        return None if measures is None else 100 * float(getattr(measures, measure))
 
     return pick
+
+
+def _head_name(head: str) -> str:
+    return head if head == FUSED else f"own logits of {head}"
 
 
 def _names(groups: Sequence[Group]) -> list[tuple[str, int]]:

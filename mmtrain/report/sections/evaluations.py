@@ -1,4 +1,4 @@
-"""What `mmtrain eval` and `mmtrain probe` have found: classes, confusions, missing modalities."""
+"""Results of `mmtrain eval` and `mmtrain probe`: classes, confusions, quality of the encoders."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -6,187 +6,198 @@ from typing import Final
 
 import numpy as np
 
+from mmprep.html.charts import grid, key, legend
+from mmprep.html.markup import Child, Markup, el, folded, join, note, section, table
 from mmtrain.report.charts.dots import dots
 from mmtrain.report.charts.heat import heat
-from mmtrain.report.charts.lines import grid, legend, style
-from mmtrain.report.markup import Markup, el, folded, join, note, section, table
 from mmtrain.report.runs.groups import Group, Spread
 from mmtrain.report.runs.read import RunRecord
 from mmtrain.report.runs.records import Evaluation
-from mmtrain.report.sections.missing import missing
+from mmtrain.report.sections.missing_modalities import Evaluated, missing_modalities
 
+# Larger confusion matrices have no room for a number in each cell.
 _WRITTEN: Final = 12
 _PAIRS: Final = 8
 
-Found = Sequence[tuple[Group, Sequence[Evaluation]]]
-
 
 def evaluations(groups: Sequence[Group]) -> Markup:
-    """Classes, confusion, discrepancy and missing modalities, split by split."""
+    """Shows classes, confusions, discrepancy and missing modalities, split by split."""
     runs = [run for group in groups for run in group.runs]
     parts = []
     for split in _splits(runs, "evaluations"):
-        found = [
+        of_split = [
             (group, [run.evaluations[split] for run in group.runs if split in run.evaluations])
             for group in groups
         ]
-        parts.append(_split(split, [(group, each) for group, each in found if each]))
+        parts.append(_split(split, [(group, each) for group, each in of_split if each]))
     lacking = [run for run in runs if not run.evaluations]
     return section(
-        "classes",
         "Classes, confusions, missing modalities",
         *parts,
         _command("eval", runs, lacking),
+        anchor="classes",
     )
 
 
 def probes(groups: Sequence[Group]) -> Markup:
-    """How good training has left each encoder."""
+    """Shows how good each encoder is, as a linear probe measures it."""
     runs = [run for group in groups for run in group.runs]
     parts = []
+    head = (
+        *("", "modality", "probe: accuracy", "mAP", "macro-F1", "own logits"),
+        *("unimodal model", "gap"),
+    )
     for split in _splits(runs, "probes"):
-        rows = []
-        for group in groups:
-            found = [run.probes[split] for run in group.runs if split in run.probes]
-            for modality in dict.fromkeys(m for probe in found for m in probe):
-                each = [probe[modality] for probe in found if modality in probe]
-                values = (
-                    Spread.of(probe.accuracy for probe in each),
-                    Spread.of(probe.map for probe in each),
-                    Spread.of(probe.macro_f1 for probe in each),
-                    Spread.of(probe.own_accuracy for probe in each),
-                    Spread.of(probe.alone for probe in each),
-                    Spread.of(probe.accuracy - probe.alone for probe in each),
-                )
-                rows.append((group.label, modality, *(value.told(scale=100) for value in values)))
-        head = ("", "modality", "accuracy", "mAP", "macro-F1", "own head", "alone", "against alone")
-        parts.append(join(el("h3", f"{split} split (%)"), table(head, rows, words=2)))
-    said = (
-        "Each encoder is frozen and a fresh linear head fitted: accuracy, mAP and macro-F1 of that "
-        "head. Own head: what the run itself predicts from the modality. Alone: the same probe of "
-        "an encoder that was trained without the others; a negative number behind it is what joint "
-        "training has cost the encoder, in points."
+        rows = [row for group in groups for row in _probe_rows(group, split)]
+        numbers = table(head, rows, numbers=range(2, len(head)))
+        parts.append(join(el("h3", f"{split} split (%)"), numbers))
+    text = (
+        "Probe: the encoder is frozen and a new linear head is fitted to it; accuracy, mAP and "
+        "macro-F1 are that head's. Own logits: accuracy of the run's own prediction from the "
+        "modality. Unimodal model: accuracy of the same probe on an encoder that was trained on "
+        "this modality only. Gap: unimodal model minus probe, in points; a positive gap is what "
+        "joint training has cost the encoder."
     )
     lacking = [run for run in runs if not run.probes]
     return section(
-        "probes",
         "How good the encoders are",
-        note(said) if parts else None,
+        note(text) if parts else None,
         *parts,
         _command("probe", runs, lacking),
+        anchor="probes",
     )
 
 
-def _splits(runs: Sequence[RunRecord], what: str) -> list[str]:
-    """Splits that some run has a file of; test first."""
-    found = {split for run in runs for split in getattr(run, what)}
-    return sorted(found, key=lambda split: (split != "test", split))
+def _probe_rows(group: Group, split: str) -> list[Sequence[Child]]:
+    of_runs = [run.probes[split] for run in group.runs if split in run.probes]
+    rows: list[Sequence[Child]] = []
+    for modality in dict.fromkeys(m for probe in of_runs for m in probe):
+        each = [probe[modality] for probe in of_runs if modality in probe]
+        values = (
+            Spread.of(probe.accuracy for probe in each),
+            Spread.of(probe.map for probe in each),
+            Spread.of(probe.macro_f1 for probe in each),
+            Spread.of(probe.own_accuracy for probe in each),
+            Spread.of(probe.unimodal for probe in each),
+            Spread.of(probe.gap for probe in each),
+        )
+        rows.append((group.label, modality, *(value.text(scale=100) for value in values)))
+    return rows
+
+
+def _splits(runs: Sequence[RunRecord], attribute: str) -> list[str]:
+    """Splits for which some run has a file; test first."""
+    splits = {split for run in runs for split in getattr(run, attribute)}
+    return sorted(splits, key=lambda split: (split != "test", split))
 
 
 def _command(name: str, runs: Sequence[RunRecord], lacking: Sequence[RunRecord]) -> Markup | None:
-    """What one may run to see more; None where every run has it."""
+    """Explains which command would show more; None where it was run on every run."""
     if not lacking:
         return None
-    finds, option, more = {
+    measures, option, more = {
         "eval": (
-            "accuracy by class and what is taken for what",
+            "accuracy by class, and which classes are confused",
             f"--missing {runs[0].config.modalities[0]}=0.3",
-            "what is left where that share of the samples lacks the modality",
+            "the accuracy where that share of the samples lacks the modality",
         ),
         "probe": (
-            "how well a fresh linear head reads each frozen encoder",
+            "how well a new linear head can read each frozen encoder",
             "--alone RUN",
-            "the same of an encoder that was trained without the others",
+            "the same of a unimodal model",
         ),
     }[name]
-    whom = "any run" if len(lacking) == len(runs) else f"{len(lacking)} of the {len(runs)} runs"
+    which = "any run" if len(lacking) == len(runs) else f"{len(lacking)} of the {len(runs)} runs"
     commands = "\n".join(f"mmtrain {name} {shlex.quote(str(run.folder))}" for run in lacking)
-    said = (f" was not run on {whom}. It finds {finds}; with ", el("code", option), f", {more}.")
+    text = (f" was not run on {which}. It measures {measures}; with ", el("code", option))
     return join(
-        note(el("code", f"mmtrain {name}"), *said),
+        note(el("code", f"mmtrain {name}"), *text, f", also {more}."),
         folded("The commands", el("pre", el("code", commands))),
     )
 
 
-def _split(split: str, found: Found) -> Markup:
-    samples, alike = found[0][1][0].samples, _same_classes(found)
+def _split(split: str, evaluated: Evaluated) -> Markup:
+    samples, alike = evaluated[0][1][0].samples, _same_classes(evaluated)
     parts = [
         el("h3", f"{split} split, {samples:,} samples"),
-        _by_class(found)
+        _by_class(evaluated)
         if alike
         else note("The runs have different classes, so their bars are not drawn side by side."),
-        note("Confusion: shares of each true class, of the first seed."),
-        grid(*(_confusion(group, each[0]) for group, each in found)),
-        _pairs(found) if alike else None,
-        missing(found),
-        _discrepancy(found),
+        note(
+            "Confusion: share of each true class that is predicted as each class, for the first "
+            "seed. Where there is no room, only every second or third name is written."
+        ),
+        grid(*(_confusion(group, each[0]) for group, each in evaluated)),
+        _confused_pairs(evaluated) if alike else None,
+        missing_modalities(evaluated),
+        _discrepancy(evaluated),
     ]
     return join(*parts)
 
 
-def _same_classes(found: Found) -> bool:
-    names = {tuple(line.name for line in each.by_class) for _, all_ in found for each in all_}
+def _same_classes(evaluated: Evaluated) -> bool:
+    names = {tuple(line.name for line in one.by_class) for _, each in evaluated for one in each}
     return len(names) == 1
 
 
-def _by_class(found: Found) -> Markup:
-    """Accuracy of every class, and a table of all that is known of it."""
-    lines_of = found[0][1][0].by_class
-    names = [line.name for line in lines_of]
+def _by_class(evaluated: Evaluated) -> Markup:
+    """Draws the accuracy of every class, and lists all measures in a table."""
+    classes = evaluated[0][1][0].by_class
+    names = [line.name for line in classes]
 
     def mean(each: Sequence[Evaluation], i: int, measure: str) -> Spread:
         return Spread.of(getattr(one.by_class[i], measure) for one in each)
 
     accuracy = {
         group.style: [mean(each, i, "accuracy").mean for i in range(len(names))]
-        for group, each in found
+        for group, each in evaluated
     }
     head = ["class", "samples"]
-    for group, _ in found:
-        own = f"{group.label}: " if len(found) > 1 else ""
-        head += [f"{own}{measure}" for measure in ("accuracy", "AP", "F1")]
+    for group, _ in evaluated:
+        owner = f"{group.label}: " if len(evaluated) > 1 else ""
+        head += [f"{owner}{measure}" for measure in ("accuracy", "AP", "F1")]
     rows = [
-        [name, f"{lines_of[i].samples:,}"]
+        [name, f"{classes[i].samples:,}"]
         + [
-            mean(each, i, measure).told(1, 100)
-            for _, each in found
+            mean(each, i, measure).text(1, 100)
+            for _, each in evaluated
             for measure in ("accuracy", "ap", "f1")
         ]
         for i, name in enumerate(names)
     ]
     return join(
-        legend([(group.label, group.style) for group, _ in found]),
+        legend([(group.label, group.style) for group, _ in evaluated]),
         dots("accuracy by class (%), worst first", names, accuracy),
         folded(f"All {len(names)} classes in numbers", table(head, rows)),
     )
 
 
-def _confusion(group: Group, found: Evaluation) -> Markup:
-    """Of one run: counts of several seeds would not be counts of one split."""
-    counts = found.confusion
+def _confusion(group: Group, evaluation: Evaluation) -> Markup:
+    """Draws the confusion matrix of one run: counts of several would not be those of a split."""
+    counts = evaluation.confusion
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    names = [line.name for line in found.by_class]
+    names = [line.name for line in evaluation.by_class]
 
-    def written(i: int, j: int) -> str:
+    def text_of(i: int, j: int) -> str:
         return f"{100 * shares[i, j]:.0f}" if counts[i, j] else ""
 
     small = len(names) <= _WRITTEN
     below = [name if len(name) <= 5 else str(i + 1) for i, name in enumerate(names)]
-    # The eye tells small shares apart better than large ones.
+    # The root makes small shares, which are the mistakes, easier to see.
     return heat(
         group.label,
         shares**0.7,
         (names, below),
         ("true", "predicted"),
-        written if small else None,
+        text_of if small else None,
         square=True,
     )
 
 
-def _pairs(found: Found) -> Markup | None:
-    """What is taken for what most often."""
+def _confused_pairs(evaluated: Evaluated) -> Markup | None:
+    """Lists the most frequent mistakes, with the true and the predicted class."""
     rows = []
-    for group, each in found:
+    for group, each in evaluated:
         names = [line.name for line in each[0].by_class]
         counts = sum((one.confusion for one in each), start=np.zeros_like(each[0].confusion))
         wrong = counts * (1 - np.eye(len(names), dtype=counts.dtype))
@@ -198,27 +209,29 @@ def _pairs(found: Found) -> Markup | None:
     if not rows:
         return None
     head = ("", "true", "predicted", "samples", "of the class")
-    return folded(
-        "What is taken for what most often, all seeds together", table(head, rows, words=3)
-    )
+    mistakes = table(head, rows, numbers=(3, 4))
+    return folded("The most frequent confusions, all seeds together", mistakes)
 
 
-def _discrepancy(found: Found) -> Markup | None:
-    def told(each: Sequence[Evaluation], modality: str) -> str:
-        return Spread.of(one.discrepancy.get(modality) for one in each).told()
+def _discrepancy(evaluated: Evaluated) -> Markup | None:
+    def text(each: Sequence[Evaluation], modality: str) -> str:
+        return Spread.of(one.discrepancy.get(modality) for one in each).text()
 
     known: Mapping[str, None] = dict.fromkeys(
-        m for _, each in found for one in each for m in one.discrepancy
+        m for _, each in evaluated for one in each for m in one.discrepancy
     )
     if not known:
         return None
-    rows = [(_keyed(group), *(told(each, modality) for modality in known)) for group, each in found]
-    said = (
-        "Discrepancy: confidence of a modality in the true class over that of the others; above 1 "
-        "it is ahead."
+    rows = [
+        (_with_key(group), *(text(each, modality) for modality in known))
+        for group, each in evaluated
+    ]
+    meaning = (
+        "Discrepancy ratio (rho): confidence of a modality's own logits in the true class, divided "
+        "by that of the others; above 1 the modality is ahead."
     )
-    return join(note(said), table(("", *known), rows))
+    return join(note(meaning), table(("", *known), rows))
 
 
-def _keyed(group: Group) -> Markup:
-    return el("span", el("i", class_=f"key {style(group.style)}"), group.label)
+def _with_key(group: Group) -> Markup:
+    return el("span", key(group.style), group.label)

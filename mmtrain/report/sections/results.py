@@ -1,28 +1,42 @@
-"""The results side by side, and what the runs differ in."""
+"""Results side by side, and the settings: those in which runs differ and those that all share."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from mmprep.html.charts import key
+from mmprep.html.markup import Child, Markup, el, folded, note, section, table
 from mmtrain.config.run import CHOICES
-from mmtrain.report.charts.lines import style
-from mmtrain.report.markup import Cell, Markup, el, folded, note, section, table
-from mmtrain.report.runs.groups import Group, Spread, differences, modalities_of
+from mmtrain.report.runs.groups import (
+    Group,
+    Spread,
+    common_settings,
+    differences,
+    modalities_of,
+    unimodal,
+)
 from mmtrain.report.runs.read import RunRecord
-from mmtrain.report.runs.records import FUSED, MEASURES, Judged
+from mmtrain.report.runs.records import FUSED, MEASURES, SplitMeasures
+
+# Settings that a reader looks for first; the others are folded away.
+_MAIN: Final[tuple[str, ...]] = (
+    *("data", "modalities", "method", "curriculum", "encoder", "fusion", "epochs", "batch_size"),
+    *("optimizer.name", "optimizer.lr", "optimizer.weight_decay", "schedule.name"),
+    *("view.frames", "view.size", "precision", "select"),
+)
 
 
 class _Column(NamedTuple):
     """A column of numbers.
 
     Attributes:
-        over: Title of the columns that belong together.
-        title: Its own.
-        pick: Of a run.
-        scale: What is shown is so many times the value.
-        decimals: Shown.
-        ranked: The highest is shown in bold.
+        over: Title above the columns that belong together.
+        title: Title of the column itself.
+        pick: Value of a run.
+        scale: Factor on the value.
+        decimals: Number of decimals.
+        ranked: Whether the highest value is printed in bold.
     """
 
     over: str
@@ -34,57 +48,79 @@ class _Column(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """Runs that a row is of, and its first cell."""
+    """The first cell of a row, and the runs of the row."""
 
     head: Markup
     group: Group
 
 
 def results(groups: Sequence[Group]) -> Markup:
-    """One row a group; what its runs did one by one is folded away."""
+    """Shows one row a group; rows of single runs are folded away."""
     columns = _columns(groups)
     each = [
         _Row(_of_run(run, group), Group(label="", style=0, runs=(run,), config={}))
         for group in groups
         for run in group.runs
     ]
-    said = (
-        "Percent, at the epoch that was best on val; test was looked at once. "
-        "A modality alone: accuracy by its own logits."
+    text = (
+        "Percent, at the epoch that was best on val; test was evaluated once. Own logits: accuracy "
+        "of the run's prediction from that modality only."
     )
+    if any(unimodal(group.first.config) for group in groups) and len(groups) > 1:
+        text += " Rows named MODALITY-alone are unimodal models, trained on that modality only."
     if len(each) > len(groups):
-        said += " Mean ± standard deviation over the seeds that are finished."
+        text += " Mean ± standard deviation over the finished seeds."
     return section(
-        "results",
         "Results",
-        note(said),
+        note(text),
         _wide(columns, [_Row(_of_group(group), group) for group in groups]),
         folded(f"All {len(each)} runs", _wide(columns, each)) if len(each) > 1 else None,
-        _differing(groups),
+        anchor="results",
     )
+
+
+def settings(groups: Sequence[Group]) -> Markup:
+    """Shows the settings that differ between groups, and those that all groups share."""
+    shared = common_settings(groups)
+    first = {name: shared[name] for name in _MAIN if name in shared}
+    rest = {name: value for name, value in shared.items() if name not in first}
+    title = "Shared by all runs" if len(groups) > 1 else None
+    return section(
+        "Settings",
+        _differing(groups),
+        title and el("h3", title),
+        _pairs(first),
+        folded(f"{len(rest)} more settings", _pairs(rest)) if rest else None,
+        anchor="settings",
+    )
+
+
+def _pairs(values: Mapping[str, str]) -> Markup:
+    items = (el("li", el("code", name), el("b", value)) for name, value in values.items())
+    return el("ul", *items, class_="columns")
 
 
 def _columns(groups: Sequence[Group]) -> list[_Column]:
-    def judged(
-        split: Callable[[RunRecord], Judged | None], head: str, measure: str
+    def picker(
+        split: Callable[[RunRecord], SplitMeasures | None], head: str, measure: str
     ) -> Callable[[RunRecord], float | None]:
         def pick(run: RunRecord) -> float | None:
-            said = split(run)
-            found = None if said is None else said.head(head)
-            return None if found is None else float(getattr(found, measure))
+            of_split = split(run)
+            measures = None if of_split is None else of_split.head(head)
+            return None if measures is None else float(getattr(measures, measure))
 
         return pick
 
-    def test(run: RunRecord) -> Judged | None:
+    def test(run: RunRecord) -> SplitMeasures | None:
         return run.test
 
-    def val(run: RunRecord) -> Judged | None:
+    def val(run: RunRecord) -> SplitMeasures | None:
         return run.val
 
-    def of_split(name: str, split: Callable[[RunRecord], Judged | None]) -> list[_Column]:
-        fused = [_Column(name, said, judged(split, FUSED, m)) for m, said in MEASURES.items()]
+    def of_split(name: str, split: Callable[[RunRecord], SplitMeasures | None]) -> list[_Column]:
+        fused = [_Column(name, title, picker(split, FUSED, m)) for m, title in MEASURES.items()]
         own = [
-            _Column(f"{name}, alone", m, judged(split, m, "accuracy"))
+            _Column(f"{name}, own logits", m, picker(split, m, "accuracy"))
             for m in modalities_of(groups)
         ]
         return fused + own
@@ -94,14 +130,15 @@ def _columns(groups: Sequence[Group]) -> list[_Column]:
     columns += of_split("val", val) if any(run.val for run in runs) else []
     return [
         *columns,
-        _Column("best", "epoch", lambda run: _counted(run.best), 1, 1, ranked=False),
+        _Column("best", "epoch", _best_epoch, 1, 1, ranked=False),
         _Column("speed", "s/epoch", _seconds, 1, 1, ranked=False),
         _Column("speed", "samples/s", _speed, 1, 0, ranked=False),
     ]
 
 
-def _counted(epoch: int | None) -> float | None:
-    return None if epoch is None else epoch + 1
+def _best_epoch(run: RunRecord) -> float | None:
+    """Number of the best epoch, counted from 1 as on all axes of the page."""
+    return None if run.best is None else run.best + 1
 
 
 def _seconds(run: RunRecord) -> float:
@@ -115,7 +152,7 @@ def _speed(run: RunRecord) -> float:
 
 
 def _wide(columns: Sequence[_Column], rows: Sequence[_Row]) -> Markup:
-    """A table with titles over the titles."""
+    """Returns a table with two rows of titles, the upper one for columns that belong together."""
     overs = [column.over for column in columns]
     begins = [i for i, over in enumerate(overs) if i == 0 or overs[i - 1] != over]
     ends = [*begins[1:], len(overs)]
@@ -127,16 +164,16 @@ def _wide(columns: Sequence[_Column], rows: Sequence[_Row]) -> Markup:
         el("th", column.title, class_="n from" if i in begins else "n")
         for i, column in enumerate(columns)
     ]
-    found = [[row.group.spread(column.pick) for column in columns] for row in rows]
+    values = [[row.group.spread(column.pick) for column in columns] for row in rows]
     best = [
-        _highest([spreads[i].mean for spreads in found]) if column.ranked else ()
+        _highest([spreads[i].mean for spreads in values]) if column.ranked else ()
         for i, column in enumerate(columns)
     ]
     body = []
-    for number, (row, spreads) in enumerate(zip(rows, found, strict=True)):
-        cells: list[Cell] = []
+    for number, (row, spreads) in enumerate(zip(rows, values, strict=True)):
+        cells: list[Child] = []
         for i, (column, spread) in enumerate(zip(columns, spreads, strict=True)):
-            mean, plus, std = spread.told(column.decimals, column.scale).partition(" ± ")
+            mean, plus, std = spread.text(column.decimals, column.scale).partition(" ± ")
             text = el("b", mean) if number in best[i] else mean
             more = el("span", f"± {std}", class_="small") if plus else None
             cells.append(el("td", text, more, class_="n from" if i in begins else "n"))
@@ -146,32 +183,32 @@ def _wide(columns: Sequence[_Column], rows: Sequence[_Row]) -> Markup:
 
 
 def _highest(values: Sequence[float]) -> tuple[int, ...]:
-    """Where the largest is; nowhere where there is nothing to compare, or all are the same."""
-    there = {value for value in values if not np.isnan(value)}
-    if len(there) < 2:
+    """Places of the largest value; none where there is nothing to compare, or all are equal."""
+    known = {value for value in values if not np.isnan(value)}
+    if len(known) < 2:
         return ()
-    return tuple(i for i, value in enumerate(values) if value == max(there))
+    return tuple(i for i, value in enumerate(values) if value == max(known))
 
 
 def _of_group(group: Group) -> Markup:
     config = group.first.config
     seeds = ", ".join(str(run.config.seed) for run in group.runs)
     many = f"{len(group.runs)} seeds ({seeds})" if len(group.runs) > 1 else f"seed {seeds}"
-    open_ = [run for run in group.runs if run.result is None]
+    ongoing = [run for run in group.runs if run.result is None]
     return el(
         "span",
-        el("i", class_=f"key {style(group.style)}"),
+        key(group.style),
         el("strong", group.label),
         el("span", f"{' + '.join(config.modalities)}, {config.curriculum} order", class_="small"),
         el("span", many, class_="small"),
-        *(el("span", _progress(run), class_="small") for run in open_),
+        *(el("span", _progress(run), class_="small") for run in ongoing),
     )
 
 
 def _of_run(run: RunRecord, group: Group) -> Markup:
-    said = [f"{group.label}, seed {run.config.seed}"]
-    said += [_progress(run)] if run.result is None else []
-    return el("span", run.name, *(el("span", line, class_="small") for line in said))
+    lines = [f"{group.label}, seed {run.config.seed}"]
+    lines += [_progress(run)] if run.result is None else []
+    return el("span", run.name, *(el("span", line, class_="small") for line in lines))
 
 
 def _progress(run: RunRecord) -> str:
@@ -179,32 +216,30 @@ def _progress(run: RunRecord) -> str:
 
 
 def _differing(groups: Sequence[Group]) -> Markup | None:
-    found = differences(groups)
-    if not found:
+    different = differences(groups)
+    if not different:
         return None
-    rows: list[Sequence[Cell]] = []
+    rows: list[Sequence[Child]] = []
     for choice in CHOICES:
-        # What only some have is theirs by what was chosen; a line of each would hide the rest.
+        # Parameters of one method are absent elsewhere. All of them in one row: with a row for
+        # each, they would hide the settings that can be compared.
         prefix = f"settings.{choice}."
         own = {
-            key: values for key, values in found.items() if key.startswith(prefix) and "-" in values
+            name: values
+            for name, values in different.items()
+            if name.startswith(prefix) and "-" in values
         }
-        found = {key: values for key, values in found.items() if key not in own}
-        told = [
+        different = {name: values for name, values in different.items() if name not in own}
+        texts = [
             ", ".join(
-                f"{key.removeprefix(prefix)} {values[i]}"
-                for key, values in own.items()
+                f"{name.removeprefix(prefix)} {values[i]}"
+                for name, values in own.items()
                 if values[i] != "-"
             )
             for i in range(len(groups))
         ]
         if own:
-            rows.append((el("code", f"settings.{choice}"), *(text or "-" for text in told)))
-    rows = [*((el("code", key), *values) for key, values in found.items()), *rows]
+            rows.append((el("code", f"settings.{choice}"), *(text or "-" for text in texts)))
+    rows = [*((el("code", name), *values) for name, values in different.items()), *rows]
     head = ("", *(group.label for group in groups))
-    return el(
-        "div",
-        el("h3", "What differs"),
-        note("Everything else in their configs is the same, seeds apart."),
-        table(head, rows, words=len(head)),
-    )
+    return el("div", el("h3", "What differs, seeds apart"), table(head, rows, numbers=()))

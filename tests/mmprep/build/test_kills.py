@@ -110,7 +110,7 @@ def test_a_build_killed_at_random_moments_ends_in_the_same_bytes(many, undisturb
         process = builds.start(many, out, workers=1 + kills % 3)
         # Some die while they start, some after a shard or two.
         wanted = before + chance.randrange(3)
-        end = time.monotonic() + 30
+        end = time.monotonic() + builds.WAIT_S
         while process.poll() is None and done() < wanted and time.monotonic() < end:
             time.sleep(0.001)
         time.sleep(chance.random() * (0.5 if wanted == before else 0.02))
@@ -122,7 +122,7 @@ def test_a_build_killed_at_random_moments_ends_in_the_same_bytes(many, undisturb
         whole_or_absent(out)
 
     process = builds.start(many, out, workers=2)
-    assert process.wait(60) == 0
+    assert process.wait(builds.WAIT_S) == 0
     assert contents(out) == undisturbed
     assert [one for one in builds.processes() if one.session == process.pid] == []
 

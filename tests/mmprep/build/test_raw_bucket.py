@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mmprep.build.build import build
+from mmprep.build.build import build_dataset
 from mmprep.build.repair import repair
 from mmprep.cli.main import main
 from mmprep.clips.job import Job
@@ -50,7 +50,7 @@ def raw(clips: Path, bucket: str) -> str:
 def test_clips_in_a_bucket_give_the_samples_of_clips_in_a_folder(raw, finished, tmp_path):
     plan = replace(plan_of(Path("-"), rows_of(), parts=builds.BOTH), raw=raw)
     job = Job(out=str(tmp_path / "out"), endpoint=None, raw=raw, config=plan.parts)
-    report = build(plan, job, workers=2, max_failed=0.0)
+    report = build_dataset(plan, job, workers=2, max_failed=0.0)
     root = json.loads((finished / DATASET).read_text())["root"]
     assert report.dataset.root == root
     same = contents(finished).items() & contents(tmp_path / "out").items()
@@ -128,7 +128,7 @@ def test_a_server_that_refuses_stops_the_build_and_blames_no_clip(raw, tmp_path,
     plan = replace(plan_of(Path("-"), rows_of()), raw=raw)
     job = Job(out=str(tmp_path / "out"), endpoint=None, raw=raw, config=plan.parts)
     with pytest.raises(StoreError, match="cannot read s3://"):
-        build(plan, job, max_failed=1.0)
+        build_dataset(plan, job, max_failed=1.0)
     assert not list((tmp_path / "out").glob("_build/*-*.json"))
 
 
@@ -145,7 +145,7 @@ def test_repair_reads_from_the_bucket_that_the_build_named(clips, raw, finished,
     open_store(raw).write(bad, b"no media")
     plan = replace(plan_of(Path("-"), rows_of(), parts=builds.BOTH), raw=raw)
     out = tmp_path / "out"
-    build(plan, Job(out=str(out), endpoint=None, raw=raw, config=plan.parts))
+    build_dataset(plan, Job(out=str(out), endpoint=None, raw=raw, config=plan.parts))
     open_store(raw).write(bad, (clips / bad).read_bytes())
     report = repair(str(out))
     assert (report.tried, report.mended) == (1, 1)

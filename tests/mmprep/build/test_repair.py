@@ -64,7 +64,7 @@ def test_mended_clips_give_what_an_undisturbed_build_gives(case):
     assert contents(case.out) != case.expected
     case.mend(case.bad)
     seen = []
-    report = repair(str(case.out), workers=2, seen=seen.append)
+    report = repair(str(case.out), workers=2, on_clip=seen.append)
     assert (report.tried, report.mended, report.absent) == (5, 5, 1)
     assert seen == [None] * 5
     assert contents(case.out) == case.expected
@@ -123,7 +123,7 @@ def test_clips_may_lie_elsewhere_now(case, clips):
 
 def test_clips_that_are_nowhere_are_asked_for(case, tmp_path):
     before = contents(case.out)
-    with pytest.raises(ConfigError, match=r"gone: no such folder; say with --raw where"):
+    with pytest.raises(ConfigError, match=r"gone: no such folder; name with --raw the folder"):
         repair(str(case.out), raw=tmp_path / "gone")
     assert contents(case.out) == before
 

@@ -3,13 +3,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from mmprep.cli.main import main
+from tests.support.builds import WAIT_S, opened
 from tests.support.media import write_clip
 
 
@@ -216,14 +216,15 @@ def test_ctrl_c_leaves_what_the_next_run_continues(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mmprep", "build", "--manifest", raw / "m.csv", "--raw", raw,
                "--out", out, "--workers", "1"]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not (out / "_build/plan.json").exists():
-        time.sleep(0.05)
-    time.sleep(1.0)
+    # From now on a decoder waits for what is written here.
+    held = opened(raw / "a/1.mp4")
+    assert (out / "_build/plan.json").exists()
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=WAIT_S)
+    os.close(held)
     assert process.returncode == 1
-    assert "goes on from here" in said
-    assert "Traceback" not in said
+    assert "goes on from here" in errors
+    assert "Traceback" not in errors
     (raw / "a/1.mp4").unlink()
     write_clip(raw / "a/1.mp4", seconds=1)
     done = mmprep("build", "--manifest", raw / "m.csv", "--raw", raw, "--out", out)

@@ -1,8 +1,11 @@
+import json
 import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
+from mmprep.cli.main import main
 from mmprep.datasets import spec
 from mmprep.datasets.lists import READERS
 from mmprep.datasets.spec import Spec
@@ -135,6 +138,85 @@ def test_a_fault_names_the_file_and_the_fix(toml, old, new, message):
     with pytest.raises(ConfigError, match=message) as caught:
         Spec.from_toml(toml(MINIMAL.replace(old, new, 1)))
     assert "mine.toml" in str(caught.value)
+
+
+def test_a_description_is_loaded_by_its_path(toml, monkeypatch):
+    path = toml(MINIMAL)
+    assert spec.load(str(path), "other").classes == ("c",)
+    monkeypatch.chdir(path.parent)
+    assert spec.load("mine.toml").name == "mine"
+    with pytest.raises(ConfigError, match=r"absent\.toml: no such file"):
+        spec.load("absent.toml")
+    toml(MINIMAL.replace('title = "t"', ""))
+    with pytest.raises(ConfigError, match=r"mine\.toml: no title"):
+        spec.load("mine.toml")
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Installs a package whose entry point names ``value``, with one data set per name."""
+
+    def install(value, *names):
+        site = tmp_path / "site"
+        folder = site / "plugin_of_a_test" / "manifests"
+        folder.mkdir(parents=True)
+        (site / "plugin_of_a_test" / "__init__.py").touch()
+        (folder / "__init__.py").touch()
+        for name in names:
+            (folder / f"{name}.toml").write_text(MINIMAL, encoding="utf-8")
+        info = site / "plugin_of_a_test-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[mmprep.datasets]\nmine = {value}\n")
+        monkeypatch.syspath_prepend(str(site))
+        return folder
+
+    yield install
+    for name in [name for name in sys.modules if name.startswith("plugin_of_a_test")]:
+        del sys.modules[name]
+
+
+def test_an_installed_package_adds_data_sets(install):
+    before = spec.names()
+    install("plugin_of_a_test.manifests", "my-clips")
+    assert spec.names() == sorted([*before, "my-clips"])
+    assert spec.load("my-clips", "whole").lists["val_share"] == 0.0
+
+
+def test_data_sets_of_other_packages_are_listed(install):
+    install("plugin_of_a_test.manifests", "my-clips")
+    done = CliRunner().invoke(main, ["datasets", "--json"])
+    assert done.exit_code == 0, done.output
+    assert "my-clips" in {each["name"] for each in json.loads(done.stdout)["datasets"]}
+
+
+def test_two_data_sets_of_one_name_are_refused_and_neither_hides_the_other(install):
+    folder = install("plugin_of_a_test.manifests", "ave")
+    with pytest.raises(ConfigError, match="two packages describe a data set ave"):
+        spec.load("ave")
+    assert spec.load("crema-d").name == "crema-d"
+    assert spec.load(str(folder / "ave.toml")).title == "t"
+
+
+def test_a_wrong_entry_point_is_named(install):
+    install("plugin_of_a_test.absent", "my-clips")
+    with pytest.raises(ConfigError, match=r"mine = plugin_of_a_test\.absent of plugin"):
+        spec.names()
+
+
+def test_a_data_set_is_built_from_a_file_outside_of_the_package(tmp_path, toml):
+    path = toml(MINIMAL.partition("[lists]")[0].replace('classes = ["a", "b"]', ""))
+    raw = tmp_path / "raw"
+    for split in ("train", "test"):
+        (raw / split / "a").mkdir(parents=True)
+        (raw / split / "a" / "1.mp4").touch()
+    arguments = ["--dataset", str(path), "--raw", str(raw), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, ["build", *arguments, "--dry-run"])
+    assert done.exit_code == 0, done.output
+    path.write_text(MINIMAL.replace("licence", "license"))
+    done = CliRunner().invoke(main, ["build", *arguments, "--dry-run"])
+    assert done.exit_code == 2
+    assert f"{path}: " in done.stderr
 
 
 def test_any_stands_for_the_suffixes_of_its_kind(toml):

@@ -8,7 +8,7 @@ from mmprep.errors import DataError, MmprepError, UnknownName
 from mmprep.inspection.picture import draw
 from mmprep.inspection.picture.header import chips
 from mmprep.inspection.picture.motion import colours, fields_of, wheel
-from mmprep.inspection.picture.strip import evenly
+from mmprep.inspection.picture.strip import evenly_spaced
 from mmprep.inspection.picture.view import View, nearest
 from tests.support.shardmaker import Recipe, make_shards
 
@@ -112,13 +112,13 @@ def test_a_changed_byte_in_a_shard_is_noticed(tmp_path):
 
 
 def test_twelve_of_eighty_are_evenly_spaced():
-    chosen = evenly(80)
+    chosen = evenly_spaced(80)
 
     assert len(chosen) == 12
     assert (chosen[0], chosen[-1]) == (0, 79)
     assert set(np.diff(chosen)) <= {7, 8}
-    assert evenly(12) == list(range(12))
-    assert evenly(1) == [0]
+    assert evenly_spaced(12) == list(range(12))
+    assert evenly_spaced(1) == [0]
 
 
 def test_chips_put_warnings_first_and_count_damage():

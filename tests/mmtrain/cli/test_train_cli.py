@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from mmprep.errors import StoreError
 from mmtrain.cli.main import main
 from mmtrain.config.choices import CATALOGS
-from mmtrain.errors import DataError
+from mmtrain.errors import DataError, Interrupted
 from mmtrain.models.catalog import FUSIONS
 
 every_catalog = pytest.mark.parametrize("catalog", CATALOGS, ids=lambda catalog: catalog.plural)
@@ -93,9 +93,10 @@ def test_what_click_refuses_is_a_wrong_request(arguments):
     [
         (DataError("bad run"), 3, "Error: bad run\n"),
         (StoreError("no bucket"), 1, "Error: no bucket\n"),
+        (Interrupted("Stopped at step 3"), 1, "Stopped at step 3\n"),
         (KeyboardInterrupt(), 1, "Stopped. The same command goes on from here.\n"),
     ],
-    ids=["data", "store", "ctrl-c"],
+    ids=["data", "store", "stopped", "ctrl-c"],
 )
 def test_errors_end_with_a_message_and_a_code(monkeypatch, error, code, said):
     def fail(**_):

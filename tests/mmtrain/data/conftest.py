@@ -12,7 +12,7 @@ from tests.support.streammaker import make_data
 
 @pytest.fixture(scope="session")
 def farm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """23 training samples in shards of 5, with sound, frames, flow and depth. Read only."""
+    """23 training samples in shards of 5, with sound, frames, flow and depth; never changed."""
     return make_data(tmp_path_factory.mktemp("farm"))
 
 
@@ -23,17 +23,17 @@ def farm(farm_folder: Path) -> ShardedDataset:
 
 @pytest.fixture
 def members(farm: ShardedDataset) -> dict[int, np.ndarray]:
-    """Number of each member to its bytes."""
-    index, found = farm.index, {}
+    """Maps the number of each member to its bytes."""
+    index, by_number = farm.index, {}
     for row in range(len(farm)):
         number = int(index.first[row])
         for part in index.members(row).values():
             for member in part:
                 shard = index.shards[index.shard[row]]
                 data = farm.store.read(shard, member.offset, member.offset + member.size)
-                found[number] = np.frombuffer(data, np.uint8)
+                by_number[number] = np.frombuffer(data, np.uint8)
                 number += 1
-    return found
+    return by_number
 
 
 @pytest.fixture(scope="session")

@@ -10,18 +10,18 @@ import torch
 
 from mmprep.format import INDEX
 from mmprep.storage.store import LocalStore
-from mmtrain.data import ForeignStream, Loading, OrderedStream, SampleOrder, Share, View
+from mmtrain.data import ForeignStream, OrderedStream, SampleOrder, Share, StreamOptions, View
 from mmtrain.data.dataset import ShardedDataset
 from mmtrain.data.foreign import Layout
 from mmtrain.errors import ConfigError, DataError, UnknownName
 from tests.support.streammaker import (
     SOUND,
     array_bytes,
-    encoded,
+    encode_jpeg,
     make_data,
     picture,
     put,
-    recording,
+    record_reads,
     same,
 )
 
@@ -40,7 +40,7 @@ def without_index(folder: Path) -> Path:
 
 
 def foreign_shard(path: Path, samples: list[dict[str, bytes]]) -> None:
-    """A shard as others write them: folders, extra files, numbers in ``cls``."""
+    """Writes a shard as other tools do: with folders, extra files, and numbers in ``cls``."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for number, sample in enumerate(samples):
@@ -55,7 +55,7 @@ def foreign_sample(number: int) -> dict[str, bytes]:
     sound = np.full(SOUND, number, np.float32)
     return {
         "cls": str(number % 3).encode(),
-        "JPG": encoded(picture(number, 0)),
+        "JPG": encode_jpeg(picture(number, 0)),
         "npy": array_bytes(sound),
         "txt": b"not asked for",
     }
@@ -76,7 +76,7 @@ def test_shards_of_other_tools(tmp_path: Path) -> None:
     for shard in range(3):
         samples = [foreign_sample(4 * shard + i) for i in range(4)]
         foreign_shard(tmp_path / f"clips-{shard}.tar", samples)
-    store = recording(tmp_path)
+    store = record_reads(tmp_path)
     stream = ForeignStream(store, ("audio", "visual"), 5, View(frames=2, size=40).evaluation())
     batches = list(stream)
 
@@ -95,7 +95,7 @@ def test_resuming_and_ranks(tmp_path: Path) -> None:
     for _ in islice(first, 2):
         pass
     for rank in range(2):
-        resumed = ForeignStream(store, ALL, 6, VIEW, FARM, Loading(workers=1))
+        resumed = ForeignStream(store, ALL, 6, VIEW, FARM, StreamOptions(workers=1))
         resumed.share = Share(rank=rank, ranks=2)
         resumed.load_state_dict(first.state_dict())
         for whole, part in zip(straight[2:], resumed, strict=True):
@@ -114,7 +114,7 @@ def test_members_that_are_missing_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"JPG": b"\xff\xd8 no picture"}, "is no JPEG"),
         ({"cls": b"cat"}, "has no label"),
@@ -122,16 +122,16 @@ def test_members_that_are_missing_are_named(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_samples_stop_or_are_skipped(
-    tmp_path: Path, change: dict[str, bytes], said: str
+    tmp_path: Path, change: dict[str, bytes], message: str
 ) -> None:
     foreign_shard(tmp_path / "a.tar", [foreign_sample(0), {**foreign_sample(1), **change}])
-    with pytest.raises(DataError, match=f"a.tar: sample 'clips/0001' {said}"):
+    with pytest.raises(DataError, match=f"a.tar: sample 'clips/0001' {message}"):
         list(ForeignStream(LocalStore(tmp_path), ("audio", "visual"), 2, VIEW))
 
-    loading = Loading(skip_damaged=True)
-    stream = ForeignStream(LocalStore(tmp_path), ("audio", "visual"), 2, VIEW, loading=loading)
+    options = StreamOptions(skip_damaged=True)
+    stream = ForeignStream(LocalStore(tmp_path), ("audio", "visual"), 2, VIEW, options=options)
     assert [b.filler.tolist() for b in stream] == [[False, True]]
-    assert said in stream.skipped["clips/0001"]
+    assert message in stream.skipped["clips/0001"]
 
 
 def test_a_damaged_shard_stops_or_is_passed_over(tmp_path: Path) -> None:
@@ -142,14 +142,14 @@ def test_a_damaged_shard_stops_or_is_passed_over(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.tar: damaged"):
         list(ForeignStream(LocalStore(tmp_path), ("audio",), 2, VIEW))
 
-    loading = Loading(skip_damaged=True)
-    stream = ForeignStream(LocalStore(tmp_path), ("audio",), 2, VIEW, loading=loading)
+    options = StreamOptions(skip_damaged=True)
+    stream = ForeignStream(LocalStore(tmp_path), ("audio",), 2, VIEW, options=options)
     real = sum(int((~batch.filler).sum()) for batch in stream)
     assert 3 < real < 6
 
 
 def test_labels_by_name_need_the_classes(tmp_path: Path) -> None:
-    sample = {"json": json.dumps({"label": "moo"}).encode(), "jpg": encoded(picture(0, 0))}
+    sample = {"json": json.dumps({"label": "moo"}).encode(), "jpg": encode_jpeg(picture(0, 0))}
     foreign_shard(tmp_path / "a.tar", [sample])
     with pytest.raises(DataError, match="0 classes"):
         list(ForeignStream(LocalStore(tmp_path), ("visual",), 1, VIEW))

@@ -1,4 +1,4 @@
-"""Shards that somebody made to mislead: the stream names what is wrong and reads nothing else."""
+"""Shards that were made to mislead: the stream names the fault and reads nothing outside them."""
 
 import io
 import shutil

@@ -5,10 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
+from mmprep.html.charts import COLOURS, DASHES, Line, columns, legend, lines, style
+from mmprep.html.markup import el, join, table
 from mmtrain.report.charts.dots import dots
 from mmtrain.report.charts.heat import heat
-from mmtrain.report.charts.lines import Line, bars, legend, lines
-from mmtrain.report.markup import el, join, table
 from tests.support.reportwork import Page
 
 
@@ -27,9 +27,9 @@ def points(picture, kind="line"):
 def test_text_is_escaped_and_markup_is_not():
     found = el("p", 'a < "b"', el("b", "&"), None, title='"', class_="x", aria_label=None)
     assert found == '<p title="&quot;" class="x">a &lt; &quot;b&quot;<b>&amp;</b></p>'
-    assert join("<", el("br")) == "&lt;<br/>"
+    assert join("<", el("br")) == "&lt;<br>"
     assert el("p", "a\udcff") == "<p>a?</p>"
-    assert '<th class="n">2</th>' in table(("a", "2"), [("b", "3")])
+    assert '<th scope="col" class="n">2</th>' in table(("a", "2"), [("b", "3")])
 
 
 def test_a_line_goes_where_its_values_are():
@@ -84,14 +84,38 @@ def test_long_runs_have_few_tooltips_and_no_dots():
     assert len(picture) < 30_000
 
 
-def test_a_second_round_of_colours_is_dashed():
-    assert 'class="key s1 d1"' in legend([("a", 9)])
+def test_no_two_of_28_styles_look_the_same():
+    looks = [style(i) for i in range(COLOURS * DASHES)]
+    assert len(set(looks)) == 28
+    # Neighbours differ in both, so colour is never the only difference.
+    assert style(0) == "s0"
+    assert style(1) == "s1 d1"
+    assert style(COLOURS) == "s0 d3"
+    assert 'class="line s2 d1"' in legend([("a", 9)])
+
+
+def test_an_axis_does_not_go_where_values_cannot():
+    def ticks(picture):
+        return [float(w) for w in Page(picture).words if re.fullmatch(r"-?[\d.]+", w)]
+
+    assert min(ticks(lines("age", [line([0, 0])]))) < 0
+    assert min(ticks(lines("age", [line([0, 0])], limits=(0, np.inf)))) == 0
+    assert max(ticks(lines("%", [line([99.9, 100])], limits=(0, 100)))) == 100
+
+
+def test_of_many_lines_bands_are_hidden():
+    bands = ((np.array([0.0, 1.0]), np.array([2.0, 3.0])),)
+    few = [line([1, 2], bands=bands)] * 3
+    assert 'class="many"' not in lines("t", few)
+    assert 'class="many"' in lines("t", [*few, line([1, 2], bands=bands)])
 
 
 def test_bars_are_as_high_as_their_counts():
-    picture = bars("t", ["0", "1"], [2, 4], "visits")
+    picture = columns("t", {"0": [2], "1": [3, 1]}, "visits")
     heights = [float(h) for h in re.findall(r'height="([\d.]+)" class="bar s0"', picture)]
-    assert heights[1] == pytest.approx(2 * heights[0], abs=0.1)
+    upper = float(re.search(r'height="([\d.]+)" class="bar s1 d1"', picture)[1])
+    assert heights[1] == pytest.approx(1.5 * heights[0], abs=0.1)
+    assert upper == pytest.approx(0.5 * heights[0], abs=0.1)
     assert "<title>1: 4</title>" in picture
 
 
@@ -130,8 +154,8 @@ def test_classes_stand_in_order_from_the_worst():
 
 def test_several_groups_have_a_mark_each():
     picture = dots("t", ["a", "b"], {0: [0.9, 0.2], 3: [0.7, float("nan")]})
-    assert picture.count("<circle") == 3
-    assert picture.count('class="bar s3"') == 1
+    assert picture.count('class="mark s0"') == 2
+    assert picture.count('class="mark s3 d3"') == 1
 
 
 def test_of_many_classes_the_worst_are_drawn():

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from mmtrain.cli.main import main
-from mmtrain.report.runs.read import gather
+from mmtrain.report.runs.read import read_runs
 from mmtrain.report.tensorboard import scalars
 from tests.support.reportwork import make_run
 
@@ -56,7 +56,7 @@ def test_event_files_need_the_package(tmp_path, monkeypatch):
 
 
 def test_scalars_are_what_the_run_measured(tmp_path):
-    (record,) = gather([make_run(tmp_path / "a", (0.25, 0.5))])
+    (record,) = read_runs([make_run(tmp_path / "a", (0.25, 0.5))])
     found = {(name, step): value for name, value, step in scalars(record)}
     assert found["train/loss", 2] == 1.75
     assert found["val/accuracy", 1] == 0.25

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from mmtrain.errors import ConfigError, DataError
-from mmtrain.report.runs.read import gather, names
+from mmtrain.report.runs.read import read_runs, short_names
 from tests.support.reportwork import evaluation, make_run, metrics
 
 
 def test_a_finished_run(tmp_path):
-    (run,) = gather([make_run(tmp_path / "a", (0.2, 0.6, 0.4))])
+    (run,) = read_runs([make_run(tmp_path / "a", (0.2, 0.6, 0.4))])
     assert run.best == 1
     assert run.val.fused.accuracy == 0.6
     assert run.test.head("fused").accuracy == 0.4
@@ -22,7 +22,7 @@ def test_a_finished_run(tmp_path):
 
 def test_a_run_in_progress_has_its_best_epoch_so_far(tmp_path):
     folder = make_run(tmp_path / "a", (0.2, 0.6, 0.6, 0.4), test=None)
-    (run,) = gather([folder])
+    (run,) = read_runs([folder])
     assert (run.result, run.test, run.best) == (None, None, 1)
     assert run.val.fused.accuracy == 0.6
 
@@ -31,13 +31,13 @@ def test_a_last_line_that_is_half_written_is_not_read(tmp_path):
     folder = make_run(tmp_path / "a", test=None)
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 2, "lr": 0.')
-    assert len(gather([folder])[0].epochs) == 2
+    assert len(read_runs([folder])[0].epochs) == 2
 
 
 def test_a_run_that_has_just_begun(tmp_path):
     folder = make_run(tmp_path / "a", test=None)
     (folder / "metrics.jsonl").unlink()
-    (run,) = gather([folder])
+    (run,) = read_runs([folder])
     assert (run.epochs, run.best, run.val) == ((), None, None)
 
 
@@ -45,25 +45,25 @@ def test_no_validation_split(tmp_path):
     folder = make_run(tmp_path / "a")
     line = metrics(0, 0.5, ("audio",), val=None)
     (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
-    (run,) = gather([folder])
+    (run,) = read_runs([folder])
     assert run.epochs[0].val is None
 
 
 def test_a_folder_given_twice_is_one_run(tmp_path):
     folder = make_run(tmp_path / "a")
-    assert len(gather([folder, folder / ".." / "a"])) == 1
+    assert len(read_runs([folder, folder / ".." / "a"])) == 1
 
 
 def test_names_are_as_short_as_can_be():
-    assert names([Path("/x/joint/seed-0")]) == ["seed-0"]
-    assert names([Path("/x/a/s"), Path("/x/b/s")]) == ["a/s", "b/s"]
+    assert short_names([Path("/x/joint/seed-0")]) == ["seed-0"]
+    assert short_names([Path("/x/a/s"), Path("/x/b/s")]) == ["a/s", "b/s"]
 
 
 def test_no_run_is_a_wrong_request(tmp_path):
     with pytest.raises(ConfigError, match=r"holds no run: there is no config\.json"):
-        gather([tmp_path])
+        read_runs([tmp_path])
     with pytest.raises(ConfigError, match="no run to report on"):
-        gather([])
+        read_runs([])
 
 
 def without(name):
@@ -90,18 +90,18 @@ def test_what_is_damaged_is_named(tmp_path, file, text, said):
     folder = make_run(tmp_path / "a")
     (folder / file).write_text(text)
     with pytest.raises((DataError, ConfigError), match=said):
-        gather([folder])
+        read_runs([folder])
 
 
 def test_a_confusion_matrix_of_other_classes_is_damaged(tmp_path):
     folder = make_run(tmp_path / "a")
     (folder / "eval-test.json").write_text(json.dumps({**evaluation(), "confusion": [[1]]}))
     with pytest.raises(DataError, match=r"eval-test\.json: .*shape \(1, 1\) for 4 classes"):
-        gather([folder])
+        read_runs([folder])
 
 
 def test_scores(tmp_path):
-    (run,) = gather([make_run(tmp_path / "a")])
+    (run,) = read_runs([make_run(tmp_path / "a")])
     assert run.scores() == {}
     path = tmp_path / "a" / "scores.h5"
     path.write_bytes(b"no")

@@ -57,15 +57,21 @@ def test_several_runs_side_by_side(tmp_path):
     assert "2 seeds (0, 1)" in text
     assert "late: in progress, epoch 2 of 9 done" in text
     assert "settings.method - alpha 0.3 -" in text
-    assert "accuracy, val (%), audio alone" in text
+    assert "accuracy, val (%), own logits of audio" in text
     assert "k: ogm" in text
-    assert "best accuracy, test 90.00 % ogm" in text
+    # All are equal on val, and the first of equals is chosen whatever test says.
+    assert "test accuracy of the best on val 50.00 ± 14.14 % joint" in text
+    assert "loss, train, joint" in text
+    assert "loss, train, ogm" in text
+    assert "k : factor on the gradient" in text
+    for setting in ("batch_size 64", "optimizer.lr 0.01", "data nowhere"):
+        assert setting in text
 
 
 def test_one_run_has_its_heads_in_one_chart(tmp_path):
     text = page_of(tmp_path, make_run(tmp_path / "a")).text
-    assert "fused audio visual" in text
-    assert "audio alone" not in text
+    assert "fused own logits of audio own logits of visual" in text
+    assert "alone" not in text.replace("--alone RUN", "")
     assert "What differs" not in text
     assert "mmtrain eval" in text
     assert f"mmtrain probe {tmp_path / 'a'}" in text
@@ -77,8 +83,9 @@ def test_three_modalities_and_one(tmp_path):
     one = make_run(tmp_path / "one", modalities=("flow",))
     page = page_of(tmp_path, three, one)
     for modality in ("audio", "visual", "flow"):
-        assert f"mAP, val (%), {modality} alone" in page.text
-    assert "joint, modalities flow" in page.text
+        assert f"mAP, val (%), own logits of {modality}" in page.text
+    assert "flow-alone" in page.text
+    assert "unimodal models" in page.text
 
 
 def test_a_run_that_has_just_begun(tmp_path):
@@ -115,7 +122,7 @@ def test_what_eval_and_probe_found(tmp_path):
     assert "accuracy without audio and visual (%)" in page.text
     assert "10 % of audio, 30 % of visual 40.00" in page.text
     assert "val split (%)" in page.text
-    assert "joint audio 50.00 60.00 40.00 30.00 90.00 -40.00" in page.text
+    assert "joint audio 50.00 60.00 40.00 30.00 90.00 40.00" in page.text
     assert "joint visual 50.00 60.00 40.00 30.00 - -" in page.text
     assert "mmtrain eval was not run on 1 of the 2 runs" in page.text
     assert f"mmtrain eval {runs[1]}" in page.text
@@ -137,12 +144,13 @@ def test_what_the_curriculum_did(tmp_path, shards, online):
     assert "18 samples, 4 epochs." in page.text
     for title in (
         "score by epoch",
-        "rank correlation of the score with",
-        "score, first against last",
+        "rank correlation of each epoch's score with",
+        "score of each sample in the first and in the last epoch",
+        "score : the value by which the curriculum orders samples",
         "age of the scores",
         "samples that were shown",
         "samples by their visits",
-        "share of visits over share of samples",
+        "visits of a class, relative to its share",
         "Hardest: the lowest score",
         "Most imbalanced",
     ):
@@ -166,7 +174,7 @@ def test_shards_that_have_moved(tmp_path, shards):
     scored(run, shards)
     text = page_of(tmp_path, run).text
     assert "pictures of samples are left out" in text
-    assert "--data says where they are" in text
+    assert "give their place with --data" in text
     assert "score by epoch" in text
     assert "Hardest" in page_of(tmp_path, run, data=str(shards)).text
 
@@ -178,7 +186,7 @@ def test_shards_of_other_samples_are_not_shown(tmp_path, shards):
         keys = file["key"][:]
         keys[0] = b"stranger"
         file["key"][:] = keys
-    assert "lacks samples that the scores are of" in page_of(tmp_path, run).text
+    assert "lacks samples that have scores" in page_of(tmp_path, run).text
 
 
 def test_a_damaged_sample_leaves_its_pictures_out(tmp_path, shards):
@@ -188,7 +196,7 @@ def test_a_damaged_sample_leaves_its_pictures_out(tmp_path, shards):
         shard.write_bytes(b"\x00" * shard.stat().st_size)
     run = make_run(tmp_path / "a", data=copy, curriculum="bss-l")
     text = page_of(tmp_path, scored(run, copy)).text
-    assert "Pictures are left out, for a sample cannot be read" in text
+    assert "Pictures are left out, because a sample cannot be read" in text
 
 
 def test_a_page_that_cannot_be_made_leaves_the_old_one(tmp_path):
@@ -217,3 +225,20 @@ def test_a_run_that_was_trained(tmp_path, shards):
     text = page_of(tmp_path, tmp_path / "run").text
     assert f"{100 * result['test']['accuracy']:.2f}" in text
     assert "learning rate" in text
+
+
+def test_no_axis_of_a_norm_or_an_age_goes_below_zero(tmp_path, shards):
+    runs = [make_run(tmp_path / f"s{i}", seed=i, data=shards, curriculum="bss-l") for i in (0, 1)]
+    for run, norms in zip(runs, ((0.1, 0.1), (2.0, 0.1)), strict=True):
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for line, norm in zip(lines, norms, strict=True):
+            line["logged"] = {"gradient.audio": norm}
+        (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        scored(run, shards)
+    write(runs, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for title in ("gradient", "age of the scores, in epochs"):
+        picture = text.partition(f"<figcaption>{title}")[2].partition("</figure>")[0]
+        ticks = re.findall(r">(-?[\d.]+)</text>", picture)
+        assert len(ticks) > 3
+        assert not [tick for tick in ticks if tick.startswith("-")]

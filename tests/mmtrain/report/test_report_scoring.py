@@ -29,8 +29,8 @@ def test_rank_correlation_leaves_out_what_has_no_score():
 
 def test_consecutive_rows():
     rows = np.array([[1, 2, 3], [1, 2, 3], [3, 2, 1]], np.float32)
-    np.testing.assert_allclose(scores.consecutive(rows), [NAN, 1, -1])
-    assert len(scores.consecutive(rows[:1])) == 1
+    np.testing.assert_allclose(scores.consecutive_correlation(rows), [NAN, 1, -1])
+    assert len(scores.consecutive_correlation(rows[:1])) == 1
 
 
 def test_quantiles_skip_what_is_not_finite():
@@ -41,8 +41,8 @@ def test_quantiles_skip_what_is_not_finite():
 
 def test_shares_of_the_data():
     visits = np.array([[1, 0, 0, 0], [2, 0, 1, 0], [0, 0, 0, 0]], np.uint32)
-    np.testing.assert_allclose(scores.in_use(visits), [0.25, 0.5, 0])
-    np.testing.assert_allclose(scores.seen(visits), [0.25, 0.5, 0.5])
+    np.testing.assert_allclose(scores.share_in_epoch(visits), [0.25, 0.5, 0])
+    np.testing.assert_allclose(scores.share_so_far(visits), [0.25, 0.5, 0.5])
 
 
 def test_balance_by_hand():
@@ -61,14 +61,14 @@ def test_age_counts_epochs_since_a_sample_was_judged():
 
 def test_moved_counts_each_sample_once():
     first, last = np.array([0.0, 0.1, 1.0, NAN]), np.array([0.0, 0.9, 1.0, 0.5])
-    counts, edges = scores.moved(first, last, 2)
+    counts, edges = scores.joint_histogram(first, last, 2)
     # The highest of the first scores are the upper row: one stayed high, one rose, one stayed low.
     np.testing.assert_array_equal(counts, [[0, 1], [1, 1]])
     np.testing.assert_allclose(edges, [0, 0.5, 1])
 
 
 def test_moved_takes_scores_that_are_all_the_same_or_none():
-    counts, _ = scores.moved(np.ones(3), np.ones(3), 4)
+    counts, _ = scores.joint_histogram(np.ones(3), np.ones(3), 4)
     assert counts.sum() == 3
-    counts, _ = scores.moved(np.full(3, NAN), np.ones(3), 4)
+    counts, _ = scores.joint_histogram(np.full(3, NAN), np.ones(3), 4)
     assert counts.sum() == 0

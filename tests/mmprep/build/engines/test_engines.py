@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from mmprep.build import engines
-from mmprep.build.build import build
-from mmprep.build.engines.remote import errand, perform
+from mmprep.build.build import build_dataset
+from mmprep.build.engines.remote import announce_run, run_task
 from mmprep.cli.main import main
 from mmprep.clips.job import Job
 from mmprep.errors import ConfigError, MmprepError
@@ -136,7 +136,7 @@ def test_killed_drivers_workers_and_nodes_cost_the_shards_under_way(
     assert len(list(out.glob("_build/*-*.json"))) == len(tasks) - 2
     builds.kill(process)
     process.communicate()
-    until(lambda: not readers(raw / first) and not readers(raw / second), 60)
+    until(lambda: not readers(raw / first) and not readers(raw / second))
     for pipe in pipes:
         os.close(pipe)
     other = shutil.copytree(out, tmp_path / "other")
@@ -149,12 +149,12 @@ def test_killed_drivers_workers_and_nodes_cost_the_shards_under_way(
     put_back(clips, raw, first)
     put_back(clips, raw, second)
     os.kill(one.parent, signal.SIGKILL)
-    until(lambda: not builds.alive(one.number), 60)
+    until(lambda: not builds.alive(one.number))
     cluster.lose_a_node()
     # Unless that went with the node: behind the pipe its decoder would find an empty file.
     if builds.alive(other_one.number):
         os.kill(other_one.parent, signal.SIGKILL)
-    until(lambda: not builds.alive(other_one.number), 60)
+    until(lambda: not builds.alive(other_one.number))
     for pipe in pipes:
         os.close(pipe)
     report = finished(process)
@@ -197,7 +197,7 @@ def test_a_job_of_the_array_that_fails_says_why_or_names_its_log(clips, tmp_path
         said = r"job \d+ of the array failed; its log: .*_log\.err"
         os.mkfifo(away / "aside")
         (away / "aside").replace(away / rows_of()[0].source)
-    engine = engines.engine("slurm", {"parameters": parameters})
+    engine = engines.engine_named("slurm", {"parameters": parameters})
     with pytest.raises(MmprepError, match=said):
         run(plan_of(away, rows_of()[:1]), tmp_path / "out", engine=engine)
 
@@ -226,7 +226,7 @@ def test_wrong_engines_and_options_are_exit_2(words, said, clips, manifest, tmp_
 def test_an_engine_whose_package_is_missing_says_how_to_install_it(name, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=rf"pip install 'mmprep\[{name}\]'"):
-        engines.engine(name)
+        engines.engine_named(name)
 
 
 def job_of(clips: Path, out: Path) -> Job:
@@ -236,44 +236,44 @@ def job_of(clips: Path, out: Path) -> Job:
 def test_a_task_on_another_machine_makes_the_same_shard(clips, tmp_path):
     plan = plan_of(clips, rows_of()[:6])
     run(plan, tmp_path / "undisturbed")
-    given = errand(job_of(clips, tmp_path / "out"), 2)
-    results = [perform(task, given) for task in plan.tasks]
+    given = announce_run(job_of(clips, tmp_path / "out"), 2)
+    results = [run_task(task, given) for task in plan.tasks]
     for result in results:
         name = result.task + ".tar"
         assert (tmp_path / "out" / name).read_bytes() == contents(tmp_path / "undisturbed")[name]
     before = stamps(tmp_path / "out")
-    assert [perform(task, given) for task in plan.tasks] == results
+    assert [run_task(task, given) for task in plan.tasks] == results
     assert stamps(tmp_path / "out") == before
 
 
 def test_a_task_that_outlives_its_build_stops_and_writes_nothing(clips, tmp_path):
     plan = plan_of(clips, rows_of()[:6])
-    old = errand(job_of(clips, tmp_path / "out"), 1)
-    errand(job_of(clips, tmp_path / "out"), 1)
+    old = announce_run(job_of(clips, tmp_path / "out"), 1)
+    announce_run(job_of(clips, tmp_path / "out"), 1)
     with pytest.raises(ConfigError, match="another run goes on with this build"):
-        perform(plan.tasks[0], old)
+        run_task(plan.tasks[0], old)
     LocalStore(tmp_path / "out").delete(RUN)
     with pytest.raises(ConfigError, match="it has ended, or this node does not share that folder"):
-        perform(plan.tasks[0], old)
+        run_task(plan.tasks[0], old)
     assert contents(tmp_path / "out") == {}
 
 
 def test_a_node_with_other_versions_is_refused_by_name(clips, tmp_path):
-    given = errand(job_of(clips, tmp_path / "out"), 1)
+    given = announce_run(job_of(clips, tmp_path / "out"), 1)
     other = replace(given, made_by={**given.made_by, "av": "1.0"})
     with pytest.raises(ConfigError, match=r"has av .*, the build was begun with 1\.0; install"):
-        perform(plan_of(clips, rows_of()[:1]).tasks[0], other)
+        run_task(plan_of(clips, rows_of()[:1]).tasks[0], other)
 
 
 def test_a_second_run_calls_off_the_tasks_of_the_first(clips, tmp_path):
     plan = plan_of(clips, rows_of()[:6])
-    old = errand(job_of(clips, tmp_path / "out"), 1)
+    old = announce_run(job_of(clips, tmp_path / "out"), 1)
     LocalStore(tmp_path / "out").write(PLAN, plan.to_json().encode())
 
-    def engine(tasks, job, *, workers, seen):
+    def engine(tasks, job, *, workers, on_clip):
         with pytest.raises(ConfigError, match="it has ended"):
-            perform(plan.tasks[0], old)
-        yield from engines.engine("local")(tasks, job, workers=workers, seen=seen)
+            run_task(plan.tasks[0], old)
+        yield from engines.engine_named("local")(tasks, job, workers=workers, on_clip=on_clip)
 
-    report = build(plan, job_of(clips, tmp_path / "out"), engine=engine)
-    assert report.made == 6
+    report = build_dataset(plan, job_of(clips, tmp_path / "out"), engine=engine)
+    assert report.clips_read == 6

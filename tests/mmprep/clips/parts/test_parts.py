@@ -29,24 +29,24 @@ from tests.support.media import tone
 def test_frames_are_the_middles_of_the_seconds(
     duration_s: float, fps: float, expected: list[float]
 ) -> None:
-    assert frames.instants(duration_s, fps, limit_s=10.0).tolist() == pytest.approx(expected)
+    assert frames.frame_times(duration_s, fps, limit_s=10.0).tolist() == pytest.approx(expected)
 
 
 def test_on_display_is_the_last_picture_that_began() -> None:
     times = np.array([0.0, 0.4, 0.5, 2.0])
-    shown = frames.on_display(times, np.array([0.39, 0.4, 0.5, 1.9, 2.0, 9.0]))
+    shown = frames.indices_on_display(times, np.array([0.39, 0.4, 0.5, 1.9, 2.0, 9.0]))
     assert shown.tolist() == [0, 1, 2, 2, 3, 3]
 
 
 def test_on_display_forgives_milliseconds() -> None:
     # Matroska rounds 1/30 s to 33 ms; a picture stamped 0.5004 is the one of 0.5 s.
-    assert frames.on_display(np.array([0.467, 0.5004]), np.array([0.5])).tolist() == [1]
+    assert frames.indices_on_display(np.array([0.467, 0.5004]), np.array([0.5])).tolist() == [1]
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, unique=True), st.floats(0, 100))
 def test_on_display_never_shows_the_future(times: list[float], at: float) -> None:
     ordered = np.sort(np.array(times))
-    index = int(frames.on_display(ordered, np.array([at]))[0])
+    index = int(frames.indices_on_display(ordered, np.array([at]))[0])
     assert index == 0 or ordered[index] <= at + 1e-3
 
 
@@ -55,7 +55,7 @@ def test_on_display_never_shows_the_future(times: list[float], at: float) -> Non
     [((480, 640, 3), (48, 64, 3)), ((640, 480), (64, 48)), ((12, 16, 3), (48, 64, 3))],
 )
 def test_short_side_is_as_asked(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    assert frames.resized(np.zeros(shape, np.uint8), 48).shape == expected
+    assert frames.resize(np.zeros(shape, np.uint8), 48).shape == expected
 
 
 def test_difference_keeps_every_change() -> None:
@@ -114,9 +114,9 @@ def test_axes_of_psd_are_seconds_and_hertz() -> None:
 
 def test_short_sound_is_looped_and_long_sound_cut() -> None:
     wave = np.array([0.1, 0.2, 3.0], np.float32)
-    assert sounds.fitted(wave, 7).tolist() == pytest.approx([0.1, 0.2, 1, 0.1, 0.2, 1, 0.1])
-    assert len(sounds.fitted(np.zeros(99, np.float32), 7)) == 7
-    assert sounds.fitted(np.zeros(0, np.float32), 3).tolist() == [0, 0, 0]
+    assert sounds.fit_length(wave, 7).tolist() == pytest.approx([0.1, 0.2, 1, 0.1, 0.2, 1, 0.1])
+    assert len(sounds.fit_length(np.zeros(99, np.float32), 7)) == 7
+    assert sounds.fit_length(np.zeros(0, np.float32), 3).tolist() == [0, 0, 0]
 
 
 def test_npy_holds_no_pickle() -> None:
@@ -136,7 +136,7 @@ def moved(pixels: int) -> tuple[np.ndarray, np.ndarray]:
 def test_flow_measures_a_known_shift(algorithm: str) -> None:
     maker = flow.FlowMaker(FlowConfig(algorithm=algorithm))
     before, after = moved(3)
-    planes = maker.stack([before, after])
+    planes = maker.compute_stack([before, after])
     height = before.shape[0]
     assert planes.shape == (2 * height, before.shape[1])
     inner = slice(20, -20)
@@ -148,9 +148,9 @@ def test_flow_measures_a_known_shift(algorithm: str) -> None:
 
 def test_flow_of_a_pair_does_not_depend_on_the_pair_before() -> None:
     maker = flow.FlowMaker(FlowConfig())
-    first = maker.stack(list(moved(3)))
-    maker.stack(list(moved(9)))
-    assert np.array_equal(maker.stack(list(moved(3))), first)
+    first = maker.compute_stack(list(moved(3)))
+    maker.compute_stack(list(moved(9)))
+    assert np.array_equal(maker.compute_stack(list(moved(3))), first)
 
 
 @given(st.floats(-30, 30))
@@ -165,10 +165,10 @@ def test_no_motion_is_exactly_zero() -> None:
 
 
 def test_pairs_at_the_end_are_shifted_back() -> None:
-    assert flow.consecutive(3, 10, 2) == [3, 4, 5]
-    assert flow.consecutive(9, 10, 2) == [7, 8, 9]
+    assert flow.consecutive_indices(3, 10, 2) == [3, 4, 5]
+    assert flow.consecutive_indices(9, 10, 2) == [7, 8, 9]
     with pytest.raises(ClipError) as caught:
-        flow.consecutive(0, 2, 2)
+        flow.consecutive_indices(0, 2, 2)
     assert caught.value.cause == "too-short"
 
 

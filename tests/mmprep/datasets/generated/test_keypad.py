@@ -86,12 +86,12 @@ def test_tone_by_hand():
 def test_noise_counts_in_amplitudes_and_stays_within_the_sound_range():
     silence = np.zeros(100_000, np.float32)
 
-    noisy = keypad.hiss(np.random.default_rng(0), silence, noise=3)
+    noisy = keypad.add_noise(np.random.default_rng(0), silence, noise=3)
 
     assert noisy.std() == pytest.approx(3 / 20, rel=0.01)  # scaled by 2 + 6 * 3
     assert np.abs(noisy).max() < 1
     wave = keypad.tone(7, 16_000, 1)
-    assert keypad.hiss(np.random.default_rng(0), wave, noise=0) == pytest.approx(wave / 2)
+    assert keypad.add_noise(np.random.default_rng(0), wave, noise=0) == pytest.approx(wave / 2)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -111,7 +111,7 @@ def test_a_path_keeps_its_speed_and_never_leaves_the_room(seed):
 def test_a_frame_shows_the_digit_at_its_corner():
     corners = np.array([[8, 40], [8, 41]], np.float32)
 
-    frames = keypad.render(np.random.default_rng(0), np.ones((8, 8), np.float32), corners)
+    frames = keypad.draw_frames(np.random.default_rng(0), np.ones((8, 8), np.float32), corners)
 
     lit = np.zeros((keypad.SIDE, keypad.SIDE), bool)
     lit[8:40, 40:72] = True  # 8 cells of 4 pixels

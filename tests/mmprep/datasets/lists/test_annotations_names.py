@@ -37,7 +37,7 @@ def test_mla_lists_say_emotions_in_words(given):
 
 
 def test_a_label_that_contradicts_its_name_is_refused(given):
-    with pytest.raises(DataError, match=r"train\.csv, line 2: the clip's name says HAP"):
+    with pytest.raises(DataError, match=r"train\.csv, line 2: by its name the clip is HAP"):
         given("crema-d", train__csv="1088_IOM_NEU_XX,NEU\n1017_IWW_HAP_XX,SAD\n", test__csv="")
 
 

@@ -6,9 +6,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmtrain.data import View
-from mmtrain.data.batches.decode import Colour, Planes, Sound, array_header, jpeg, jpeg_head
+from mmtrain.data.batches.array import array_header
+from mmtrain.data.batches.decode import ColourDecoder, PlanesDecoder, SpectrogramDecoder
+from mmtrain.data.batches.jpeg import decode_jpeg, jpeg_head
 from mmtrain.errors import ConfigError, DataError, UnknownName
-from tests.support.streammaker import array_bytes, encoded, motion, picture
+from tests.support.streammaker import array_bytes, encode_jpeg, motion, picture
 
 STILL = View(frames=3, size=32, crop="random-crop", random=False)
 
@@ -17,9 +19,9 @@ def data(content: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8)
 
 
-def decoded(content: bytes, space: str = "RGB") -> NDArray[np.uint8]:
+def decode_whole(content: bytes, space: str = "RGB") -> NDArray[np.uint8]:
     head = jpeg_head(data(content))
-    return jpeg(data(content), space, head, head.height).copy()
+    return decode_jpeg(data(content), space, head, head.height).copy()
 
 
 def draws(view: View, position: int = 0) -> NDArray[np.float64]:
@@ -28,22 +30,24 @@ def draws(view: View, position: int = 0) -> NDArray[np.float64]:
 
 def test_centres_of_three_segments_of_ten_frames_by_hand():
     # Edges at 10 i / 3, rounded: 0 3 7 10. Segments 0-2, 3-6 and 7-9; their middles are 1, 5 and 8.
-    assert STILL.chosen(10, draws(STILL)) == [1, 5, 8]
+    assert STILL.choose_frames(10, draws(STILL)) == [1, 5, 8]
 
 
 def test_chosen_frames_by_hand():
     # One of four is the third, for the middle of 0-3 lies between the second and the third.
-    assert View(frames=1, random=False).chosen(4, draws(STILL)) == [2]
+    assert View(frames=1, random=False).choose_frames(4, draws(STILL)) == [2]
     # Two frames for three segments: edges at 2 i / 3, rounded: 0 1 1 2. The second segment is empty
     # and takes the frame at its edge.
-    assert STILL.chosen(2, draws(STILL)) == [0, 1, 1]
-    assert STILL.chosen(1, draws(STILL)) == [0, 0, 0]
-    assert View(frames=10, random=False).chosen(10, draws(View(frames=10))) == list(range(10))
+    assert STILL.choose_frames(2, draws(STILL)) == [0, 1, 1]
+    assert STILL.choose_frames(1, draws(STILL)) == [0, 0, 0]
+    assert View(frames=10, random=False).choose_frames(10, draws(View(frames=10))) == list(
+        range(10)
+    )
 
 
 def test_random_frames_stay_in_their_segments_and_reach_all_of_them():
     view = View(frames=3)
-    picks = np.array([view.chosen(10, row) for row in view.draws(0, 0, 0, 400)])
+    picks = np.array([view.choose_frames(10, row) for row in view.draws(0, 0, 0, 400)])
 
     assert [sorted(set(column)) for column in picks.T.tolist()] == [
         [0, 1, 2],
@@ -54,7 +58,7 @@ def test_random_frames_stay_in_their_segments_and_reach_all_of_them():
 
 def test_no_frames_are_damage():
     with pytest.raises(DataError, match="no frames"):
-        STILL.chosen(0, draws(STILL))
+        STILL.choose_frames(0, draws(STILL))
 
 
 def test_draws_of_a_visit_do_not_depend_on_where_one_begins():
@@ -68,18 +72,18 @@ def test_draws_of_a_visit_do_not_depend_on_where_one_begins():
 
 
 def test_random_crop_is_a_slice_of_the_picture():
-    whole = decoded(encoded(picture(0, 0)))
+    whole = decode_whole(encode_jpeg(picture(0, 0)))
     view = View(frames=1, size=32, crop="random-crop")
-    colour, rows = Colour("frames", view, checked=True), np.zeros((1, 32, 32, 3), np.uint8)
+    colour, rows = ColourDecoder("frames", view, checked=True), np.zeros((1, 32, 32, 3), np.uint8)
     seen = set()
     for position in range(40):
-        drawn = draws(view, position)
-        colour.decode(data(encoded(picture(0, 0))), drawn, rows, 0)
-        window = view.window(drawn, 40, 56)
+        row = draws(view, position)
+        colour.decode(data(encode_jpeg(picture(0, 0))), row, rows, 0)
+        window = view.window(row, 40, 56)
         expected = whole[window.top : window.top + 32, window.left : window.left + 32]
-        flipped = view.flipped(drawn)
-        assert np.array_equal(rows[0], expected[:, ::-1] if flipped else expected)
-        seen.add((window.top, window.left, flipped))
+        flip = view.flips(row)
+        assert np.array_equal(rows[0], expected[:, ::-1] if flip else expected)
+        seen.add((window.top, window.left, flip))
     assert len(seen) > 30
 
 
@@ -92,25 +96,27 @@ def test_rows_that_are_not_shown_change_nothing(sampling: str, progressive: bool
     noise.save(buffer, "JPEG", quality=90, subsampling=sampling, progressive=progressive)
     content = data(buffer.getvalue())
     head = jpeg_head(content)
-    whole = jpeg(content, "RGB", head, 70).copy()
+    whole = decode_jpeg(content, "RGB", head, 70).copy()
 
     assert (head.height, head.width, head.sequential) == (70, 90, not progressive)
     for rows in range(1, 71):
-        found = jpeg(content, "RGB", head, rows)
-        assert np.array_equal(found[:rows], whole[:rows])
+        picture_rows = decode_jpeg(content, "RGB", head, rows)
+        assert np.array_equal(picture_rows[:rows], whole[:rows])
 
 
 def test_centre_crop_and_resize():
     rows = np.zeros((3, 32, 32, 3), np.uint8)
-    whole = decoded(encoded(picture(1, 2)))
+    whole = decode_whole(encode_jpeg(picture(1, 2)))
 
-    Colour("frames", STILL, checked=True).decode(
-        data(encoded(picture(1, 2))), draws(STILL), rows, 1
+    ColourDecoder("frames", STILL, checked=True).decode(
+        data(encode_jpeg(picture(1, 2))), draws(STILL), rows, 1
     )
     assert np.array_equal(rows[1], whole[4:36, 12:44])
 
     view = View(size=32, crop="random-resized-crop").evaluation()
-    Colour("frames", view, checked=True).decode(data(encoded(picture(1, 2))), draws(view), rows, 2)
+    ColourDecoder("frames", view, checked=True).decode(
+        data(encode_jpeg(picture(1, 2))), draws(view), rows, 2
+    )
     bilinear = np.asarray(Image.fromarray(whole).resize((32, 32), Image.Resampling.BILINEAR))
     assert np.abs(rows[2].astype(int) - bilinear).max() <= 6
 
@@ -154,63 +160,73 @@ def test_a_mirrored_clip_moves_the_other_way():
     # and motion to the right by 72 (or 22) becomes motion to the left: 128 - 72 = 56 (or 106).
     view = View(frames=1, size=40, crop="random-crop")
     flip, keep = (
-        next(row for row in view.draws(0, 0, 0, 50) if view.flipped(row) is wanted)
+        next(row for row in view.draws(0, 0, 0, 50) if view.flips(row) is wanted)
         for wanted in (True, False)
     )
-    flow = Planes("flow", view, 4, motion=True, checked=True)
+    flow = PlanesDecoder("flow", view, 4, motion=True, checked=True)
     rows = np.zeros(flow.shape, np.uint8)
 
-    flow.decode(data(encoded(motion(0, 0))), keep, rows, 0)
+    flow.decode(data(encode_jpeg(motion(0, 0))), keep, rows, 0)
     assert np.abs(rows[0, ::2, :, 0].astype(int) - 200).max() <= 4
     assert np.abs(rows[0, ::2, :, -1].astype(int) - 150).max() <= 4
-    flow.decode(data(encoded(motion(0, 0))), flip, rows, 0)
+    flow.decode(data(encode_jpeg(motion(0, 0))), flip, rows, 0)
     assert np.abs(rows[0, ::2, :, 0].astype(int) - 106).max() <= 4
     assert np.abs(rows[0, ::2, :, -1].astype(int) - 56).max() <= 4
     assert np.abs(rows[0, 1::2].astype(int) - 90).max() <= 4
 
 
 def test_planes_that_do_not_divide_the_height_are_damage():
-    flow = Planes("flow", STILL, 6, motion=True, checked=True)
+    flow = PlanesDecoder("flow", STILL, 6, motion=True, checked=True)
     with pytest.raises(DataError, match="160 pixels high"):
-        flow.decode(data(encoded(motion(0, 0))), draws(STILL), np.zeros(flow.shape, np.uint8), 0)
+        flow.decode(
+            data(encode_jpeg(motion(0, 0))), draws(STILL), np.zeros(flow.shape, np.uint8), 0
+        )
 
 
 def test_sound_is_copied_and_its_shape_checked():
     values = np.arange(12, dtype=np.float16).reshape(3, 4)
     row = np.zeros((3, 4), np.float16)
-    Sound("spectrogram", (3, 4)).decode(data(array_bytes(values)), draws(STILL), row, 0)
+    SpectrogramDecoder("spectrogram", (3, 4)).decode(
+        data(array_bytes(values)), draws(STILL), row, 0
+    )
     assert np.array_equal(row, values)
 
     with pytest.raises(DataError, match=r"shape \(3, 4\) where the others have \(3, 5\)"):
-        Sound("spectrogram", (3, 5)).decode(data(array_bytes(values)), draws(STILL), row, 0)
+        SpectrogramDecoder("spectrogram", (3, 5)).decode(
+            data(array_bytes(values)), draws(STILL), row, 0
+        )
     with pytest.raises(DataError, match="bytes"):
-        Sound("spectrogram", (3, 4)).decode(data(array_bytes(values)[:-2]), draws(STILL), row, 0)
+        SpectrogramDecoder("spectrogram", (3, 4)).decode(
+            data(array_bytes(values)[:-2]), draws(STILL), row, 0
+        )
 
 
 @pytest.mark.parametrize("dtype", ["<f2", ">f2"])
 def test_sound_that_was_read_into_its_row_stays_there(dtype: str) -> None:
     values = np.arange(12, dtype=dtype).reshape(3, 4)
     content, row = data(array_bytes(values)), np.zeros((3, 4), np.float16)
-    sound = Sound("spectrogram", (3, 4))
-    room = sound.room(row, len(content))
-    assert room is not None
-    room[:] = content[-24:]
+    sound = SpectrogramDecoder("spectrogram", (3, 4))
+    destination = sound.destination(row, len(content))
+    assert destination is not None
+    destination[:] = content[-24:]
     sound.decode(content[:-24], draws(STILL), row, 0)
     assert np.array_equal(row, values)
 
 
 def test_only_a_member_of_the_rows_own_bytes_may_be_read_into_it() -> None:
-    row, sound = np.zeros((30, 100), np.float16), Sound("spectrogram", (30, 100))
-    assert sound.room(row, 128 + 6000) is not None
-    assert sound.room(row, 6000) is None
-    assert sound.room(row, 128 + 12000) is None  # of single precision
-    assert Colour("frames", STILL, checked=True).room(row, 6128) is None
+    row, sound = np.zeros((30, 100), np.float16), SpectrogramDecoder("spectrogram", (30, 100))
+    assert sound.destination(row, 128 + 6000) is not None
+    assert sound.destination(row, 6000) is None
+    assert sound.destination(row, 128 + 12000) is None  # of single precision
+    assert ColourDecoder("frames", STILL, checked=True).destination(row, 6128) is None
 
 
 def test_sound_of_complex_numbers_is_damage() -> None:
     content = data(array_bytes(np.ones((3, 4), np.complex64)))
     with pytest.raises(DataError, match="holds complex64"):
-        Sound("spectrogram", (3, 4)).decode(content, draws(STILL), np.zeros((3, 4), np.float16), 0)
+        SpectrogramDecoder("spectrogram", (3, 4)).decode(
+            content, draws(STILL), np.zeros((3, 4), np.float16), 0
+        )
 
 
 def test_arrays_of_objects_are_never_unpickled():

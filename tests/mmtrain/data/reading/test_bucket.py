@@ -1,12 +1,14 @@
-"""The stream out of a real object store on this machine."""
+"""Streams from a real object store on this machine."""
 
+import multiprocessing
+import warnings
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 
 import pytest
-from torch.utils.data import DataLoader
 
 from mmtrain.curricula.uniform import Uniform
-from mmtrain.data import Loading, OrderedStream, ShardedDataset, View, open_dataset
+from mmtrain.data import OrderedStream, ShardedDataset, StreamOptions, View, open_dataset
 from mmtrain.errors import ConfigError
 from tests.support import objectstore
 from tests.support.streammaker import same
@@ -22,19 +24,19 @@ def bucket(object_store: str) -> Iterator[ShardedDataset]:
         yield data
 
 
-def begun(data: ShardedDataset, modalities: tuple[str, ...] = ALL) -> OrderedStream:
-    stream = OrderedStream(data, modalities, 6, View(size=24), loading=Loading(hedge=False))
+def begin_stream(data: ShardedDataset, modalities: tuple[str, ...] = ALL) -> OrderedStream:
+    stream = OrderedStream(data, modalities, 6, View(size=24), options=StreamOptions(hedge=False))
     stream.begin(Uniform().visits(data.ids("train"), 0, 0), seed=0, epoch=0)
     return stream
 
 
 def test_a_bucket_gives_what_a_folder_gives(bucket: ShardedDataset, farm: ShardedDataset) -> None:
-    pairs = zip(begun(farm), begun(bucket), strict=True)
+    pairs = zip(begin_stream(farm), begin_stream(bucket), strict=True)
     assert all(same(one, other) for one, other in pairs)
 
 
 def test_only_the_bytes_asked_for_leave_the_bucket(bucket: ShardedDataset) -> None:
-    stream = begun(bucket, ("audio",))
+    stream = begin_stream(bucket, ("audio",))
     list(stream)
     sounds = [bucket.index.members(row)["spectrogram"][0] for row in bucket.ids("train")]
     assert stream.traffic.bytes == sum(member.size for member in sounds)
@@ -42,7 +44,22 @@ def test_only_the_bytes_asked_for_leave_the_bucket(bucket: ShardedDataset) -> No
     assert stream.traffic.retries == stream.traffic.hedged == stream.traffic.cache_hits == 0
 
 
+def iterate(end: Connection, stream: OrderedStream) -> None:
+    """Sends the message of the error that iterating raises."""
+    try:
+        list(stream)
+    except ConfigError as error:
+        end.send(str(error))
+
+
 def test_a_forked_process_is_refused_instead_of_hanging(bucket: ShardedDataset) -> None:
-    loader = DataLoader(begun(bucket), batch_size=None, num_workers=1)
-    with pytest.raises(ConfigError, match="multiprocessing_context='forkserver'"):
-        next(iter(loader))
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=iterate, args=(theirs, begin_stream(bucket)))
+    with warnings.catch_warnings():
+        # The point of the test: threads of the bucket's client are not there in the child.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process.start()
+    assert ours.poll(60)
+    assert "cannot be used in a forked process" in ours.recv()
+    process.join()

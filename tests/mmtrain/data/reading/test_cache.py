@@ -1,4 +1,4 @@
-"""The local cache: what it spares, what bounds it, and what it survives."""
+"""The local cache: the reads that it saves, its bound, and the faults that it survives."""
 
 import errno
 import fcntl
@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from mmtrain.curricula.uniform import Uniform
-from mmtrain.data import Loading, OrderedStream, ShardedDataset, View, open_dataset
+from mmtrain.data import OrderedStream, ShardedDataset, StreamOptions, View, open_dataset
 from mmtrain.data.reading.cache import Cache
 from mmtrain.errors import ConfigError
 from mmtrain.types import Batch
-from tests.support.streammaker import RecordingStore, recording, same
+from tests.support.streammaker import RecordingStore, record_reads, same
 
 BOTH = ("audio", "visual")
 PLENTY = 1 << 20
@@ -35,16 +35,16 @@ FOREIGN = {
 
 @pytest.fixture
 def distant(farm_folder: Path) -> ShardedDataset:
-    """The shards of `farm` in a store that is not a local disk, and notes what is read."""
-    return open_dataset(recording(farm_folder))
+    """The shards of `farm` in a store that is no local disk, and that records its reads."""
+    return open_dataset(record_reads(farm_folder))
 
 
-def begun(
+def begin_stream(
     data: ShardedDataset, folder: Path, limit: int = PLENTY, modalities: tuple[str, ...] = BOTH
 ) -> OrderedStream:
-    """A stream of a run of its own."""
-    loading = Loading(workers=2, cache=folder, cache_bytes=limit)
-    return OrderedStream(open_dataset(data.store), modalities, 6, View(size=24), loading=loading)
+    """Makes a stream as a new run would, with a data set and a cache of its own."""
+    options = StreamOptions(workers=2, cache=folder, cache_bytes=limit)
+    return OrderedStream(open_dataset(data.store), modalities, 6, View(size=24), options=options)
 
 
 def epoch(stream: OrderedStream, number: int = 0) -> list[Batch]:
@@ -58,9 +58,9 @@ def reads_of(data: ShardedDataset) -> list[tuple[str, int, int]]:
     return data.store.reads
 
 
-def assert_right(found: list[Batch], farm: ShardedDataset, number: int = 0) -> None:
+def assert_right(batches: list[Batch], farm: ShardedDataset, number: int = 0) -> None:
     expected = epoch(OrderedStream(farm, BOTH, 6, View(size=24)), number)
-    assert all(same(one, other) for one, other in zip(found, expected, strict=True))
+    assert all(same(one, other) for one, other in zip(batches, expected, strict=True))
 
 
 def size_of(folder: Path) -> int:
@@ -77,7 +77,7 @@ def packs_of(folder: Path) -> list[Path]:
 def test_what_was_read_is_not_read_again(
     tmp_path: Path, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
-    stream = begun(distant, tmp_path)
+    stream = begin_stream(distant, tmp_path)
     assert_right(epoch(stream), farm)
     reads_of(distant).clear()
     assert_right(epoch(stream), farm)
@@ -89,8 +89,8 @@ def test_what_was_read_is_not_read_again(
 def test_another_run_finds_what_one_has_left(
     tmp_path: Path, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
-    epoch(begun(distant, tmp_path))
-    stream = begun(distant, tmp_path)
+    epoch(begin_stream(distant, tmp_path))
+    stream = begin_stream(distant, tmp_path)
     reads_of(distant).clear()
     assert_right(epoch(stream), farm)
     assert reads_of(distant) == []
@@ -101,14 +101,14 @@ def test_other_frames_of_a_clip_are_read_until_all_are_here(
     gap: int, tmp_path: Path, distant: ShardedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mmtrain.data.reading.members._GAP_BUCKET", gap)
-    stream = begun(distant, tmp_path, modalities=("visual",))
+    stream = begin_stream(distant, tmp_path, modalities=("visual",))
     reads_of(distant).clear()
     needed = []
     for number in range(30):
         before = len(reads_of(distant))
         epoch(stream, number)
         needed.append(len(reads_of(distant)) - before)
-    # Each of the three frames is one of three or four, and what was read over is kept as well.
+    # Each of the three frames is one of three or four; with a gap, those between come along.
     assert needed[0] > 2 * needed[2] if gap else needed[0] > needed[2]
     assert needed[-1] == 0
     if not gap:
@@ -119,12 +119,12 @@ def test_other_frames_of_a_clip_are_read_until_all_are_here(
 def test_of_a_cache_that_is_too_small_its_share_is_hit(
     share: float, tmp_path: Path, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
-    stream = begun(distant, tmp_path / "whole", modalities=("audio",))
+    stream = begin_stream(distant, tmp_path / "whole", modalities=("audio",))
     epoch(stream)
     index = distant.index
     sizes = [index.members(row)["spectrogram"][0].size for row in distant.ids("train")]
     limit = int(share * sum(sizes))
-    stream = begun(distant, tmp_path / "small", limit, modalities=("audio",))
+    stream = begin_stream(distant, tmp_path / "small", limit, modalities=("audio",))
     for number in range(4):
         stream.traffic.cache_hits = 0
         epoch(stream, number)
@@ -137,12 +137,12 @@ def test_of_a_cache_that_is_too_small_its_share_is_hit(
 def test_damage_is_noticed_and_read_anew(
     suffix: str, tmp_path: Path, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
-    epoch(begun(distant, tmp_path))
+    epoch(begin_stream(distant, tmp_path))
     for path in tmp_path.glob(f"*.{suffix}"):
         content = bytearray(path.read_bytes())
         content[20:] = (byte ^ 0x55 for byte in content[20:])
         path.write_bytes(content)
-    stream = begun(distant, tmp_path)
+    stream = begin_stream(distant, tmp_path)
     reads_of(distant).clear()
     assert_right(epoch(stream), farm)
     assert len(reads_of(distant)) > 0
@@ -155,9 +155,9 @@ def test_damage_is_noticed_and_read_anew(
 def test_two_streams_of_a_run_share_what_they_keep(
     tmp_path: Path, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
-    training = begun(distant, tmp_path)
+    training = begin_stream(distant, tmp_path)
     epoch(training)
-    other = OrderedStream(training.dataset, BOTH, 6, View(size=24), loading=training.loading)
+    other = OrderedStream(training.dataset, BOTH, 6, View(size=24), options=training.options)
     reads_of(distant).clear()
     assert_right(epoch(other), farm)
     assert reads_of(distant) == []
@@ -167,19 +167,19 @@ def test_two_streams_of_a_run_share_what_they_keep(
 def test_packs_that_are_gone_are_read_anew(
     tmp_path: Path, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
-    stream = begun(distant, tmp_path)
+    stream = begin_stream(distant, tmp_path)
     epoch(stream)
     for path in tmp_path.iterdir():
         path.unlink()
     assert_right(epoch(stream), farm)
-    assert_right(epoch(begun(distant, tmp_path)), farm)
+    assert_right(epoch(begin_stream(distant, tmp_path)), farm)
 
 
 def test_what_somebody_else_wrote_stays(tmp_path: Path, distant: ShardedDataset) -> None:
     for name, content in FOREIGN.items():
         (tmp_path / name).write_bytes(content)
     for limit in (PLENTY, 20_000, 8_000):
-        epoch(begun(distant, tmp_path, limit))
+        epoch(begin_stream(distant, tmp_path, limit))
     assert {name: (tmp_path / name).read_bytes() for name in FOREIGN} == FOREIGN
 
 
@@ -187,26 +187,26 @@ def test_what_somebody_else_wrote_stays(tmp_path: Path, distant: ShardedDataset)
 
 
 def cache(folder: Path, farm: ShardedDataset, limit: int = PLENTY, root: str = "a") -> Cache:
-    made = Cache(folder, limit, root * 64, farm.index)
-    made.begin()
-    return made
+    opened = Cache(folder, limit, root * 64, farm.index)
+    opened.begin()
+    return opened
 
 
-def assert_sound(made: Cache, members: dict[int, np.ndarray], least: int) -> None:
-    found = {number: made.get(number) for number in members}
-    held = {number: data for number, data in found.items() if data is not None}
-    assert len(held) >= least
-    assert all(np.array_equal(data, members[number]) for number, data in held.items())
+def assert_sound(opened: Cache, members: dict[int, np.ndarray], least: int) -> None:
+    looked_up = {number: opened.get(number) for number in members}
+    hits = {number: data for number, data in looked_up.items() if data is not None}
+    assert len(hits) >= least
+    assert all(np.array_equal(data, members[number]) for number, data in hits.items())
 
 
 def test_members_come_back_as_they_were(
     tmp_path: Path, farm: ShardedDataset, members: dict[int, np.ndarray]
 ) -> None:
-    made = cache(tmp_path, farm, 1 << 24)
+    opened = cache(tmp_path, farm, 1 << 24)
     for number, data in members.items():
-        made.put(number, data)
-        made.put(number, data)
-    assert_sound(made, members, len(members))
+        opened.put(number, data)
+        opened.put(number, data)
+    assert_sound(opened, members, len(members))
     assert_sound(cache(tmp_path, farm, 1 << 24), members, len(members))
     assert sum(path.stat().st_size for path in tmp_path.glob("*.table")) == 16 * (1 + len(members))
 
@@ -294,7 +294,7 @@ def test_a_full_disk_ends_the_keeping_with_one_warning(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    stream = begun(distant, tmp_path)
+    stream = begin_stream(distant, tmp_path)
     with caplog.at_level(logging.WARNING):
         assert_right(epoch(stream), farm)
         assert_right(epoch(stream), farm)
@@ -314,7 +314,7 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path, farm: ShardedDa
 def test_a_stream_with_a_cache_can_be_sent_to_another_process(
     tmp_path: Path, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
-    stream = begun(distant, tmp_path)
+    stream = begin_stream(distant, tmp_path)
     epoch(stream)
     assert_right(epoch(pickle.loads(pickle.dumps(stream))), farm)
 
@@ -322,49 +322,52 @@ def test_a_stream_with_a_cache_can_be_sent_to_another_process(
 # Several processes
 
 
-def keep_and_look_up(
-    told: Connection, folder: Path, farm: ShardedDataset, members: dict[int, np.ndarray]
+def store_and_look_up(
+    pipe: Connection, folder: Path, farm: ShardedDataset, members: dict[int, np.ndarray]
 ) -> None:
-    """Tells when it begins, and in the end how many hits there were, wrong ones, and overruns."""
+    """Sends "ready" at its start, and at its end whether there were hits, and counts of faults.
+
+    The faults are hits of wrong bytes, and moments at which the folder was larger than its limit.
+    """
     random, end = np.random.default_rng(os.getpid()), time.monotonic() + 1
     hits = wrong = large = 0
-    told.send("ready")
+    pipe.send("ready")
     while time.monotonic() < end:
-        made = cache(folder, farm, SMALL)
+        opened = cache(folder, farm, SMALL)
         for number in random.permutation(len(members)).tolist():
-            found = made.get(number)
-            hits += found is not None
-            wrong += found is not None and not np.array_equal(found, members[number])
-            made.put(number, members[number])
+            data = opened.get(number)
+            hits += data is not None
+            wrong += data is not None and not np.array_equal(data, members[number])
+            opened.put(number, members[number])
         large += size_of(folder) > SMALL
-    told.send((hits > 0, wrong, large))
+    pipe.send((hits > 0, wrong, large))
 
 
 @pytest.fixture
 def writers(
     tmp_path: Path, farm: ShardedDataset, members: dict[int, np.ndarray]
 ) -> Iterator[list[tuple[ForkProcess, Connection]]]:
-    """Two processes that keep and look up for a second, in a cache that is too small."""
-    context, found = multiprocessing.get_context("fork"), []
+    """Starts two processes that store and look up for a second, in a cache that is too small."""
+    context, processes = multiprocessing.get_context("fork"), []
     for _ in range(2):
         ours, theirs = context.Pipe()
         args = (theirs, tmp_path / "cache", farm, members)
         with warnings.catch_warnings():
             # Nothing that another thread may hold is used there.
             warnings.simplefilter("ignore", DeprecationWarning)
-            process = context.Process(target=keep_and_look_up, args=args)
+            process = context.Process(target=store_and_look_up, args=args)
             process.start()
-        found.append((process, ours))
-    yield found
-    for process, _ in found:
+        processes.append((process, ours))
+    yield processes
+    for process, _ in processes:
         process.kill()
         process.join()
 
 
 def test_processes_share_a_folder(writers: list[tuple[ForkProcess, Connection]]) -> None:
-    for _, told in writers:
-        assert told.recv() == "ready"
-        assert told.recv() == (True, 0, 0)
+    for _, pipe in writers:
+        assert pipe.recv() == "ready"
+        assert pipe.recv() == (True, 0, 0)
 
 
 def test_a_kill_leaves_a_folder_that_can_be_used(
@@ -374,16 +377,16 @@ def test_a_kill_leaves_a_folder_that_can_be_used(
     members: dict[int, np.ndarray],
 ) -> None:
     folder = tmp_path / "cache"
-    for _, told in writers:
-        assert told.recv() == "ready"
+    for _, pipe in writers:
+        assert pipe.recv() == "ready"
     while len(packs_of(folder)) < 2:
         time.sleep(0.001)
     for process, _ in writers:
         process.kill()
         process.join()
-    made = cache(folder, farm, SMALL)
-    assert_sound(made, members, 1)
+    opened = cache(folder, farm, SMALL)
+    assert_sound(opened, members, 1)
     for number, data in members.items():
-        made.put(number, data)
-    assert_sound(made, members, 20)
+        opened.put(number, data)
+    assert_sound(opened, members, 20)
     assert size_of(folder) <= SMALL

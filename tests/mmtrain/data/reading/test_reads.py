@@ -9,16 +9,16 @@ from mmprep.format import Index
 from mmprep.storage.store import LocalStore
 from mmtrain.curricula.uniform import Uniform
 from mmtrain.data import OrderedStream, SampleOrder, ShardedDataset, View, open_dataset
-from mmtrain.data.reading.local import Fetch, fetcher
-from mmtrain.data.reading.plan import Want, plan
-from tests.support.streammaker import FRAMES, RecordingStore, make_data, recording
+from mmtrain.data.reading.local import LocalReader
+from mmtrain.data.reading.plan import Visit, plan
+from tests.support.streammaker import FRAMES, RecordingStore, make_data, record_reads
 
 VIEW = View(frames=3, size=16)
 ALL = {"frames": range(FRAMES), "spectrogram": [0], "flow": range(FRAMES), "depth": range(FRAMES)}
 
 
 def part_bytes(index: Index, part: str) -> set[tuple[str, int]]:
-    """Every byte of every member of ``part``."""
+    """Shard and offset of every byte of every member of ``part``."""
     return {
         (index.shards[index.shard[row]], byte)
         for row in range(len(index))
@@ -32,7 +32,7 @@ def bytes_read(store: RecordingStore) -> set[tuple[str, int]]:
 
 
 def run(folder: Path, modalities: tuple[str, ...], order: SampleOrder) -> RecordingStore:
-    store = recording(folder)
+    store = record_reads(folder)
     stream = OrderedStream(open_dataset(store), modalities, 4, VIEW)
     store.reads.clear()
     stream.begin(order, seed=0, epoch=0)
@@ -54,9 +54,9 @@ def test_only_the_parts_asked_for_are_read(
 
     assert bytes_read(run(farm_folder, ("audio",), order)) == train
     for modality, part in (("visual", "frames"), ("depth", "depth"), ("flow", "flow")):
-        found = bytes_read(run(farm_folder, (modality,), order))
+        touched = bytes_read(run(farm_folder, (modality,), order))
         for other in {"frames", "spectrogram", "flow", "depth"} - {part}:
-            assert not found & part_bytes(farm.index, other), (modality, other)
+            assert not touched & part_bytes(farm.index, other), (modality, other)
 
 
 def test_three_frames_of_ten_are_read_as_three_ranges(
@@ -64,7 +64,7 @@ def test_three_frames_of_ten_are_read_as_three_ranges(
 ) -> None:
     monkeypatch.setattr("mmtrain.data.reading.members._GAP_BUCKET", 0)
     make_data(tmp_path, parts=("frames",))
-    store = recording(tmp_path)
+    store = record_reads(tmp_path)
     stream = OrderedStream(open_dataset(store), ("visual",), 1, VIEW.evaluation())
     stream.begin(SampleOrder(np.array([3])), seed=0, epoch=0)
     list(stream)
@@ -77,20 +77,20 @@ def test_three_frames_of_ten_are_read_as_three_ranges(
 def test_a_visit_reads_only_what_it_shows(farm_folder: Path, farm: ShardedDataset) -> None:
     ids = farm.ids("train")
     shown = {"audio": np.arange(len(ids)) % 3 == 0, "visual": np.arange(len(ids)) % 3 != 0}
-    found = bytes_read(run(farm_folder, ("audio", "visual"), SampleOrder(ids, shown)))
+    touched = bytes_read(run(farm_folder, ("audio", "visual"), SampleOrder(ids, shown)))
 
     for row, (audio, visual) in enumerate(zip(shown["audio"], shown["visual"], strict=True)):
         members = farm.index.members(row)
         shard = farm.index.shards[farm.index.shard[row]]
-        assert ((shard, members["spectrogram"][0].offset) in found) == audio
-        assert any((shard, m.offset) in found for m in members["frames"]) == visual
+        assert ((shard, members["spectrogram"][0].offset) in touched) == audio
+        assert any((shard, m.offset) in touched for m in members["frames"]) == visual
 
 
 @pytest.mark.parametrize("gap", [0, 4096, 1 << 30])
 def test_hidden_parts_are_not_read_over(farm: ShardedDataset, gap: int) -> None:
-    wants = [Want(row, {"frames": [2, 7], "flow": [0]}) for row in range(5)]
+    visits = [Visit(row, {"frames": [2, 7], "flow": [0]}) for row in range(5)]
     hidden = part_bytes(farm.index, "spectrogram") | part_bytes(farm.index, "depth")
-    for job in plan(farm.index, wants, gap):
+    for job in plan(farm.index, visits, gap):
         read = {(job.shard, byte) for span in job.spans for byte in range(span.begin, span.end)}
         assert not read & hidden
 
@@ -98,11 +98,11 @@ def test_hidden_parts_are_not_read_over(farm: ShardedDataset, gap: int) -> None:
 def test_frames_that_were_not_chosen_are_read_over_up_to_the_next_part(
     farm: ShardedDataset,
 ) -> None:
-    wants = [Want(row, {"frames": [2, 7], "spectrogram": [0]}) for row in (2, 3)]
+    visits = [Visit(row, {"frames": [2, 7], "spectrogram": [0]}) for row in (2, 3)]
     begin = farm.index.members(2)["frames"][2].offset
     sound = farm.index.members(2)["spectrogram"][0]
-    assert [len(job.spans) for job in plan(farm.index, wants, 0)] == [3, 3]
-    first, second = (job.spans for job in plan(farm.index, wants, 1 << 30))
+    assert [len(job.spans) for job in plan(farm.index, visits, 0)] == [3, 3]
+    first, second = (job.spans for job in plan(farm.index, visits, 1 << 30))
     assert [(span.begin, span.end) for span in first] == [(begin, sound.offset + sound.size)]
     assert len(second) == 1  # Flow and depth of sample 2 lie before it, which nobody shows.
 
@@ -110,9 +110,9 @@ def test_frames_that_were_not_chosen_are_read_over_up_to_the_next_part(
 def test_unchosen_frames_join_neighbours_whose_last_part_is_wanted(tmp_path: Path) -> None:
     make_data(tmp_path, parts=("frames", "spectrogram"))
     index = open_dataset(tmp_path).index
-    wants = [Want(row, {"frames": [2, 7], "spectrogram": [0]}) for row in (2, 3)]
+    visits = [Visit(row, {"frames": [2, 7], "spectrogram": [0]}) for row in (2, 3)]
 
-    [job] = plan(index, wants, 1 << 30)
+    [job] = plan(index, visits, 1 << 30)
     [span] = job.spans
 
     sound = index.members(3)["spectrogram"][0]
@@ -121,7 +121,7 @@ def test_unchosen_frames_join_neighbours_whose_last_part_is_wanted(tmp_path: Pat
         sound.offset + sound.size,
     )
     # Who hears sample 3 but does not see it reads none of its frames.
-    jobs = plan(index, [wants[0], Want(3, {"spectrogram": [0]})], 1 << 30)
+    jobs = plan(index, [visits[0], Visit(3, {"spectrogram": [0]})], 1 << 30)
     assert [len(job.spans) for job in jobs] == [1, 1]
 
 
@@ -129,7 +129,7 @@ def test_neighbours_are_read_at_once_across_samples_but_not_across_shards(
     farm: ShardedDataset,
 ) -> None:
     # Samples 3 and 4 end the first shard, 5 and 6 begin the second: two jobs of one read each.
-    jobs = plan(farm.index, [Want(row, ALL) for row in (5, 3, 6, 4)], 4096)
+    jobs = plan(farm.index, [Visit(row, ALL) for row in (5, 3, 6, 4)], 4096)
 
     assert [job.shard for job in jobs] == ["train/000001.tar", "train/000000.tar"]
     assert [len(job.spans) for job in jobs] == [1, 1]
@@ -141,14 +141,14 @@ def test_neighbours_are_read_at_once_across_samples_but_not_across_shards(
 def test_every_wanted_byte_lies_in_its_span_and_repeated_visits_are_read_once(
     farm: ShardedDataset,
 ) -> None:
-    wants = [Want(row, {"frames": [1, 4], "spectrogram": [0]}) for row in (9, 2, 9, 9, 17)]
-    jobs = plan(farm.index, wants, 0)
+    visits = [Visit(row, {"frames": [1, 4], "spectrogram": [0]}) for row in (9, 2, 9, 9, 17)]
+    jobs = plan(farm.index, visits, 0)
     pieces = [(span, piece) for job in jobs for span in job.spans for piece in span.pieces]
 
     assert len(pieces) == 15
     assert sum(len(job.spans) for job in jobs) == 9
-    visits = [sorted({piece.visit for piece in job.pieces}) for job in jobs]
-    assert visits == [[0, 2, 3], [1], [4]]
+    by_job = [sorted({piece.visit for piece in job.pieces}) for job in jobs]
+    assert by_job == [[0, 2, 3], [1], [4]]
     for span, piece in pieces:
         member = farm.index.members(piece.sample)[piece.part][piece.ordinal]
         assert (piece.begin, piece.end) == (member.offset, member.offset + member.size)
@@ -158,18 +158,18 @@ def test_every_wanted_byte_lies_in_its_span_and_repeated_visits_are_read_once(
 
 
 def test_a_visit_that_shows_nothing_reads_nothing(farm: ShardedDataset) -> None:
-    assert plan(farm.index, [Want(1, {}), Want(2, {})], 4096) == []
+    assert plan(farm.index, [Visit(1, {}), Visit(2, {})], 4096) == []
 
 
 def test_threads_that_open_a_shard_at_once_all_read_it(farm_folder: Path) -> None:
     whole = np.fromfile(farm_folder / "train/000000.tar", np.uint8)
     for _ in range(20):
-        fetch, together = fetcher(LocalStore(farm_folder)), Barrier(8)
+        reader, start = LocalReader(LocalStore(farm_folder)), Barrier(8)
 
-        def read(begin: int, fetch: Fetch = fetch, together: Barrier = together) -> bool:
-            together.wait()
-            (found,) = fetch("train/000000.tar", [(begin, begin + 999)])
-            return np.array_equal(found, whole[begin : begin + 999])
+        def read(begin: int, reader: LocalReader = reader, start: Barrier = start) -> bool:
+            start.wait()
+            (data,) = reader.read("train/000000.tar", [(begin, begin + 999)], [[]])
+            return np.array_equal(data, whole[begin : begin + 999])
 
         with ThreadPoolExecutor(8) as pool:
             assert all(pool.map(read, range(8)))

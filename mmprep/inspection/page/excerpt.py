@@ -1,4 +1,4 @@
-"""What the page needs beyond description and index: a few records and failures, read at once."""
+"""A few records and failures of a data set, read several at a time."""
 
 import json
 from collections import Counter
@@ -16,20 +16,20 @@ from mmprep.shards import Shards
 _RECORDS: Final = 512
 _EXAMPLES: Final = 3
 # A bucket answers in tens of milliseconds; so many requests at once keep a page to seconds.
-_AT_ONCE: Final = 16
+_THREADS: Final = 16
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Glance:
-    """What a random draw of the records says.
+class RecordSummary:
+    """Statistics of some records, drawn at random.
 
     Attributes:
-        read: How many records were read.
-        durations_s: Length of each clip that has one in its record.
-        checks: Check to how many of the records it is true for.
-        decoders: Decoder to how many of the clips it decoded.
+        read: Number of records that were read.
+        durations_s: Length in seconds of each clip whose record has one.
+        checks: Check to the number of records for which it is true.
+        decoders: Decoder to the number of clips that it decoded.
     """
 
     read: int
@@ -38,26 +38,26 @@ class Glance:
     decoders: Mapping[str, int]
 
 
-def drawn(shards: Shards, count: int, seed: int) -> list[int]:
-    """``count`` different rows at random, in their order; all where there are not more."""
+def draw_rows(shards: Shards, count: int, seed: int) -> list[int]:
+    """Draws ``count`` different rows of the index, in ascending order; all if there are fewer."""
     total = len(shards.index)
     chosen = np.random.default_rng(seed).choice(total, min(count, total), replace=False)
     return sorted(int(row) for row in chosen)
 
 
-def at_once(function: Callable[[int], T], rows: Iterable[int]) -> list[T]:
-    """``function`` of each row, several at a time, in the order of ``rows``."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+def map_rows(function: Callable[[int], T], rows: Iterable[int]) -> list[T]:
+    """Calls ``function`` with each row in several threads; results are in the order of ``rows``."""
+    with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(function, rows))
 
 
-def glance(shards: Shards, seed: int) -> Glance:
-    """Reads at most 512 records, drawn at random."""
-    records = at_once(shards.record, drawn(shards, _RECORDS, seed))
+def summarise_records(shards: Shards, seed: int) -> RecordSummary:
+    """Reads at most 512 records, drawn at random, and counts what they contain."""
+    records = map_rows(shards.record, draw_rows(shards, _RECORDS, seed))
     checks: Counter[str] = Counter()
     for record in records:
         checks.update({name: bool(value) for name, value in (record.get("checks") or {}).items()})
-    return Glance(
+    return RecordSummary(
         read=len(records),
         durations_s=[record["duration_s"] for record in records if record.get("duration_s")],
         checks=dict(sorted(checks.items())),
@@ -65,27 +65,27 @@ def glance(shards: Shards, seed: int) -> Glance:
     )
 
 
-def examples(shards: Shards) -> dict[str, list[dict[str, Any]]]:
-    """The first few failures of each cause; reads no further than it must.
+def failure_examples(shards: Shards) -> dict[str, list[dict[str, Any]]]:
+    """Returns the first few failures of each cause; stops reading when it has them.
 
     Raises:
-        DataError: A line that is no JSON object; names it.
+        DataError: A line is no JSON object; the message names it.
     """
-    found: dict[str, list[dict[str, Any]]] = {cause: [] for cause in shards.dataset.failures}
+    by_cause: dict[str, list[dict[str, Any]]] = {cause: [] for cause in shards.dataset.failures}
     wanted = {cause: min(n, _EXAMPLES) for cause, n in shards.dataset.failures.items()}
     if not any(wanted.values()) or shards.store.size(FAILURES) is None:
-        return found
+        return by_cause
     with shards.store.open(FAILURES) as file:
         for number, line in enumerate(file, 1):
             try:
                 failure = json.loads(line)
-                same = found.setdefault(failure["cause"], [])
+                same = by_cause.setdefault(failure["cause"], [])
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(
                     f"{shards.store.url}/{FAILURES}, line {number}: {error!r}"
                 ) from error
             if len(same) < _EXAMPLES:
                 same.append(failure)
-            if all(len(found[cause]) >= n for cause, n in wanted.items()):
+            if all(len(by_cause[cause]) >= n for cause, n in wanted.items()):
                 break
-    return found
+    return by_cause

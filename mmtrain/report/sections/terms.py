@@ -1,0 +1,55 @@
+"""One line of meaning for each quantity that methods log and that curricula keep."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from mmprep.html.markup import Markup, el
+
+_TERMS: Final[Mapping[str, str]] = {
+    "alignment": "loss that pulls the modalities' features together",
+    "alpha": "weight of the alignment loss; the fitting loss has weight 1 - alpha",
+    "classifiers": "number of classifiers that a modality has so far",
+    "dropped": "samples of a batch from which the modality was dropped",
+    "fitting": "cross-entropy of the predictions, without the alignment loss",
+    "gradient": "norm of the encoder's gradient before the method changes it",
+    "hypergradient": "gradient of the loss on held-out samples with respect to alpha",
+    "k": "factor on the gradient of a modality's encoder; below 1 slows the encoder down",
+    "kept": "share of the gradient's norm that is left after projection",
+    "loss": "loss of the modality's own classifiers",
+    "measured": "epoch in which a sample was last scored",
+    "modulated": "norm of the encoder's gradient after the method has changed it",
+    "omega": "weight of the first modality of a pair in the fused prediction, in [0, 1]",
+    "q": "probability with which the features of a modality are dropped",
+    "read_bytes": "bytes that were read from the bucket",
+    "rho": (
+        "how far a modality is ahead: its score divided by that of the others, 1 if they are level "
+        "(with amss: the share of its units that are updated)"
+    ),
+    "score": "confidence of the modality's own logits in the true class, summed over a batch",
+    "sharpness": "rise of the loss from the weights to their worst neighbour",
+    "skipped": "damaged samples that were left out so far",
+}
+_OF_SAMPLES: Final[Mapping[str, str]] = {
+    "loss": "cross-entropy of a sample under the model",
+    "score": (
+        "the value by which the curriculum orders samples; with bss, similarity minus loss, each "
+        "scaled to [0, 1] over the training set, so that easy and balanced samples have high scores"
+    ),
+    "similarity": "how much the modalities' predictions agree, in [-1, 1]",
+}
+
+
+def definitions(names: Iterable[str]) -> Markup | None:
+    """Lists the meanings of quantities that methods log; None where none is known."""
+    return _listed(names, _TERMS)
+
+
+def score_definitions(names: Iterable[str]) -> Markup | None:
+    """Lists the meanings of the columns of scores.h5; None where none is known."""
+    return _listed(names, _OF_SAMPLES)
+
+
+def _listed(names: Iterable[str], terms: Mapping[str, str]) -> Markup | None:
+    known = [name for name in names if name in terms]
+    lines = (el("li", el("b", name), f": {terms[name]}") for name in known)
+    return el("ul", *lines, class_="terms") if known else None
