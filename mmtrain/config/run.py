@@ -178,6 +178,18 @@ class TrainConfig:
         """Parameters of the encoder of ``modality``, in a config that is `resolved`."""
         return self.settings.get(f"encoder.{modality}", self.settings["encoder"])
 
+    def only(self, modality: str) -> Self:
+        """Config of a run on ``modality`` alone, with its encoder; of one that is `resolved`."""
+        own = {"encoder": self.encoder_settings(modality)}
+        others = {c: v for c, v in self.settings.items() if not c.startswith("encoder")}
+        return replace(
+            self,
+            modalities=(modality,),
+            encoder=self.encoder_of(modality),
+            encoders={},
+            settings={**others, **own},
+        )
+
     def to_json(self) -> str:
         """Text of config.json."""
         return json.dumps(asdict(self), indent=1) + "\n"

@@ -103,6 +103,13 @@ def test_each_modality_has_its_encoder_and_its_parameters():
     assert resolved(again) == config == again
 
 
+def test_a_run_on_one_modality_alone_has_the_encoder_of_that_modality():
+    both = resolved(made(encoder=["small-cnn", "audio=resnet18"], modalities=("audio", "visual")))
+    alone = resolved(made(encoder=["resnet18"], modalities=("audio",)))
+    assert both.only("audio").differences(alone.only("audio")) == []
+    assert both.only("visual").differences(both.only("audio")) != []
+
+
 def test_a_parameter_that_only_the_encoder_of_one_modality_has_reaches_it():
     config = resolved(made("encoder.width=64", encoder=["resnet18", "audio=small-cnn"]))
     assert config.encoder_settings("audio") == {"width": 64, "area": 16_384}
