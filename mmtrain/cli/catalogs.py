@@ -1,6 +1,7 @@
 """The commands that list and explain a catalog, and `mmtrain methods --check`."""
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
@@ -75,10 +76,16 @@ def _check(name: str | None, settings: tuple[str, ...], as_json: bool) -> int:
     from mmtrain.evaluation.conformance import check_method
 
     outcomes = []
-    for outcome in check_method(name, settings):
-        outcomes.append(outcome)
-        if not as_json:
-            click.echo(outcome)
+    log = logging.getLogger("mmtrain")
+    level = log.level
+    log.setLevel(logging.WARNING)  # A dozen tiny runs would each report their inputs.
+    try:
+        for outcome in check_method(name, settings):
+            outcomes.append(outcome)
+            if not as_json:
+                click.echo(outcome)
+    finally:
+        log.setLevel(level)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     if as_json:
         checks = [asdict(outcome) for outcome in outcomes]
