@@ -22,8 +22,9 @@ from mmtrain.config.request import Request
 from mmtrain.config.run import OptimizerConfig, TrainConfig, ViewConfig
 from mmtrain.curricula.catalog import CURRICULA
 from mmtrain.errors import Interrupted, MmtrainError
-from mmtrain.evaluation.same_runs import difference
+from mmtrain.evaluation.same_runs import checkpoint_difference, difference
 from mmtrain.evaluation.tiny_shards import CLASSES, write_tiny_shards
+from mmtrain.methods.base import Method
 from mmtrain.methods.catalog import METHODS
 from mmtrain.training import checkpoint
 from mmtrain.training.assemble import CONFIG, assemble, fitted, shards_of
@@ -133,7 +134,7 @@ def resumes_to_the_same(trials: Trials, method: str, modalities: Modalities) -> 
 
 
 def moves_every_parameter(trials: Trials, method: str, modalities: Modalities) -> None:
-    """Every trainable parameter is in the optimizer, once, and moves."""
+    """Every trainable parameter is in the optimizer, no other is, and each moves."""
     config, straight = trials.config(method, modalities), trials.straight(method, modalities)
     fresh = trials.folder()
     fresh.mkdir()
@@ -143,15 +144,54 @@ def moves_every_parameter(trials: Trials, method: str, modalities: Modalities) -
             before = {n: p.detach() for n, p in run.model.named_parameters() if p.requires_grad}
         with assemble(config, dataset, straight) as run:
             after = dict(run.model.named_parameters())
-            names = {parameter: name for name, parameter in after.items()}
-            updated = [names[parameter] for parameter in run._made().parameters]
+            updated = set(run.rates())
     still = [n for n, value in before.items() if torch.equal(value, after[n])]
     _require(not still, f"training does not change {', '.join(still)}")
     trainable = {name for name, parameter in after.items() if parameter.requires_grad}
-    twice = sorted({name for name in updated if updated.count(name) > 1})
-    _require(not twice, f"the optimizer has {', '.join(twice)} more than once")
     lost = sorted(trainable.symmetric_difference(updated))
     _require(not lost, f"either trainable or in the optimizer, not both: {', '.join(lost)}")
+
+
+def is_unchanged_by_trials(trials: Trials, method: str, modalities: Modalities) -> None:
+    """Epochs that are tried and undone leave the run bit for bit as it was."""
+    config, folder = trials.config(method, modalities), trials.folder()
+    folder.mkdir()
+    with shards_of(config) as dataset, assemble(fitted(config, dataset), dataset, folder) as run:
+        train_epoch = run.train_epoch
+
+        def tried(method: Method) -> None:
+            with run.trial():
+                train_epoch(method)
+            train_epoch(method)
+
+        run.train_epoch = tried  # type: ignore[method-assign]  # Before each epoch, a trial of it.
+        run.method.fit(run)
+    files = (path / CHECKPOINT for path in (trials.straight(method, modalities), folder))
+    if found := checkpoint_difference(*files, "lines", "tried"):
+        raise Nonconforming(f"after trials {found}")
+
+
+def is_restored_from_snapshots(trials: Trials, method: str, modalities: Modalities) -> None:
+    """A snapshot of model and optimizer restores whatever the method builds."""
+    config, straight = trials.config(method, modalities), trials.straight(method, modalities)
+    with shards_of(config) as dataset, assemble(fitted(config, dataset), dataset, straight) as run:
+        saved = checkpoint.load(straight / CHECKPOINT)
+        before = run.snapshot()
+        with torch.no_grad():
+            for value in run.model.state_dict().values():
+                value.mul_(2)
+        run.renew_optimizer()
+        run.restore(before)
+        state = run.model.state_dict()
+        lost = [n for n, value in saved["model"].items() if not torch.equal(state[n], value)]
+        _require(not lost, f"a snapshot does not restore {', '.join(lost)}")
+        moments = run.optimizer_state()
+        lost = [
+            name
+            for name, own in saved["optimizer"].items()
+            if not all(torch.equal(moments[name][key], value) for key, value in own.items())
+        ]
+        _require(not lost, f"a snapshot does not restore the momentum of {', '.join(lost)}")
 
 
 def predicts_by_modality(trials: Trials, method: str, modalities: Modalities) -> None:
@@ -210,7 +250,9 @@ CHECKS: Final[tuple[Check, ...]] = (
     trains_and_stays_finite,
     predicts_by_modality,
     moves_every_parameter,
+    is_restored_from_snapshots,
     resumes_to_the_same,
+    is_unchanged_by_trials,
     trains_in_half_precision,
 )
 # They look at no data, so that one number of modalities is enough.

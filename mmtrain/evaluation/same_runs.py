@@ -14,6 +14,8 @@ from mmtrain.training.train import RESULT
 
 # Fields of the metrics that come from a clock.
 _TIMES: Final = ("seconds", "samples_per_s", "scoring_seconds", "data_wait")
+# The meter sums times. From Python's own generator nothing of ours draws, but checkers of types do.
+_NOISE: Final = ("meter", "generators/random")
 
 
 def difference(one: Path, other: Path) -> str | None:
@@ -24,13 +26,8 @@ def difference(one: Path, other: Path) -> str | None:
         other: Folder of the run that is compared with it.
     """
     for file in (CHECKPOINT, BEST):
-        mine, theirs = (_leaves(checkpoint.load(folder / file)) for folder in (one, other))
-        if list(mine) != list(theirs):
-            names = sorted(set(mine).symmetric_difference(theirs)) or ["an order"]
-            return f"only one {file} has {', '.join(names)}"
-        for name, value in mine.items():
-            if not _equal(value, theirs[name]):
-                return f"{name.lstrip('/')} differs in {file}"
+        if found := checkpoint_difference(one / file, other / file):
+            return found
     for mine, theirs in zip(_lines(one), _lines(other), strict=True):
         for name, value in mine.items():
             if value != theirs.get(name):
@@ -42,14 +39,32 @@ def difference(one: Path, other: Path) -> str | None:
     return None if results[0]["test"] == results[1]["test"] else "the results on test differ"
 
 
+def checkpoint_difference(one: Path, other: Path, *left_out: str) -> str | None:
+    """First difference between two checkpoints, as a sentence; None if there is none.
+
+    Args:
+        one: File of a checkpoint.
+        other: File of the checkpoint that is compared with it.
+        left_out: Keys of the checkpoint that may differ.
+    """
+    mine, theirs = (_leaves(checkpoint.load(path)) for path in (one, other))
+    for leaves in (mine, theirs):
+        for name in [n for n in leaves if n.startswith((*_NOISE, *left_out))]:
+            del leaves[name]
+    if list(mine) != list(theirs):
+        names = sorted(set(mine).symmetric_difference(theirs)) or ["an order"]
+        return f"only one {one.name} has {', '.join(names)}"
+    differing = [name for name, value in mine.items() if not _equal(value, theirs[name])]
+    return f"{differing[0]} differs in {one.name}" if differing else None
+
+
 def _leaves(value: Any, name: str = "") -> dict[str, Any]:
-    """Every leaf of a checkpoint by its path; sums of the meter, which hold times, left out."""
+    """Every leaf of a checkpoint by its path, such as ``model/fusion.weight``."""
     if not isinstance(value, Mapping):
         return {name: value}
     leaves: dict[str, Any] = {}
     for key, each in value.items():
-        if f"{name}/{key}" != "/meter":
-            leaves |= _leaves(each, f"{name}/{key}")
+        leaves |= _leaves(each, f"{name}/{key}" if name else str(key))
     return leaves
 
 

@@ -227,7 +227,7 @@ def test_methods_are_checked_by_a_command(file):
     done = run("methods", "--check", f"{file}:Half", "--set", "share=0.25")
     assert done.exit_code == 0, done.output
     assert all(line.startswith("ok ") for line in done.stdout.splitlines())
-    assert len(done.stdout.splitlines()) == 12
+    assert len(done.stdout.splitlines()) == 16
 
     file.write_text(METHOD.replace("share: Factor", "factor: Factor"))
     done = run("methods", "--check", f"{file}:Half", "--json")
