@@ -166,8 +166,8 @@ def is_unchanged_by_trials(trials: Trials, method: str, modalities: Modalities) 
 
         run.train_epoch = tried  # type: ignore[method-assign]  # Before each epoch, a trial of it.
         run.method.fit(run)
-    files = (path / CHECKPOINT for path in (trials.straight(method, modalities), folder))
-    if found := checkpoint_difference(*files, "lines", "tried"):
+    straight = trials.straight(method, modalities) / CHECKPOINT
+    if found := checkpoint_difference(straight, folder / CHECKPOINT, "lines", "tried"):
         raise Nonconforming(f"after trials {found}")
 
 
