@@ -20,6 +20,7 @@ from mmtrain.types import Batch, Outputs
 IDs: TypeAlias = Tensor | NDArray[np.int64]
 
 
+@runtime_checkable
 class Trial(Protocol):
     """Figures of the epochs of a trial, see `Run.trial`."""
 
@@ -31,6 +32,7 @@ class Trial(Protocol):
         """Measures after the last epoch of the trial; None before it, or without such a split."""
 
 
+@runtime_checkable
 class Teacher(Protocol):
     """Another run's trained model: frozen, in eval mode, with its best weights."""
 
