@@ -102,6 +102,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmtrain/config": (
         *("mmprep.assignments", "mmtrain.catalog", "mmtrain.curricula", "mmtrain.errors"),
         *("mmtrain.methods", "mmtrain.models", "mmtrain.names", "mmtrain.tasks"),
+        *("mmtrain.fields", "mmtrain.plugins"),
     ),
     "mmtrain/training": (
         *("mmprep.storage", "mmtrain.config", "mmtrain.curricula", "mmtrain.data"),
@@ -112,6 +113,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.config", "mmtrain.data", "mmtrain.errors", "mmtrain.files"),
         *("mmtrain.functional", "mmtrain.metrics", "mmtrain.names", "mmtrain.training"),
         *("mmtrain.types", "mmtrain.methods", "mmtrain.curricula"),
+        *("mmtrain.plugins", "mmprep.format"),
     ),
     "mmtrain/report/charts": ("mmprep.html",),
     "mmtrain/report/runs": ("mmtrain.config", "mmtrain.errors", "mmtrain.training"),
@@ -123,7 +125,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmtrain/comparison": (
         *("mmtrain.config", "mmtrain.data", "mmtrain.errors", "mmtrain.evaluation"),
         *("mmtrain.files", "mmtrain.metrics", "mmtrain.names", "mmtrain.report"),
-        *("mmtrain.training", "mmtrain.methods"),
+        *("mmtrain.training", "mmtrain.methods", "mmtrain.plugins"),
     ),
     "mmtrain/cli": (
         *("mmprep.cli.group", "mmprep.errors", "mmprep.version", "mmtrain.catalog"),

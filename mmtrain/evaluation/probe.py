@@ -224,7 +224,7 @@ def _partners(run: Run, alone: Sequence[Path]) -> dict[str, Path]:
             )
         if modality in partners:
             raise ConfigError(f"--alone: {folder} and {partners[modality]} are both of {modality}")
-        for line in run.config.differences(config):
+        for line in run.config.only(modality).differences(config.only(modality)):
             if line.startswith(("encoder", "settings.encoder", "view.")):
                 log.warning("--alone %s differs: %s", folder, line)
         partners[modality] = folder

@@ -1,8 +1,8 @@
-"""From a config to the run that carries it out."""
+"""Puts a run together from its config: data, feed, model, method."""
 
 import logging
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from mmtrain.config.overrides import resolved
+from mmtrain.config.overrides import require_encoders, resolved
 from mmtrain.config.run import TrainConfig
 from mmtrain.curricula.base import Curriculum
 from mmtrain.curricula.catalog import CURRICULA
@@ -33,20 +33,21 @@ CONFIG: Final = "config.json"
 
 
 def shards_of(config: TrainConfig) -> ShardedDataset:
-    """The shards of a run, to be closed.
+    """Opens the shards of a run; the caller closes them.
 
     Raises:
-        ConfigError: Nothing there, or a build that has not finished.
+        ConfigError: There are none, or their build has not finished.
     """
     return open_dataset(config.data, endpoint=config.endpoint, anonymous=config.anonymous)
 
 
 def fitted(config: TrainConfig, dataset: ShardedDataset) -> TrainConfig:
-    """The config in full: modalities of the data set, parameters of what is chosen.
+    """Fills a config in: modalities of the data set, parameters of everything that is chosen.
 
     Raises:
-        ConfigError: The data set cannot be trained on like this.
+        ConfigError: The data set does not allow such a run.
     """
+    require_encoders(config, dataset.modalities)
     own = tuple(m for m in dataset.description.modalities if m in dataset.modalities)
     config = resolved(replace(config, modalities=config.modalities or own or dataset.modalities))
     dataset.require(config.modalities)
@@ -70,15 +71,15 @@ def assemble(
     watch: Watch | None = None,
     ranks: Ranks = ALONE,
 ) -> Run:
-    """The run of a `fitted` config, with what ``file`` of ``folder`` holds if it is there.
+    """Makes the run of a `fitted` config, with the state in ``file`` of ``folder`` if there is one.
 
     Args:
-        config: What to do.
-        dataset: Is read.
-        folder: RUN.
+        config: Config of the run.
+        dataset: Shards of the run.
+        folder: Folder of the run.
         file: ``CHECKPOINT`` to train, ``BEST`` to look at the weights that were best on val.
-        watch: Is told how far it is.
-        ranks: The processes that train together.
+        watch: Receiver of the progress.
+        ranks: Processes that train together.
     """
     set_up(config.device)  # Before the first batch is pinned, which makes a context on a GPU.
     if ranks.first:
@@ -121,8 +122,8 @@ def _start_from(path: Path, feed: Feed) -> None:
     """Gives the curriculum another run's last scores.
 
     Raises:
-        ConfigError: It has no use for them, or there is no such file.
-        DataError: They are of other samples.
+        ConfigError: The curriculum has no scores, or there is no such file.
+        DataError: The scores are of other samples.
     """
     memory = feed.curriculum.memory
     if memory is None:
@@ -132,21 +133,20 @@ def _start_from(path: Path, feed: Feed) -> None:
 
 
 def method_of(config: TrainConfig) -> Method:
-    """The method of a `fitted` config, as it starts."""
+    """Makes the method of a `fitted` config, as it is before training."""
     return METHODS.load(config.method)(**config.settings["method"])
 
 
 def curriculum_of(config: TrainConfig) -> Curriculum:
-    """The curriculum of a `fitted` config, as it starts."""
+    """Makes the curriculum of a `fitted` config, as it is before training."""
     return CURRICULA.load(config.curriculum)(**config.settings["curriculum"])
 
 
 def feed_of(
     config: TrainConfig, dataset: ShardedDataset, method: Method, ranks: Ranks = ALONE
 ) -> Feed:
-    """What the run of a `fitted` config reads, on one of the ranks."""
-    shown = config.view
-    view = View(frames=shown.frames, size=shown.size, crop=shown.crop, flip=shown.flip)
+    """Makes the streams of a `fitted` config, with the share of one of the ranks."""
+    view = View(**asdict(config.view))
     options = StreamOptions(
         workers=config.workers,
         pin=device_of(config.device).type == "cuda",
@@ -163,20 +163,23 @@ def feed_of(
 
 
 def model_of(config: TrainConfig, feed: Feed) -> MultimodalModel:
-    """The untrained model of a `fitted` config, for inputs as ``feed`` gives them."""
+    """Makes the untrained model of a `fitted` config, for inputs as ``feed`` gives them."""
     classes = len(feed.dataset.classes)
     channels = channels_of(feed.first().inputs)
-    encoder = partial(ENCODERS.load(config.encoder), **config.settings["encoder"])
+    encoders = {
+        m: partial(ENCODERS.load(config.encoder_of(m)), **config.encoder_settings(m))
+        for m in channels
+    }
     return MultimodalModel.build(
         channels,
-        dict.fromkeys(channels, encoder),
+        encoders,
         partial(FUSIONS.load(config.fusion), classes=classes, **config.settings["fusion"]),
         seed=config.seed,
     )
 
 
 def config_of(folder: Path) -> TrainConfig:
-    """The config of the run in ``folder``.
+    """Reads the config of the run in ``folder``.
 
     Raises:
         ConfigError: There is none.
