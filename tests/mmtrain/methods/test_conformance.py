@@ -6,7 +6,7 @@ import torch
 from mmtrain.evaluation.conformance import CHECKS, MODALITIES, Trials, check_method
 from mmtrain.methods.catalog import METHODS
 from mmtrain.training import checkpoint
-from mmtrain.training.run import CHECKPOINT
+from mmtrain.training.checkpoint import CHECKPOINT
 from tests.support.enginework import lines
 from tests.support.rankwork import plan, said, together
 
