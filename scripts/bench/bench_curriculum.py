@@ -1,4 +1,4 @@
-"""What the curriculum's order costs: reading by it, planning it, and the scores that it goes by.
+"""Times the order of a curriculum: reading by it, planning it, and scoring the samples for it.
 
     scripts/bench/bench_curriculum.py                     # on pictures and sounds made up here
     scripts/bench/bench_curriculum.py --data SHARDS     # any set with frames and spectrograms

@@ -1,4 +1,4 @@
-"""What the engine costs: steps of `joint` through `Run` against the same steps as a bare loop.
+"""Times the engine: steps of `joint` through `Run` against the same steps as a bare loop.
 
     .venv/bin/python scripts/bench/bench_engine.py --data out/keypad
 

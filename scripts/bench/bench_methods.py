@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What a step of each method costs, as a multiple of a step of `joint` in the same run.
+"""Times a step of each method, as a multiple of a step of `joint` in the same run.
 
     .venv/bin/python scripts/bench/bench_methods.py --data out/keypad
     .venv/bin/python scripts/bench/bench_methods.py --data out/keypad --encoder resnet18 --size 112

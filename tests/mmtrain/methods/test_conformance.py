@@ -1,4 +1,4 @@
-"""What every method of the catalog must do, and that the checks see where one does not."""
+"""Every method of the catalog conforms, and the checks notice a method that does not."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What a method may ask of a run."""
+"""The interface of a run, as methods use it."""
 
 from dataclasses import dataclass
 
