@@ -260,20 +260,3 @@ class IGM(Method):
             moments = [second_moment(inputs, self.group) for inputs in seen]
             # The mean, for ranks on unlike devices may round differently.
             return [run.mean(flat_projection(moment, self.tau)) for moment in moments]
-
-
-@dataclass(kw_only=True, eq=False)
-class IGMNoSAM(IGM):
-    """`igm` without SAM: alternating unimodal training with projected gradients of the heads.
-
-    ``grad_W <- (grad_W L(w)) T^k`` for each linear layer ``W`` of the head, with ``T^k`` of the
-    modality ``k`` of the stage before, as ``mmtrain methods igm`` tells.
-
-    Cost: a step of `joint` on one modality alone; and a forward pass of that modality over the
-    training split at the end of a stage.
-
-    Args:
-        radius: ``rho`` of SAM; 0 is without.
-    """
-
-    radius: float = 0.0

@@ -1,4 +1,4 @@
-"""The encoders and the fusions: one line each."""
+"""Lines of the encoders and the fusions."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +11,7 @@ ENCODERS: Final["Catalog[Encoder]"] = Catalog(
     "encoder",
     "encoders",
     "mmtrain.models.encoders",
+    "base:Encoder",
     (
         Entry(
             "resnet18",
@@ -56,6 +57,7 @@ FUSIONS: Final["Catalog[Fusion]"] = Catalog(
     "fusion",
     "fusions",
     "mmtrain.models.fusions",
+    "base:Fusion",
     (
         Entry(
             "concat",
