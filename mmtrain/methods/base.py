@@ -77,6 +77,10 @@ class Run(Protocol):
     def ids(self) -> NDArray[np.int64]:
         """Ids (n,) of the samples that epochs are made of, ascending, see `score`."""
 
+    @property
+    def splits(self) -> Mapping[str, int]:
+        """Split to its number of samples; a data set may lack ``val``."""
+
     # Epochs.
 
     @property

@@ -126,6 +126,10 @@ class Run(Stepping):
     # For methods, see `mmtrain.methods.base.Run`.
 
     @property
+    def splits(self) -> Mapping[str, int]:
+        return self.feed.dataset.splits
+
+    @property
     def position(self) -> int:
         return self.feed.position
 
