@@ -43,6 +43,7 @@ _STOP: Final = 5  # Steps before a run is interrupted; an epoch has 3.
 _SMALLER: Final[Mapping[str, Sequence[str]]] = {
     "bss-h": ("curriculum.start=0.9",),
     "lfm-lb": ("method.held=3",),
+    "relearning": ("method.every=1",),
 }
 
 

@@ -109,9 +109,16 @@ METHODS: Final["Catalog[Method]"] = Catalog(
         ),
         Entry(
             "mla-released",
-            "mla:MLAReleased",
+            "mla:MLA",
             "Zhang et al., CVPR 2024",
             "MLA as its authors' code runs: without projection, weighed by batches.",
+            settings={"projection": "off", "inference": "batch"},
+        ),
+        Entry(
+            "relearning",
+            "relearning:Relearning",
+            "Wei et al., ECCV 2024",
+            "Draws encoders back to their initial weights, by how much worse they do on val.",
         ),
         Entry(
             "bss-h",

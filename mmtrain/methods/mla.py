@@ -21,13 +21,13 @@ Differences from the authors' code, whose numbers `mla-released` gives:
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.fields import above, one_of
 from mmtrain.functional.scores import entropy
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.models.fusions.shared import Shared
@@ -35,9 +35,6 @@ from mmtrain.models.layers import seeded
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
-
-PROJECTIONS: Final = ("rls", "off")
-INFERENCES: Final = ("entropy", "batch", "mean")
 
 
 def deflated(
@@ -96,17 +93,10 @@ class MLA(Method):
             another batch size, or number of ranks, is another prediction; ``mean``, all the same.
     """
 
-    projection: str = "rls"
-    alpha: float = 0.1
-    inference: str = "entropy"
+    projection: str = one_of("rls", "off")
+    alpha: float = above(0, default=0.1)
+    inference: str = one_of("entropy", "batch", "mean")
     projector: Tensor = state(default_factory=partial(torch.zeros, 0))
-
-    def __post_init__(self) -> None:
-        for name, known in (("projection", PROJECTIONS), ("inference", INFERENCES)):
-            if getattr(self, name) not in known:
-                raise UnknownName(f"{name} of mla", getattr(self, name), known)
-        if self.alpha <= 0:
-            raise ConfigError(f"mla's alpha is above 0; got {self.alpha}")
 
     def setup(self, run: Run) -> None:
         fusion = run.model.fusion
@@ -164,24 +154,3 @@ class MLA(Method):
         # A batch of nothing but fillers is nobody's prediction, yet must be finite.
         real = ~batch.filler | batch.filler.all()
         return certainty(torch.stack([batch_entropy(own[real]) for own in logits]))[:, None, None]
-
-
-@dataclass(kw_only=True, eq=False)
-class MLAReleased(MLA):
-    """`mla` as the authors' code runs: no projection, and one weight a modality for a whole batch.
-
-    For each modality in turn an update by ``CE(W phi^m + c, y)``. Prediction:
-    ``f = sum_m lambda^m u^m`` with ``lambda^m = exp(max_j H^j - H^m) / sum`` and ``H`` the sum of
-    the entropies of each class's softmax over the samples of the batch.
-
-    Cost: as `mla`.
-
-    Remembers: nothing.
-
-    Args:
-        projection: ``off``, or ``rls`` as in the paper.
-        inference: ``batch``; ``entropy`` of the sample, as in the paper; ``mean``.
-    """
-
-    projection: str = "off"
-    inference: str = "batch"

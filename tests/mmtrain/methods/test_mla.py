@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.functional import entropy
-from mmtrain.methods.mla import MLA, MLAReleased, batch_entropy, certainty, deflated
+from mmtrain.methods.mla import MLA, batch_entropy, certainty, deflated
 from mmtrain.types import Batch
 from tests.support.enginework import lines, running, small
 from tests.support.methodwork import fitted, trained_losses
@@ -124,7 +124,7 @@ def test_a_prediction_weighs_the_modalities(shards, tmp_path, modalities):
 
 
 def test_rows_that_fill_up_a_batch_have_no_part_in_its_weights(shards, tmp_path):
-    with running(small(shards), tmp_path, MLAReleased()) as run:
+    with running(small(shards), tmp_path, MLA(projection="off", inference="batch")) as run:
         run.model.eval()
         batch = next(run.batches("val"))
         filler = torch.arange(len(batch)) >= 2
@@ -186,7 +186,7 @@ def test_projection_leaves_less_and_less_of_the_classifiers_gradient(shards, tmp
 
 
 def test_without_projection_it_remembers_nothing(shards, tmp_path):
-    method = MLAReleased()
+    method = MLA(projection="off", inference="batch")
     fitted(shards, tmp_path, method)
 
     assert method.projector.numel() == 0
@@ -202,9 +202,9 @@ def test_curricula_score_by_the_sum_of_the_unimodal_losses(shards, tmp_path):
 
 
 def test_wrong_options_are_refused(shards, tmp_path):
-    with pytest.raises(UnknownName, match="projection of mla"):
+    with pytest.raises(UnknownName, match="no projection 'owm'"):
         MLA(projection="owm")
-    with pytest.raises(UnknownName, match="inference of mla"):
+    with pytest.raises(UnknownName, match="no inference 'max'"):
         MLA(inference="max")
     with pytest.raises(ConfigError, match="alpha is above 0; got 0"):
         MLA(alpha=0.0)
