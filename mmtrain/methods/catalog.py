@@ -121,6 +121,12 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Draws encoders back to their initial weights, by how much worse they do on val.",
         ),
         Entry(
+            "inforeg",
+            "inforeg:InfoReg",
+            "Huang et al., CVPR 2025",
+            "Draws the encoder that is ahead back to where the epoch began, early in training.",
+        ),
+        Entry(
             "bss-h",
             "multitask:Multitask",
             "Guan et al., IJCAI 2025",
