@@ -127,6 +127,12 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Draws the encoder that is ahead back to where the epoch began, early in training.",
         ),
         Entry(
+            "arl",
+            "arl:ARL",
+            "Wei et al., ICCV 2025",
+            "Enlarges the gradients of encoders that count for less than their certainty deserves.",
+        ),
+        Entry(
             "bss-h",
             "multitask:Multitask",
             "Guan et al., IJCAI 2025",
