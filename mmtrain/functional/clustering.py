@@ -63,7 +63,8 @@ def _spread_centres(
         sums = chances.cumsum(0)
         place = int(torch.searchsorted(sums, draw * sums[-1], right=True).clamp(max=len(rows) - 1))
         centres.append(rows[place])
-        distances = _squared(rows, rows[place][None]).squeeze(1).double().cpu()
+        # Exact, so that a row which is a centre already is not drawn again.
+        distances = (rows - rows[place]).square().sum(1).double().cpu()
         chances = torch.minimum(chances, distances) if len(centres) > 1 else distances
     return torch.stack(centres)
 
@@ -72,4 +73,4 @@ def _squared(
     rows: Float[Tensor, "n width"], centres: Float[Tensor, "clusters width"]
 ) -> Float[Tensor, "n clusters"]:
     """Squared distances."""
-    return torch.cdist(rows, centres, compute_mode="donot_use_mm_for_euclid_dist").square()
+    return torch.cdist(rows, centres).square()

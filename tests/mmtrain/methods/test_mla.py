@@ -8,6 +8,7 @@ from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.functional import entropy
 from mmtrain.methods.mla import MLA, batch_entropy, certainty, deflated
+from mmtrain.models.fusions.shared import Shared
 from mmtrain.types import Batch
 from tests.support.enginework import lines, running, small
 from tests.support.methodwork import fitted, trained_losses
@@ -201,7 +202,12 @@ def test_curricula_score_by_the_sum_of_the_unimodal_losses(shards, tmp_path):
         torch.testing.assert_close(trained_losses(run), expected)
 
 
-def test_wrong_options_are_refused(shards, tmp_path):
+def test_encoders_of_unequal_width_are_refused():
+    with pytest.raises(ConfigError, match="equally wide features; got audio 4, visual 8"):
+        Shared({"audio": 4, "visual": 8}, 3)
+
+
+def test_wrong_options_are_refused():
     with pytest.raises(UnknownName, match="no projection 'owm'"):
         MLA(projection="owm")
     with pytest.raises(UnknownName, match="no inference 'max'"):
