@@ -2,7 +2,6 @@
 
 import difflib
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from mmprep.config import PartsConfig
 from mmprep.errors import DataError, UnknownName
 from mmprep.format import Index
+from mmprep.format.record import parse_record
 from mmprep.shards import Shards
 
 _CANDIDATES: Final = 5000
@@ -52,14 +52,17 @@ class View:
     def at(cls, shards: Shards, row: int, parts: Sequence[str] | None = None) -> "View":
         """Reads the sample in ``row``: its record and ``parts``, all of them by default."""
         index = shards.index
+        key = index.key[row].decode()
         members = shards.read(row, None if parts is None else ["json", *parts])
         return cls(
-            key=index.key[row].decode(),
+            key=key,
             label=index.classes[index.label[row]],
             split=index.splits[index.split[row]],
-            record=json.loads(members["json"][0]),
+            record=parse_record(
+                members["json"], f"{shards.store.url}: {key}.json"
+            ),
             members={part: data for part, data in members.items() if data and part != "json"},
-            config=PartsConfig.from_json(dict(shards.dataset.parts)),
+            config=shards.config(),
         )
 
     @property
