@@ -54,7 +54,10 @@ class ShardedDataset:
             self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             sha256 = self.description.files.get(INDEX)
             path = _retry(store, lambda: _download_index(store, folder, sha256))
-        self.index = open_index(path, self.description, store.url)
+        try:
+            self.index = open_index(path, self.description, store.url)
+        except PreparationError as error:
+            raise DataError(str(error)) from error
         self.sizes = {shard.name: shard.bytes for shard in self.description.shards}
 
     def __reduce__(self) -> tuple[type[Self], tuple[Store]]:
