@@ -28,7 +28,13 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmprep/datasets/generated": ("mmprep.errors", "mmprep.manifest"),
     "mmprep/datasets/lists": (
-        *("mmprep.clips.decode.idx", "mmprep.datasets.spec", "mmprep.datasets.scan", "mmprep.errors", "mmprep.manifest"),
+        *(
+            "mmprep.clips.decode.idx",
+            "mmprep.datasets.spec",
+            "mmprep.datasets.scan",
+            "mmprep.errors",
+            "mmprep.manifest",
+        ),
     ),
     "mmprep/datasets": (
         *("mmprep.config", "mmprep.errors", "mmprep.failure", "mmprep.format"),
@@ -256,7 +262,7 @@ def test_no_module_acts_when_it_is_imported(package: str) -> None:
     code = (
         "import os, random, sys, pkgutil, importlib, warnings\n"
         "import cv2\n"  # OpenCV changes LD_LIBRARY_PATH; torch and sklearn set variables too.
-        + ("import torch, sklearn.metrics\n" if package == "mmtrain" else "")
+        + ("import torch, torchvision, sklearn.metrics\n" if package == "mmtrain" else "")
         + f"import {package}\n"
         "def state():\n"
         "    return os.getcwd(), sys.path[:], dict(os.environ), random.getstate()\n"

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mmprep.version import VERSION
 from mmprep.cli.group import Group, listed
 from mmprep.errors import ConfigError
 from mmprep.format.parts import PARTS
+from mmprep.version import VERSION
 
 if TYPE_CHECKING:
     from mmprep.build.request import Request

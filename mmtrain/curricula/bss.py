@@ -18,28 +18,42 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mmtrain.curricula.base import Curriculum
-from mmtrain.curricula.memory import Judged, Memory
+from mmtrain.curricula.memory import Memory, SampleFacts
 from mmtrain.data.order import SampleOrder
 from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.functional import agreement
+from mmtrain.methods.base import Method
+from mmtrain.tasks.task import Task
+from mmtrain.types import Batch, Outputs
 
 log = logging.getLogger(__name__)
 
 WEIGHTINGS: Final = ("softmax", "linear")
-# Of the code's linear weights, none of which is then 0.
+COLUMNS: Final = ("similarity", "loss")
+# Added to each of the code's linear weights, so that none is 0.
 _LEAST: Final = 0.01
 
 
-def balance_score(judged: Judged) -> NDArray[np.float32]:
+def balance_facts(out: Outputs, batch: Batch, method: Method, task: Task) -> dict[str, Tensor]:
+    """``similarity`` (b,), see `agreement` of the modalities' probabilities, and ``loss`` (b,)."""
+    return {
+        "similarity": agreement({m: z.float().softmax(-1) for m, z in out.logits.items()}),
+        "loss": method.sample_losses(task, out, batch.target).float(),
+    }
+
+
+def balance_score(facts: SampleFacts) -> NDArray[np.float32]:
     """``s`` (n,) in [-1, 1], high where a sample is balanced.
 
     ``s_i = (sim_i - min sim) / (max sim - min sim) - (l_i - min l) / (max l - min l)``, over the
     whole training set (talk). A term whose values are all equal is 0. A loss that is not finite
     counts as the largest that is, a similarity as the smallest.
     """
-    similarity, loss = judged
-    return _ranged(_finite("similarity", similarity, -1)) - _ranged(_finite("loss", loss, 1))
+    similarity = _ranged(_finite("similarity", facts["similarity"], -1))
+    return similarity - _ranged(_finite("loss", facts["loss"], 1))
 
 
 def pacing(t: int, start: float, grow: int) -> float:
@@ -67,7 +81,7 @@ def probabilities(score: NDArray[np.float32], weighting: str = "softmax") -> NDA
     return normalised
 
 
-def drawn(
+def draw_order(
     p: NDArray[np.float64], generator: np.random.Generator, *, replacement: bool = False
 ) -> NDArray[np.int64]:
     """(n,) places in the order in which n draws by ``p`` give them.
@@ -92,12 +106,12 @@ class BSSH(Curriculum):
     By default samples are scored once, by the untrained model, as in the authors' code.
 
     Args:
-        start: ``lambda_0``.
-        grow: ``T_grow``, in epochs.
+        start: ``lambda_0``, the share of the data at ``t = 0``.
+        grow: ``T_grow``, the number of epochs until all data are shown.
         offset: ``t`` of the first epoch: 1 as in the code, 0 as in the talk.
         scoring: ``pass`` is an evaluation pass over the training set; ``online`` costs none and
-            takes what training said of the samples when it last showed them.
-        every: Epochs between scorings; 0 scores once.
+            takes the outputs of training when it last showed each sample.
+        every: Number of epochs between scorings; 0 scores once.
         beta: Weight of a new score; the rest is that of the score before.
     """
 
@@ -115,7 +129,11 @@ class BSSH(Curriculum):
             raise ConfigError(f"grow is at least 1 epoch; got {self.grow}")
         if self.offset not in (0, 1):
             raise ConfigError(f"offset is 0 or 1; got {self.offset}")
-        self.memory = Memory(balance_score, self.scoring, self.every, self.beta)
+        self.memory = Memory(balance_score, COLUMNS, self.scoring, self.every, self.beta)
+
+    def facts(self, out: Outputs, batch: Batch, method: Method, task: Task) -> dict[str, Tensor]:
+        """See `balance_facts`."""
+        return balance_facts(out, batch, method, task)
 
     def visits(self, ids: NDArray[np.int64], seed: int, epoch: int) -> SampleOrder:
         """The best scored of ``ids``, shuffled; all of them where there is no score yet."""
@@ -138,11 +156,11 @@ class BSSL(Curriculum):
 
     Args:
         beta: Weight of a new score; the best of the authors' sweep. Their code has 1.
-        every: ``E``, epochs between scorings; 0 scores once.
+        every: ``E``, the number of epochs between scorings; 0 scores once.
         weighting: ``softmax``, or ``linear`` as in the authors' code.
         replacement: Draw with it: some samples then come several times and some not at all.
         scoring: ``pass`` is an evaluation pass over the training set; ``online`` costs none and
-            takes what training said of the samples when it last showed them.
+            takes the outputs of training when it last showed each sample.
     """
 
     beta: float = 0.6
@@ -154,7 +172,11 @@ class BSSL(Curriculum):
     def __post_init__(self) -> None:
         if self.weighting not in WEIGHTINGS:
             raise UnknownName("weighting", self.weighting, WEIGHTINGS)
-        self.memory = Memory(balance_score, self.scoring, self.every, self.beta)
+        self.memory = Memory(balance_score, COLUMNS, self.scoring, self.every, self.beta)
+
+    def facts(self, out: Outputs, batch: Batch, method: Method, task: Task) -> dict[str, Tensor]:
+        """See `balance_facts`."""
+        return balance_facts(out, batch, method, task)
 
     def visits(self, ids: NDArray[np.int64], seed: int, epoch: int) -> SampleOrder:
         """As many of ``ids`` as there are, drawn; in random order where there is no score yet."""
@@ -162,7 +184,7 @@ class BSSL(Curriculum):
         if self.memory is None or self.memory.score is None:
             return SampleOrder(generator.permutation(ids))
         p = probabilities(self.memory.score, self.weighting)
-        return SampleOrder(ids[drawn(p, generator, replacement=self.replacement)])
+        return SampleOrder(ids[draw_order(p, generator, replacement=self.replacement)])
 
 
 def _finite(name: str, values: NDArray[np.float32], worst: int) -> NDArray[np.float32]:
@@ -173,8 +195,8 @@ def _finite(name: str, values: NDArray[np.float32], worst: int) -> NDArray[np.fl
     log.warning("BSS: %s of %d samples is no number", name, int((~good).sum()))
     if not good.any():
         return np.zeros_like(values)
-    kept = values[good]
-    return np.where(good, values, kept.max() if worst > 0 else kept.min())
+    finite = values[good]
+    return np.where(good, values, finite.max() if worst > 0 else finite.min())
 
 
 def _ranged(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -156,7 +156,7 @@ class AMSS(Method):
         self._units = Units.of(run.model, self.scope)
 
     def modulate(self, run: Run, out: Outputs, batch: Batch) -> None:
-        run.agree()
+        run.average_gradients()
         rho = self._ratios(run, out, batch)
         run.log(**{f"rho.{m}": each for m, each in zip(run.model.modalities, rho, strict=True)})
         units = self._units

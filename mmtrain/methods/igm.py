@@ -233,7 +233,7 @@ class IGM(Method):
 
     def _project(self, run: Run, modality: str) -> None:
         """Keeps the head's gradient to directions that are flat for the modality before."""
-        run.agree()
+        run.average_gradients()
         if not self.projected:
             return
         layers = linears(run.model.heads[modality])[-self.projected :]

@@ -129,7 +129,7 @@ class Heuristic(Method):
         """``L_MM`` of the step's batch."""
         if self.align == "js":
             return reversed_js(out.logits)
-        return infonce({m: run.together(z) for m, z in out.features.items()}, self.temperature)
+        return infonce({m: run.gather_rows(z) for m, z in out.features.items()}, self.temperature)
 
     def weight(self, run: Run, fitting: Tensor, aligning: Tensor) -> float:
         """``alpha`` of this step."""

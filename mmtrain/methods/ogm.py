@@ -125,7 +125,7 @@ class OGM(Modulation, Method):
         if self.noise == "covariance" or not self.active(run.epoch):
             return
         k = self._judged(run, out, batch)
-        run.agree()
+        run.average_gradients()
         noise = on_device(run.generator, run.device) if self.noise == "tensor-std" else None
         least = _CONV if self.tensors == "conv" else 0
         modalities = run.model.modalities

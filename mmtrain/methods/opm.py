@@ -154,7 +154,7 @@ class OPMOGM(OPM):
 
     def slow(self, run: Run, rho: Float[Tensor, " modalities"]) -> None:
         k = slowed(rho, self.alpha, self.z, self.gate)
-        run.agree()
+        run.average_gradients()
         noise = None if self.noise == "none" else on_device(run.generator, run.device)
         modalities = run.model.modalities
         before, after = edit({m: [*run.model.gradients(m)] for m in modalities}, k, noise)

@@ -21,7 +21,7 @@ from mmtrain.methods.catalog import METHODS
 from mmtrain.models.catalog import ENCODERS, FUSIONS
 from mmtrain.models.multimodal import MultimodalModel, channels_of
 from mmtrain.training import scores
-from mmtrain.training.device import device_of
+from mmtrain.training.device import device_of, set_up
 from mmtrain.training.feed import Feed
 from mmtrain.training.ranks import ALONE, Ranks
 from mmtrain.training.run import CHECKPOINT, Run
@@ -80,6 +80,7 @@ def assemble(
         watch: Is told how far it is.
         ranks: The processes that train together.
     """
+    set_up(config.device)  # Before the first batch is pinned, which makes a context on a GPU.
     if ranks.first:
         _warn_of_unseen_classes(dataset)
         if file == CHECKPOINT:

@@ -1,4 +1,4 @@
-"""Checkpoints: whole, of tensors and plain containers, written aside and renamed."""
+"""Checkpoint files: of tensors and plain containers, written aside and renamed."""
 
 import pickle
 import random
@@ -21,10 +21,10 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """What `save` wrote, on the CPU. No pickled code is run.
+    """Reads a file of `save`, with its tensors on the CPU; no pickled code is run.
 
     Raises:
-        DataError: Not a checkpoint of this format.
+        DataError: The file is no checkpoint of this format.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -43,7 +43,7 @@ def seed_all(seed: int) -> None:
 
 
 def generators(own: torch.Generator) -> dict[str, Any]:
-    """The state of every generator of the process, and of ``own``."""
+    """State of every generator of the process, and of ``own``."""
     kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     words = np.array(keys, np.uint32)
     return {
@@ -56,7 +56,7 @@ def generators(own: torch.Generator) -> dict[str, Any]:
 
 
 def restore_generators(saved: Mapping[str, Any], own: torch.Generator) -> None:
-    """Puts back what `generators` gave; of GPUs, as many as there are here."""
+    """Sets the generators to a state of `generators`; of GPUs, as many as there are here."""
     own.set_state(saved["own"])
     torch.set_rng_state(saved["torch"])
     if torch.cuda.is_available():

@@ -23,7 +23,7 @@ from mmtrain.config.run import OptimizerConfig, TrainConfig, ViewConfig
 from mmtrain.data import open_dataset
 from mmtrain.methods.catalog import METHODS
 from mmtrain.training.assemble import assemble, fitted
-from mmtrain.training.passes import autocast
+from mmtrain.training.device import autocast
 from mmtrain.training.run import Run
 from mmtrain.types import Batch
 

@@ -14,6 +14,16 @@ def fitted(shards, folder, method, **changes):
     return checkpoint.load(folder / CHECKPOINT)["model"]
 
 
+def trained_losses(run):
+    """The method's loss of each training sample, as curricula see it."""
+
+    def losses(batch):
+        out = run.method.predict_trained(run.model, batch)
+        return run.method.sample_losses(run.task, out, batch.target)
+
+    return run.score(losses)
+
+
 def batch_normalised(method):
     """The method, on encoders that normalise by batch."""
     setup = method.setup

@@ -142,7 +142,9 @@ def _epochs(path: Path) -> tuple[Epoch, ...]:
     epochs = []
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         with _located(f"{path}, line {number}"):
-            epochs.append(Epoch.of(json.loads(line)))
+            plain = json.loads(line)
+            if "trial" not in plain:
+                epochs.append(Epoch.of(plain))
     return tuple(epochs)
 
 

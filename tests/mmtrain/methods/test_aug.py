@@ -154,7 +154,7 @@ def test_an_added_classifier_joins_the_optimizer_and_is_trained(shards, tmp_path
         old = {n: v.clone() for n, v in run.model.state_dict().items()}
         run.minimise(run.model.fusion(features).square().mean())
         run.model.load_state_dict(old)
-        momentum = run._optimizer.state_dict()
+        momentum = run.optimizer_state()
 
         method.assign(run)
 
@@ -162,7 +162,7 @@ def test_an_added_classifier_joins_the_optimizer_and_is_trained(shards, tmp_path
         assert method.counts == {m: 1 + (m == weak) for m in modalities}
         assert all(torch.equal(run.model.state_dict()[n], v) for n, v in old.items())
         assert torch.equal(run.model.fusion.each(weak, features[weak])[0], before[0])
-        assert all(run._optimizer.state_dict()[n] == momentum[n] for n in momentum)
+        assert all(run.optimizer_state()[n] == momentum[n] for n in momentum)
         new = layers(run, weak)[1]
         assert not torch.equal(new.weight, layers(run, weak)[0].weight)
         assert new.bias.abs().sum() == 0
@@ -171,7 +171,7 @@ def test_an_added_classifier_joins_the_optimizer_and_is_trained(shards, tmp_path
         method.step(run, batch)
 
         assert all(not torch.equal(p, start[n]) for n, p in new.named_parameters())
-        assert f"fusion.layers.{weak}.1.weight" in run._optimizer.state_dict()
+        assert f"fusion.layers.{weak}.1.weight" in run.optimizer_state()
 
 
 def test_frozen_classifiers_stay_while_all_else_moves(shards, tmp_path):

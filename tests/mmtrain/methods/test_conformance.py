@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,7 @@ from mmtrain.training import checkpoint
 from mmtrain.training.assemble import assemble, fitted
 from mmtrain.training.run import BEST, CHECKPOINT
 from mmtrain.training.train import RESULT, train
-from tests.support.enginework import Stop, lines, same, small
+from tests.support.enginework import Stop, differing, flat, lines, same, small
 from tests.support.rankwork import plan, said, together
 from tests.support.shardmaker import shards_of
 
@@ -99,6 +100,60 @@ def test_a_resumed_run_is_the_straight_run(straight, shards, tmp_path, method, m
 
 @EACH
 @METHOD
+def test_a_trial_leaves_the_run_bit_for_bit_as_it_was(
+    straight, shards, tmp_path, method, modalities
+):
+    config = config_of(shards, method, modalities)
+    with (
+        open_dataset(config.data) as dataset,
+        assemble(fitted(config, dataset), dataset, tmp_path) as run,
+    ):
+        train_epoch = run.train_epoch
+
+        def tried(method):
+            with run.trial():
+                train_epoch(method)
+            train_epoch(method)
+
+        run.train_epoch = tried
+        run.method.fit(run)
+
+    mine, theirs = (
+        flat(checkpoint.load(f / CHECKPOINT)) for f in (tmp_path, straight(method, modalities))
+    )
+    assert not differing(mine, theirs, "/lines", "/tried")
+    trials = [line for line in lines(tmp_path) if "trial" in line]
+    assert len(trials) == config.epochs
+
+
+@EACH
+@METHOD
+def test_snapshot_and_rates_fit_whatever_it_builds(straight, shards, method, modalities, tmp_path):
+    config = config_of(shards, method, modalities)
+    shutil.copytree(straight(method, modalities), tmp_path, dirs_exist_ok=True)
+    with (
+        open_dataset(config.data) as dataset,
+        assemble(fitted(config, dataset), dataset, tmp_path) as run,
+    ):
+        before, encoder = run.snapshot(), run.model.encoders[modalities[0]]
+        with torch.no_grad():
+            for value in run.model.state_dict().values():
+                value.mul_(2)
+        run.renew_optimizer()
+        run.restore(before)
+        saved = checkpoint.load(tmp_path / CHECKPOINT)
+        state = {**run.model.state_dict(), **flat(run.optimizer_state())}
+        for name, value in {**saved["model"], **flat(saved["optimizer"])}.items():
+            assert torch.equal(state[name], value), name
+        rates = run.rates()
+        run.set_rate(0.5, encoder)
+        own = {f"encoders.{modalities[0]}.{n}" for n, _ in encoder.named_parameters()}
+        halved = {n: rate * (0.5 if n in own else 1) for n, rate in rates.items()}
+        assert run.rates() == pytest.approx(halved)
+
+
+@EACH
+@METHOD
 def test_every_parameter_is_updated_once_and_moves(shards, tmp_path, method, modalities):
     config = config_of(shards, method, modalities)
     with open_dataset(config.data) as dataset:
@@ -106,10 +161,7 @@ def test_every_parameter_is_updated_once_and_moves(shards, tmp_path, method, mod
             named = run.model.named_parameters()
             before = {n: p.detach().clone() for n, p in named if p.requires_grad}
             run.method.fit(run)
-        updated = run._made().parameters
-        trainable = {p for p in run.model.parameters() if p.requires_grad}
-        assert len(updated) == len(set(updated))
-        assert set(updated) == trainable
+        assert set(run.rates()) == {n for n, p in run.model.named_parameters() if p.requires_grad}
         after = dict(run.model.named_parameters())
         assert not [name for name, value in before.items() if torch.equal(value, after[name])]
 

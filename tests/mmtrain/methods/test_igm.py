@@ -191,7 +191,7 @@ def test_each_stage_has_an_optimizer_of_its_own(shards, tmp_path):
         method.fit(run)
 
         assert renewed == [0, 2]
-        assert all(name.startswith(of("visual")) for name in run._optimizer.state_dict())
+        assert all(name.startswith(of("visual")) for name in run.optimizer_state())
 
 
 def test_a_resumed_run_is_the_straight_run(shards, tmp_path):

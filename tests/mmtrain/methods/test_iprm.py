@@ -9,6 +9,7 @@ from mmtrain.errors import ConfigError, Interrupted, UnknownName
 from mmtrain.methods.iprm import IPRM, divergence, rebalanced
 from mmtrain.models.fusions.arcs import Arcs, geodesic, straight, unit
 from tests.support.enginework import running, small
+from tests.support.methodwork import trained_losses
 
 TWO = ("audio", "visual")
 THREE = ("audio", "visual", "flow")
@@ -240,7 +241,7 @@ def test_a_curriculum_sees_the_loss_that_is_trained(shards, tmp_path, monkeypatc
             said += [run.model.heads[m](features[m]) for m in TWO]
             return sum(F.cross_entropy(z, batch.target, reduction="none") for z in said)
 
-        torch.testing.assert_close(torch.from_numpy(run.judge().loss), run.score(by_hand))
+        torch.testing.assert_close(trained_losses(run), run.score(by_hand))
         found = run.method.sample_losses(run.task, observed[0], batch.target).mean()
         torch.testing.assert_close(found.detach(), seen["loss"])
 

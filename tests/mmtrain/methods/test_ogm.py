@@ -205,5 +205,5 @@ def test_wrong_options_are_refused():
         OGM(alpha=-1)
     with pytest.raises(ConfigError, match="set tensors=all"):
         OGM(noise="covariance", tensors="conv")
-    with pytest.raises(UnknownName, match="no form 'pmr'; did you mean"):
+    with pytest.raises(UnknownName, match="no form 'pmr'; there are"):
         OGM(form="pmr")
