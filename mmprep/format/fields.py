@@ -12,8 +12,9 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-# Digits of the largest number that fits the arrays it may go into.
-_DIGITS: Final = 18
+# No number of ours is as large; larger ones overflow the arrays that they go into.
+_LARGEST: Final = 2**63
+_DIGITS: Final = 21
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -36,9 +37,10 @@ def parse_json(data: bytes | str) -> Any:
 
 
 def _integer(text: str) -> int:
-    if len(text) > _DIGITS:
+    value = int(text) if len(text) < _DIGITS else _LARGEST
+    if abs(value) >= _LARGEST:
         raise ValueError(f"a number of {len(text)} digits")
-    return int(text)
+    return value
 
 
 def _real(text: str) -> float:

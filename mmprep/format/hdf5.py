@@ -62,7 +62,8 @@ def plain_table(
     Args:
         file: File that holds it.
         name: Name of the table.
-        dtype: NumPy type of its values: exactly that, or ``S`` for bytes of any fixed length.
+        dtype: NumPy type of its values: exactly that, ``S`` for bytes of any fixed length, or
+            ``number`` for any integers or real numbers.
         rank: Number of dimensions.
         chunked: Whether it may grow, that is, be stored in chunks.
 
@@ -74,7 +75,7 @@ def plain_table(
     if file.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
         raise ValueError(f"{name!r} is a link")
     table = file[name]
-    if not isinstance(table, h5py.Dataset) or table.shape is None:
+    if not isinstance(table, h5py.Dataset):
         raise ValueError(f"{name!r} is no table")
     stored = table.id.get_create_plist()
     layouts = {h5py.h5d.CONTIGUOUS, *([h5py.h5d.CHUNKED] if chunked else [])}
@@ -84,8 +85,9 @@ def plain_table(
         raise ValueError(f"{name!r} is compressed")
     if not _has_type(table, dtype):
         raise ValueError(f"{name!r} has another type than {dtype}")
-    if len(table.shape) != rank:
-        raise ValueError(f"{name!r} has {len(table.shape)} dimensions, not {rank}")
+    # Asked for last: to know its shape, HDF5 opens the sources of a virtual table.
+    if table.shape is None or len(table.shape) != rank:
+        raise ValueError(f"{name!r} has the shape {table.shape}, not {rank} dimensions")
     return table
 
 
@@ -103,6 +105,9 @@ def read_table(path: Path, table: h5py.Dataset) -> NDArray[Any]:
 
 def _has_type(table: h5py.Dataset, dtype: str) -> bool:
     stored = table.id.get_type()
+    if dtype == "number":
+        plain = isinstance(stored, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID))
+        return plain and bool(stored == h5py.h5t.py_create(table.dtype))
     if dtype != "S":
         return bool(stored == h5py.h5t.py_create(np.dtype(dtype)))
     # The length is looked at last: it is an error to ask a type for it that is no string.

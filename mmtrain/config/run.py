@@ -192,7 +192,12 @@ class TrainConfig:
         try:
             plain = json.loads(text)
             made: Self = _made(cls, plain)
-        except (ValueError, TypeError, ConfigError) as error:
+        # Over a file that somebody else made: RecursionError in json, AttributeError and KeyError
+        # where a value is of another type.
+        except (
+            *(ValueError, TypeError, ArithmeticError, AttributeError),
+            *(LookupError, RecursionError, ConfigError),
+        ) as error:
             raise ConfigError(f"{place}: not the config of a run: {error}") from error
         return made
 
@@ -284,12 +289,17 @@ def _made(kind: Any, plain: Mapping[str, Any]) -> Any:
         if name in _SECTIONS and kind is TrainConfig:
             values[name] = _made(_SECTIONS[name], value)
         elif name == "modalities":
+            _require(_is_list_of_text(value), f"modalities is a list of names; got {value!r:.60}")
             values[name] = tuple(value)
         elif name == "settings":
-            values[name] = dict(value)
+            values[name] = {choice: dict(settings) for choice, settings in value.items()}
         else:
             values[name] = _checked(name, value, _plain_type(known[name].type))
     return kind(**values)
+
+
+def _is_list_of_text(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Everything slow (JPEG, resizing, copying) releases the GIL, so that threads decode side by side.
 """
 
+import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from mmtrain.errors import DataError
 _NEGATED: Final = np.array([255, *range(255, 0, -1)], np.uint8)
 # Most bytes before the values of an `.npy` file that is read straight into a row.
 _LONGEST_HEADER: Final = 4096
+# Most fields of flow at a frame, as mmprep allows them.
+_MOST_FIELDS: Final = 64
 
 
 class Decoder(Protocol):
@@ -227,7 +230,10 @@ def grey_decoder(source: PartSource) -> Decoder:
 
 def flow_decoder(source: PartSource) -> Decoder:
     """Makes the decoder of optical flow, of which each picture holds ``fields`` fields (u, v)."""
-    planes = 2 * int(source.parameters.get("fields", 1))
+    fields = source.parameters.get("fields", 1)
+    if type(fields) is not int or not 1 <= fields <= _MOST_FIELDS:
+        raise DataError(f"{source.place}: {source.part} of {fields!r:.20} fields a frame")
+    planes = 2 * fields
     return PlanesDecoder(source.part, source.view, planes, motion=True, checked=source.checked)
 
 
@@ -240,10 +246,11 @@ def spectrogram_decoder(source: PartSource) -> Decoder:
     with closing(source.examples()) as examples:
         for data in examples:
             try:
-                _, shape, _ = array_header(data)
+                begin, shape, dtype = array_header(data)
             except DataError:
                 continue
-            if len(shape) == 2:
+            # A header may claim any shape; a batch takes memory for those whose values are there.
+            if len(shape) == 2 and len(data) - begin == math.prod(shape) * dtype.itemsize > 0:
                 return SpectrogramDecoder(source.part, (shape[0], shape[1]))
     raise DataError(
         f"{source.place}: no {source.part} of frequencies by columns; run `mmprep verify`"
