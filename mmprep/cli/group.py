@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import click
 
 from mmprep.errors import MmprepError
+from mmprep.storage.redact import redacted
 from mmprep.storage.refusals import disk_refusal
 
 
@@ -37,7 +38,7 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except MmprepError as error:
-            click.echo(f"{error.prefix}{error}", err=True)
+            click.echo(redacted(f"{error.prefix}{error}"), err=True)
             ctx.exit(error.exit_code)
         except OSError as error:
             # A pipe that its reader closed is no failure, and Click's to handle.

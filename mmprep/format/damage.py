@@ -38,11 +38,12 @@ def naming_damage(
     except Exception as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise DataError(f"{place}: {fault} ({reason(error)}){advice}") from error
+        if isinstance(error, KeyError):
+            raise DataError(f"{place}: lacks {_reason(error)}; {fault}{advice}") from error
+        raise DataError(f"{place}: {fault} ({_reason(error)}){advice}") from error
 
 
-def reason(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """Short text of an error, on one line; its class where it has no text."""
-    text = " ".join(str(error).split())
-    named = f"lacks {text}" if isinstance(error, KeyError) else text or type(error).__name__
-    return named if len(named) <= _LONGEST else f"{named[:_LONGEST]}..."
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 from mmprep.errors import DataError
 from mmprep.format.damage import naming_damage
 from mmprep.format.fields import build, parse_json
+from mmprep.format.parts import PARTS
 from mmprep.format.paths import STATE, safe_path
 
 FORMAT_VERSION: Final = 1
@@ -150,9 +151,10 @@ def _check_values(dataset: Dataset) -> None:
     if len(set(dataset.classes)) != len(dataset.classes):
         raise ValueError("a class is listed twice")
     for name, value in dataset.parts.items():
+        kind = {"names": list, **dict.fromkeys(PARTS, dict)}.get(name)
+        if kind is not None and type(value) is not kind:
+            raise ValueError(f"parts.{name} is {value!r:.40}")
         flat = value.values() if isinstance(value, dict) else value if name == "names" else [value]
-        if name == "names" and not isinstance(value, list):
-            raise ValueError("parts.names is no list")
         if any(isinstance(each, (dict, list)) for each in flat):
             raise ValueError(f"the parameters of parts.{name} are not plain values")
 

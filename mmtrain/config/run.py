@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, Self, TypeAlias
 
+from mmprep.storage.redact import redacted
 from mmtrain.errors import ConfigError, UnknownName
 
 Value: TypeAlias = bool | int | float | str | tuple[str, ...] | None
@@ -175,8 +176,11 @@ class TrainConfig:
         _require(not twice, f"a modality is named twice: {', '.join(self.modalities)}")
 
     def to_json(self) -> str:
-        """The file's text."""
-        return json.dumps(asdict(self), indent=1) + "\n"
+        """The file's text, without passwords in addresses."""
+        plain = asdict(self)
+        for name in ("data", "endpoint"):
+            plain[name] = plain[name] and redacted(plain[name])
+        return json.dumps(plain, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str, place: str) -> Self:

@@ -13,7 +13,6 @@ from typing import Any, Final, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mmprep.errors import DataError as PreparationError
 from mmprep.errors import StoreError
 from mmprep.format import DATASET, INDEX, Dataset
 from mmprep.format.agreement import open_index
@@ -54,10 +53,7 @@ class ShardedDataset:
             self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             sha256 = self.description.files.get(INDEX)
             path = _retry(store, lambda: _download_index(store, folder, sha256))
-        try:
-            self.index = open_index(path, self.description, store.url)
-        except PreparationError as error:
-            raise DataError(str(error)) from error
+        self.index = open_index(path, self.description, store.url)
         self.sizes = {shard.name: shard.bytes for shard in self.description.shards}
 
     def __reduce__(self) -> tuple[type[Self], tuple[Store]]:
@@ -183,7 +179,7 @@ def _retry(store: Store, read: Callable[[], _T]) -> _T:
     for _ in range(tries - 1):
         try:
             return read()
-        except (DataError, PreparationError, StoreError) as error:
+        except (DataError, StoreError) as error:
             log.warning("%s; reading it again", error)
     return read()
 

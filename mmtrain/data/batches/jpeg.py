@@ -56,6 +56,16 @@ def jpeg_head(data: Bytes) -> JpegHead:
     return head
 
 
+def require_short_side(height: int, width: int, side: int | None) -> None:
+    """Refuses a picture much larger than those of its data set, before memory is taken for it.
+
+    Raises:
+        DataError: Its shorter side is more than twice ``side``.
+    """
+    if side is not None and min(height, width) > 2 * side:
+        raise DataError(f"is {width} x {height} where the shorter side is {side}")
+
+
 @lru_cache(maxsize=256)
 def _parse_head(data: bytes) -> JpegHead | None:
     """Reads the header, or returns None if it does not end within ``data``."""
