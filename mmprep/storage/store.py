@@ -83,9 +83,8 @@ def open_store(url: str, *, endpoint: str | None = None, anonymous: bool = False
     if not separator:
         return LocalStore(Path(url))
     if scheme not in SCHEMES:
-        raise ConfigError(
-            f"{redacted(url)}: a place is a folder or one of {', '.join(s + '://' for s in SCHEMES)}"
-        )
+        schemes = ", ".join(f"{each}://" for each in SCHEMES)
+        raise ConfigError(f"{redacted(url)}: a place is a folder or one of {schemes}")
     return BucketStore(url, endpoint, anonymous)
 
 

@@ -8,6 +8,7 @@ small data set can need, and different content where a checksum covers it.
 """
 
 import argparse
+import io
 import json
 import os
 import random
@@ -90,7 +91,7 @@ def _child(
 
     sys.addaudithook(watch)
     os.chdir(folder)
-    sys.stderr = sys.stdout = open(os.devnull, "w")
+    sys.stderr = sys.stdout = io.StringIO()
     try:
         seen = target.read(folder)
     except MmprepError as error:
@@ -169,7 +170,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as home:
         report = fuzz(Path(home), flags.seed, flags.mutants, flags.minutes, flags.only)
-    print(json.dumps(report, indent=1))
+    sys.stdout.write(json.dumps(report, indent=1) + "\n")
     sys.exit(1 if report["failures"] else 0)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from mmprep.build.plan import Plan, Task
@@ -152,10 +153,7 @@ def in_json(*names: str) -> Callable[[Path, Path, random.Random], object]:
         first, end, rest = path.read_bytes().partition(b"\n")
         lines = path.suffix == ".jsonl"
         text = first if lines else path.read_bytes()
-        if rng.random() < 0.3:
-            text = mutate_bytes(text, rng)
-        else:
-            text = mutate_json(text, rng)
+        text = mutate_bytes(text, rng) if rng.random() < 0.3 else mutate_json(text, rng)
         path.write_bytes(text.replace(b"\n", b" ") + end + rest if lines else text)
 
     return damage
@@ -244,9 +242,7 @@ def in_state(folder: Path, canary: Path, rng: random.Random) -> object:
     if rng.random() < 0.3:
         del holder[name]
     else:
-        holder[name] = rng.choice(
-            (None, -1, 10**9, "x", [], {}, [1, "a"], checkpoint.torch.ones(3))
-        )
+        holder[name] = rng.choice((None, -1, 10**9, "x", [], {}, [1, "a"], torch.ones(3)))
     checkpoint.save(path, state)
     return name
 
@@ -271,9 +267,7 @@ def read_shard(folder: Path) -> str:
     """Members of a shard as read forward, after `verify`, whose verdict belongs to it."""
     problems = verify(LocalStore(folder)).problems
     with (folder / SHARD).open("rb") as file:
-        members = [
-            (name, hashlib.sha256(data).hexdigest()) for name, _, data in read_members(file, SHARD)
-        ]
+        members = [(name, len(data)) for name, _, data in read_members(file, SHARD)]
     # `verify` has the last word; without it, read_members knows no checksum.
     return "bad" if problems else repr(members)
 

@@ -70,7 +70,7 @@ def mutate_json(
     Args:
         data: Text.
         rng: Source of the damage.
-        write: Function that makes the text; it may put hashes right again, as one does who means it.
+        write: Function that makes the text; it may put hashes right again.
     """
     plain = json.loads(data)
     places = list(_places(plain))
@@ -97,14 +97,9 @@ def mutate_json(
 
 
 def _places(plain: Any) -> Any:
-    items = (
-        plain.items()
-        if isinstance(plain, dict)
-        else enumerate(plain)
-        if isinstance(plain, list)
-        else ()
-    )
-    for name, value in list(items):
+    if not isinstance(plain, (dict, list)):
+        return
+    for name, value in list(plain.items() if isinstance(plain, dict) else enumerate(plain)):
         yield plain, name
         yield from _places(value)
 
@@ -191,7 +186,7 @@ _KINDS: dict[str, Callable[[h5py.File, str, Any, Path], None]] = {
     "compound": _made(lambda v: np.zeros(v.shape, [("a", "<u4"), ("b", "S3")])),
     "references": lambda f, n, v, c: f.create_dataset(n, v.shape, h5py.ref_dtype),
     "huge": lambda f, n, v, c: f.create_dataset(
-        n, (2**40,) + v.shape[1:], v.dtype, chunks=(1,) + v.shape[1:]
+        n, (2**40, *v.shape[1:]), v.dtype, chunks=(1, *v.shape[1:])
     ),
     "largest values": _made(
         lambda v: np.full(v.shape, np.frombuffer(b"\xff" * v.dtype.itemsize, v.dtype)[0])
