@@ -42,6 +42,8 @@ _SMALLER: Final[Mapping[str, Sequence[str]]] = {
     "bss-h": ("curriculum.start=0.9",),
     "lfm-lb": ("method.held=3",),
 }
+# Methods that may have teachers, and train more without.
+_SELF_TAUGHT: Final = ("ume",)
 
 
 class Nonconforming(MmtrainError):
@@ -63,10 +65,14 @@ class Trials:
 
     def config(self, method: str, modalities: Modalities, **changes: Any) -> TrainConfig:
         """Config of a run in which every modality can have its turn."""
+        texts = (*_SMALLER.get(method, ()), *self._taught(method, modalities), *self._settings)
+        return self._config({"method": method, "modalities": modalities, **changes}, texts)
+
+    def _config(self, options: Mapping[str, Any], texts: Sequence[str] = ()) -> TrainConfig:
         base = TrainConfig(
             data=str(self._shards),
             encoder="small-cnn",
-            epochs=max(2, len(modalities)),
+            epochs=max(2, len(options["modalities"])),
             batch_size=4,
             device="cpu",
             workers=1,
@@ -74,9 +80,24 @@ class Trials:
             optimizer=OptimizerConfig(lr=0.01),
             settings={"encoder": {"width": 64}},
         )
-        options = {"method": method, "modalities": modalities, **changes}
-        texts = (*_SMALLER.get(method, ()), *self._settings)
         return Request(options=options, settings=texts).config(base)
+
+    def _taught(self, method: str, modalities: Modalities) -> tuple[str, ...]:
+        """Setting of the teachers of a method that has any: a run of each modality alone."""
+        names = {parameter.name for parameter in METHODS.explain(method).parameters}
+        if "teachers" not in names or method in _SELF_TAUGHT:
+            return ()
+        runs = [str(self._teacher(modality)) for modality in modalities]
+        return (f"method.teachers={','.join(runs)}",)
+
+    def _teacher(self, modality: str) -> Path:
+        """Folder of a run of joint training on one modality, whatever the settings are."""
+        key = "joint", (modality,)
+        if key not in self._straight:
+            folder = self.folder()
+            train(self._config({"method": "joint", "modalities": (modality,)}), folder)
+            self._straight[key] = folder
+        return self._straight[key]
 
     def folder(self) -> Path:
         """A new folder for a run."""

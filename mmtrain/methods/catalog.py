@@ -126,5 +126,17 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Neverova et al., TPAMI 2016",
             "Drops features of every modality with a fixed probability.",
         ),
+        Entry(
+            "umt",
+            "umt:UMT",
+            "Du et al., ICML 2023",
+            "Joint training that pulls features to those of teachers with one modality each.",
+        ),
+        Entry(
+            "ume",
+            "ume:UME",
+            "Du et al., ICML 2023",
+            "Modalities trained apart, whose predictions are averaged.",
+        ),
     ),
 )
