@@ -12,7 +12,7 @@ from mmtrain.cli.progress import watching
 from mmtrain.comparison.entrants import Contest, seeds_of
 from mmtrain.config.request import Request
 from mmtrain.errors import Interrupted
-from mmtrain.training.assemble import CONFIG, config_of
+from mmtrain.training.parts import CONFIG, config_of
 from mmtrain.training.train import train
 
 

@@ -23,7 +23,7 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError, Interrupted, MmtrainError
 from mmtrain.evaluation.open_run import write_json
 from mmtrain.report import write
-from mmtrain.training.assemble import CONFIG, config_of, shards_of
+from mmtrain.training.parts import CONFIG, config_of, shards_of
 from mmtrain.training.train import RESULT, train
 from mmtrain.training.watch import Watch
 

@@ -15,7 +15,7 @@ from mmtrain.data import ShardedDataset
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.catalog import METHODS
 from mmtrain.names import canonical
-from mmtrain.training.assemble import fitted
+from mmtrain.training.parts import fitted
 
 # Fields that a comparison varies by itself, to the option that sets how.
 _VARIED: Final = {

@@ -27,8 +27,10 @@ from mmtrain.evaluation.tiny_shards import CLASSES, write_tiny_shards
 from mmtrain.methods.base import Method
 from mmtrain.methods.catalog import METHODS
 from mmtrain.training import checkpoint
-from mmtrain.training.assemble import CONFIG, assemble, fitted, shards_of
-from mmtrain.training.run import BEST, CHECKPOINT, METRICS, Run
+from mmtrain.training.assemble import assemble
+from mmtrain.training.checkpoint import BEST, CHECKPOINT
+from mmtrain.training.parts import CONFIG, fitted, shards_of
+from mmtrain.training.run import METRICS, Run
 from mmtrain.training.train import RESULT, train
 from mmtrain.training.watch import Quiet
 from mmtrain.types import Outputs

@@ -9,8 +9,10 @@ from typing import Any
 
 from mmtrain import files
 from mmtrain.errors import ConfigError
-from mmtrain.training.assemble import assemble, config_of, fitted, shards_of
-from mmtrain.training.run import BEST, Run
+from mmtrain.training.assemble import assemble
+from mmtrain.training.checkpoint import BEST
+from mmtrain.training.parts import config_of, fitted, shards_of
+from mmtrain.training.run import Run
 
 
 @contextmanager

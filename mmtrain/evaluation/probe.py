@@ -20,7 +20,7 @@ from mmtrain.evaluation.evaluate import finite_rows
 from mmtrain.evaluation.open_run import open_run, require_split, write_json
 from mmtrain.evaluation.regression import Examples, fit, logits_of
 from mmtrain.metrics import measures
-from mmtrain.training.assemble import config_of
+from mmtrain.training.parts import config_of
 from mmtrain.training.run import Run
 from mmtrain.types import Batch
 

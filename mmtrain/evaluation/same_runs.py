@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from mmtrain.training import checkpoint
-from mmtrain.training.run import BEST, CHECKPOINT, LEDGER, METRICS
+from mmtrain.training.checkpoint import BEST, CHECKPOINT
+from mmtrain.training.run import LEDGER, METRICS
 from mmtrain.training.train import RESULT
 
 # Fields of the metrics that come from a clock.

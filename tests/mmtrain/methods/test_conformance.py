@@ -1,4 +1,4 @@
-"""What every method of the catalog must do, and that the checks see where one does not."""
+"""Every method of the catalog conforms, and the checks notice a method that does not."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from mmtrain.evaluation.conformance import CHECKS, MODALITIES, Trials, check_method
 from mmtrain.methods.catalog import METHODS
 from mmtrain.training import checkpoint
-from mmtrain.training.run import CHECKPOINT
+from mmtrain.training.checkpoint import CHECKPOINT
 from tests.support.enginework import lines
 from tests.support.rankwork import plan, said, together
 

@@ -22,7 +22,7 @@ def at(angle: float) -> torch.Tensor:
 
 
 def watched(run):
-    """What a step minimises and logs."""
+    """Collects what a step minimises and logs."""
     seen = {}
     minimise, log = run.minimise, run.log
     run.minimise = lambda loss: (seen.update(loss=loss.detach()), minimise(loss))

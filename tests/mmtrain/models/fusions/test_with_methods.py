@@ -6,7 +6,7 @@ from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import ConfigError
 from mmtrain.models.catalog import FUSIONS
 from mmtrain.training import checkpoint
-from mmtrain.training.run import CHECKPOINT
+from mmtrain.training.checkpoint import CHECKPOINT
 from mmtrain.training.train import train
 from tests.support.enginework import lines, small
 from tests.support.shardmaker import shards_of
