@@ -16,7 +16,7 @@ Read in the code of OMML; differences from it:
 - The prediction before the fusion is trained is that of the surest modality.
 
 With two modalities and ``tau = 0.5`` the gate never closes: ``pen <= 1/4``, so that ``pen / tau``
-is at most ``0.5``, below ``gamma = 0.8``. Lower ``gamma`` or ``tau`` to see it act.
+is at most ``0.5``, below ``gamma = 0.8``. Lower `threshold` or `tau` to see it act.
 """
 
 from collections.abc import Mapping
@@ -72,13 +72,13 @@ class DOMFN(Method):
 
     Args:
         eta: Weight of the divergence, at least 0; the loss rewards it.
-        gamma: Divergence at which modalities disagree, above 0.
+        threshold: ``gamma``, the divergence at which modalities disagree, above 0.
         tau: Scale of the divergence, above 0: 0.5, or 0.2 on the paper's resumes.
         pretrain: Epochs in which modalities are trained apart, before the others.
     """
 
     eta: float = at_least(0, default=0.5)
-    gamma: float = above(0, default=0.8)
+    threshold: float = above(0, default=0.8)
     tau: float = above(0, default=0.5)
     pretrain: int = at_least(0, default=30)
     fusing: bool = state(False)
@@ -98,7 +98,7 @@ class DOMFN(Method):
 
     def agreeing(self, penalty: Float[Tensor, "modalities batch"]) -> Bool[Tensor, " batch"]:
         """Whether a sample's modalities agree."""
-        return (penalty / self.tau < self.gamma).all(0)
+        return (penalty / self.tau < self.threshold).all(0)
 
     def loss(self, run: Run, out: Outputs, batch: Batch) -> Tensor:
         penalty = penalties(out.logits)

@@ -40,7 +40,7 @@ def test_the_loss_by_hand():
     assert method.sample_losses(task, out, target).item() == pytest.approx(joint, abs=1e-5)
 
     # .04 / .5 = .08 is not below .08 by a hair: the gate is closed.
-    method.gamma = 0.0799
+    method.threshold = 0.0799
     assert method.sample_losses(task, out, target).item() == pytest.approx(own, abs=1e-5)
 
 
@@ -72,12 +72,12 @@ def test_samples_are_gated_one_by_one(shards, tmp_path):
         batch = next(run.batches("val"))
         out = run.model(batch)
         divergence = penalties(out.logits).amax(0)
-        run.method.gamma = (divergence / run.method.tau).median().item()
+        run.method.threshold = (divergence / run.method.tau).median().item()
         fused = run.method.predict(run.model, batch).fused
         losses = run.method.sample_losses(run.task, out, batch.target)
         own = torch.stack([run.task.losses(z, batch.target) for z in out.logits.values()]).sum(0)
 
-        together = divergence / run.method.tau < run.method.gamma
+        together = divergence / run.method.tau < run.method.threshold
         assert 0 < together.sum() < len(batch)
         assert torch.equal(fused[together], out.fused[together])
         assert torch.equal(fused[~together], surest(out.logits)[~together])
