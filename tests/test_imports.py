@@ -100,12 +100,14 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmtrain/config/recipes": ("mmtrain.config", "mmtrain.errors"),
     "mmtrain/config": (
-        *("mmprep.assignments", "mmtrain.catalog", "mmtrain.curricula", "mmtrain.errors"),
+        *("mmprep.assignments", "mmprep.storage", "mmtrain.catalog", "mmtrain.curricula"),
+        "mmtrain.errors",
         *("mmtrain.methods", "mmtrain.models", "mmtrain.names", "mmtrain.tasks"),
         *("mmtrain.fields", "mmtrain.plugins"),
     ),
     "mmtrain/training": (
-        *("mmprep.storage", "mmtrain.config", "mmtrain.curricula", "mmtrain.data"),
+        *("mmprep.format", "mmprep.storage", "mmtrain.config", "mmtrain.curricula"),
+        "mmtrain.data",
         *("mmtrain.errors", "mmtrain.files", "mmtrain.functional", "mmtrain.methods"),
         *("mmtrain.models", "mmtrain.tasks", "mmtrain.types"),
     ),
@@ -116,7 +118,12 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.plugins", "mmprep.format"),
     ),
     "mmtrain/report/charts": ("mmprep.html",),
-    "mmtrain/report/runs": ("mmtrain.config", "mmtrain.errors", "mmtrain.training"),
+    "mmtrain/report/runs": (
+        "mmprep.format",
+        "mmtrain.config",
+        "mmtrain.errors",
+        "mmtrain.training",
+    ),
     "mmtrain/report/sections": (
         *("mmprep.errors", "mmprep.html", "mmtrain.config", "mmtrain.data", "mmtrain.errors"),
         *("mmtrain.modalities", "mmtrain.report"),
@@ -133,7 +140,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.evaluation", "mmtrain.methods", "mmtrain.models", "mmtrain.names"),
         *("mmtrain.report", "mmtrain.training"),
     ),
-    "mmtrain": ("mmtrain", "mmprep.errors", "mmprep.lazy", "mmprep.version"),
+    "mmtrain": ("mmtrain", "mmprep.errors", "mmprep.lazy", "mmprep.storage", "mmprep.version"),
 }
 
 # Folder to libraries that nothing in it or below it may import.
