@@ -158,5 +158,41 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Neverova et al., TPAMI 2016",
             "Drops features of every modality with a fixed probability.",
         ),
+        Entry(
+            "umt",
+            "umt:UMT",
+            "Du et al., ICML 2023",
+            "Joint training that pulls features to those of teachers with one modality each.",
+        ),
+        Entry(
+            "ume",
+            "ume:UME",
+            "Du et al., ICML 2023",
+            "Modalities trained apart, whose predictions are averaged.",
+        ),
+        Entry(
+            "g2d",
+            "g2d:G2D",
+            "Rakib & Bagavathi, ICCV 2025",
+            "Learns from teachers with one modality each, the encoder of the weakest first.",
+        ),
+        Entry(
+            "di-mml",
+            "di_mml:DIMML",
+            "Fan et al., ACM MM 2024",
+            "Modalities trained apart, which teach each other dimensions; then a fusion of them.",
+        ),
+        Entry(
+            "domfn",
+            "domfn:DOMFN",
+            "Yang et al., ACM MM 2022",
+            "Fuses samples on which the modalities agree; elsewhere the surest decides.",
+        ),
+        Entry(
+            "mlb",
+            "mlb:MLB",
+            "Kontras et al., BMVC 2024",
+            "A loss for each modality, and gradients scaled by how sure the others are against it.",
+        ),
     ),
 )
