@@ -31,6 +31,7 @@ STOP = 5  # of 3 steps an epoch: inside the second
 # Where twelve samples in so few epochs are too few for all to take their turn.
 SETTINGS: dict[str, dict[str, dict[str, object]]] = {
     "bss-h": {"curriculum": {"start": 0.9}},
+    "g-blend": {"method": {"interval": 1}},
     "lfm-lb": {"method": {"held": 3}},
 }
 
@@ -111,8 +112,10 @@ def test_a_trial_leaves_the_run_bit_for_bit_as_it_was(
         train_epoch = run.train_epoch
 
         def tried(method):
-            with run.trial():
-                train_epoch(method)
+            # A trial of the method's own has no other inside.
+            if run._trial is None:
+                with run.trial():
+                    train_epoch(method)
             train_epoch(method)
 
         run.train_epoch = tried
@@ -122,8 +125,11 @@ def test_a_trial_leaves_the_run_bit_for_bit_as_it_was(
         flat(checkpoint.load(f / CHECKPOINT)) for f in (tmp_path, straight(method, modalities))
     )
     assert not differing(mine, theirs, "/lines", "/tried")
-    trials = [line for line in lines(tmp_path) if "trial" in line]
-    assert len(trials) == config.epochs
+    trials, own = (
+        sum("trial" in line for line in lines(folder))
+        for folder in (tmp_path, straight(method, modalities))
+    )
+    assert trials == own + config.epochs
 
 
 @EACH
