@@ -118,6 +118,12 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Joint training by the gradient at the worst point near the weights.",
         ),
         Entry(
+            "g-blend",
+            "g_blend:GBlend",
+            "Wang et al., CVPR 2020",
+            "Weighs the losses of all heads by how well each generalises when trained alone.",
+        ),
+        Entry(
             "moddrop",
             "moddrop:ModDrop",
             "Neverova et al., TPAMI 2016",
