@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mmtrain.errors import ConfigError
+from mmtrain.fields import above, at_least
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.methods.shared.numbers import named_numbers
 from mmtrain.models.multimodal import MultimodalModel
@@ -123,17 +123,11 @@ class GBlend(Method):
         given: Weights instead of an estimate, as ``audio=0.36,visual=0.27,fused=0.37``.
     """
 
-    interval: int = 10
+    interval: int = at_least(1, default=10)
     online: bool = True
-    floor: float = 0.01
+    floor: float = above(0, default=0.01)
     given: str = ""
     weights: Tensor = state(default_factory=partial(torch.zeros, 0))
-
-    def __post_init__(self) -> None:
-        if self.interval < 1:
-            raise ConfigError(f"interval is at least 1; got {self.interval}")
-        if not 0 < self.floor < float("inf"):
-            raise ConfigError(f"floor is above 0; got {self.floor}")
 
     def setup(self, run: Run) -> None:
         run.adopt(run.model.add_heads())
