@@ -77,6 +77,10 @@ class Run(Protocol):
     def ids(self) -> NDArray[np.int64]:
         """Ids (n,) of the samples that epochs are made of, ascending, see `score`."""
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits of the data that have samples, so that a method can refuse what it cannot use."""
+
     # Epochs.
 
     @property

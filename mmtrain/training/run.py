@@ -126,6 +126,10 @@ class Run(Stepping):
     # For methods, see `mmtrain.methods.base.Run`.
 
     @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(split for split, count in self.feed.dataset.splits.items() if count)
+
+    @property
     def position(self) -> int:
         return self.feed.position
 
