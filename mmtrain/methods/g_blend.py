@@ -31,6 +31,7 @@ from torch import Tensor
 from mmtrain.fields import above, at_least
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.methods.shared.numbers import named_numbers
+from mmtrain.methods.shared.validation import require_val
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
@@ -130,6 +131,8 @@ class GBlend(Method):
     weights: Tensor = state(default_factory=partial(torch.zeros, 0))
 
     def setup(self, run: Run) -> None:
+        if not self.given:
+            require_val(run, "g-blend")
         run.adopt(run.model.add_heads())
         heads = self.heads(run)
         weights = {head: 1 / len(heads) for head in heads}

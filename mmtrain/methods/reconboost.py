@@ -14,8 +14,8 @@ Differs from the authors' code:
 - The last batch of an epoch is trained on too.
 - The rate is the run's schedule over all epochs; theirs is divided by 10 every 30 stages, which is
   ``--set schedule.every=240``. Momentum starts anew in each half of a stage, as there.
-- Encoders start as the run makes them; theirs may be loaded from runs of each modality alone, and
-  then all modalities are in the ensemble from the first stage on.
+- Encoders start as the run makes them; theirs may be loaded from runs of each modality alone. Who
+  does so by ``encoder.MODALITY.weights`` sets ``pretrained``.
 - Batch normalisation of the modalities that stand still remembers nothing.
 - Each epoch is measured, and the best one kept; they look at the end of each stage only.
 """
@@ -32,8 +32,9 @@ from torch import Tensor
 from mmtrain.errors import ConfigError
 from mmtrain.fields import above, at_least
 from mmtrain.methods.base import Method, Run, state
+from mmtrain.methods.shared.frozen import features_of
 from mmtrain.models.fusions.shared_head import SharedHead
-from mmtrain.models.layers import frozen_batch_norm, seeded
+from mmtrain.models.layers import seeded
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
@@ -120,6 +121,7 @@ class ReconBoost(Method):
         assistance: ``a``, the weight of the agreement with the stage before; 0 is the authors'
             code.
         scale: ``beta`` at the start, above 0.
+        pretrained: Whether all modalities are in the ensemble from the first stage on.
     """
 
     alone: int = at_least(1, default=4)
@@ -128,6 +130,7 @@ class ReconBoost(Method):
     rivalry: float = at_least(0, default=1.0)
     assistance: float = at_least(0, default=0.5)
     scale: float = above(0, default=1.0)
+    pretrained: bool = False
     joined: int = state(1)
 
     def __post_init__(self) -> None:
@@ -143,13 +146,15 @@ class ReconBoost(Method):
         with seeded(run.seed, "fusion"):
             run.model.fusion = SharedHead(fusion.widths, fusion.classes, self.scale)
         run.adopt(run.model.fusion)
+        self.joined = len(fusion.widths) if self.pretrained else 1
 
     def fit(self, run: Run) -> None:
         for epoch in run.epochs():
             stage = stage_of(epoch, self.alone, self.together)
             if stage.first and not run.position:
                 run.renew_optimizer()
-                self.joined = min(stage.number + 1, len(run.model.modalities))
+                joined = min(stage.number + 1, len(run.model.modalities))
+                self.joined = max(self.joined, joined)
             run.train_epoch(self)
 
     def step(self, run: Run, batch: Batch) -> None:
@@ -161,7 +166,7 @@ class ReconBoost(Method):
             return
         modalities = run.model.modalities
         modality = modalities[stage.number % len(modalities)]
-        features = features_of(run.model, modality, batch)
+        features = features_of(run.model, (modality,), batch)
         fusion = cast("SharedHead", run.model.fusion)
         with torch.no_grad():
             run.observe(self.ensemble(run.model.classify(features)), batch)
@@ -187,15 +192,3 @@ class ReconBoost(Method):
             return out
         members: Sequence[Tensor] = [*out.logits.values()][: self.joined]
         return replace(out, fused=reduce(torch.add, members))
-
-
-def features_of(model: MultimodalModel, modality: str, batch: Batch) -> dict[str, Tensor]:
-    """Features of all modalities, of which only one is trained and remembers anything."""
-    features = {}
-    for each in model.modalities:
-        if each == modality:
-            features[each] = model.feature(each, batch)
-            continue
-        with torch.no_grad(), frozen_batch_norm(model.encoders[each]):
-            features[each] = model.feature(each, batch)
-    return features
