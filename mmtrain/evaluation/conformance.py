@@ -45,7 +45,11 @@ _SMALLER: Final[Mapping[str, Sequence[str]]] = {
     "g-blend": ("method.interval=1",),
     "g-blend-offline": ("method.interval=1",),
     "lfm-lb": ("method.held=3",),
+    "reconboost": ("method.alone=1", "method.together=1", "method.pretrained=true"),
+    "reconboost-released": ("method.alone=1", "method.together=1", "method.pretrained=true"),
 }
+# Methods that act on one fusion only.
+_OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {"greedy": {"fusion": "mmtm"}}
 
 
 class Nonconforming(MmtrainError):
@@ -78,7 +82,12 @@ class Trials:
             optimizer=OptimizerConfig(lr=0.01),
             settings={"encoder": {"width": 64}},
         )
-        options = {"method": method, "modalities": modalities, **changes}
+        options = {
+            "method": method,
+            "modalities": modalities,
+            **_OPTIONS.get(method, {}),
+            **changes,
+        }
         texts = (*_SMALLER.get(method, ()), *self._settings)
         return Request(options=options, settings=texts).config(base)
 

@@ -147,6 +147,24 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             settings={"assistance": 0.0},
         ),
         Entry(
+            "mslr",
+            "mslr:MSLR",
+            "Yao & Mihalcea, Findings of ACL 2022",
+            "Gives each modality a learning rate of its own, which follows its accuracy on val.",
+        ),
+        Entry(
+            "mses",
+            "mses:MSES",
+            "Fujimori et al., ACPR 2020",
+            "Stops each modality where its own loss on val has ceased to fall.",
+        ),
+        Entry(
+            "greedy",
+            "greedy:Greedy",
+            "Wu et al., ICML 2022",
+            "Cuts a modality off from the others whose gates in `mmtm` learn too fast.",
+        ),
+        Entry(
             "moddrop",
             "moddrop:ModDrop",
             "Neverova et al., TPAMI 2016",
