@@ -48,8 +48,8 @@ _SMALLER: Final[Mapping[str, Sequence[str]]] = {
     "reconboost": ("method.alone=1", "method.together=1", "method.pretrained=true"),
     "reconboost-released": ("method.alone=1", "method.together=1", "method.pretrained=true"),
 }
-# Methods that act on one fusion only.
-_OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {"greedy": {"fusion": "mmtm"}}
+# Method to the only fusion on which it acts.
+FUSIONS_OF: Final[Mapping[str, str]] = {"greedy": "mmtm"}
 
 
 class Nonconforming(MmtrainError):
@@ -82,12 +82,9 @@ class Trials:
             optimizer=OptimizerConfig(lr=0.01),
             settings={"encoder": {"width": 64}},
         )
-        options = {
-            "method": method,
-            "modalities": modalities,
-            **_OPTIONS.get(method, {}),
-            **changes,
-        }
+        options = {"method": method, "modalities": modalities, **changes}
+        if method in FUSIONS_OF:
+            options["fusion"] = FUSIONS_OF[method]
         texts = (*_SMALLER.get(method, ()), *self._settings)
         return Request(options=options, settings=texts).config(base)
 

@@ -15,6 +15,7 @@ import torch
 
 from mmtrain.config.run import OptimizerConfig, TrainConfig, ViewConfig
 from mmtrain.evaluation.audit import audit
+from mmtrain.evaluation.conformance import FUSIONS_OF
 from mmtrain.methods.catalog import METHODS
 from mmtrain.training.train import train
 
@@ -88,7 +89,8 @@ def methods(place: Place) -> dict[str, Any]:
     names = _QUICK if place.quick else METHODS.names
     for name in names:
         settings = {"encoder": {"width": 64}, **_SETTINGS.get(name, {})}
-        config = place.config(method=name, settings=settings)
+        fusion = FUSIONS_OF.get(name, TrainConfig.fusion)
+        config = place.config(method=name, fusion=fusion, settings=settings)
         result = train(config, place.out / f"method-{name}")
         loss = result["test"]["loss"]
         if not 0 < loss < 100:
