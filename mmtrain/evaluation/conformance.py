@@ -39,16 +39,22 @@ Modalities: TypeAlias = tuple[str, ...]
 
 MODALITIES: Final[tuple[Modalities, ...]] = (("audio", "visual"), ("audio", "visual", "flow"))
 _STOP: Final = 5  # Steps before a run is interrupted; an epoch has 3.
-# Where twelve samples, or so few epochs, are too few for all to take their turn.
+# Where twelve samples in so few epochs are too few for all to take their turn, or to gain anything.
 _SMALLER: Final[Mapping[str, Sequence[str]]] = {
     "bss-h": ("curriculum.start=0.9",),
     "di-mml": ("method.start=0", "method.fusion_epochs=1"),
     "domfn": ("method.pretrain=1",),
+    "g-blend": ("method.interval=1",),
+    "g-blend-offline": ("method.interval=1",),
     "lfm-lb": ("method.held=3",),
+    "reconboost": ("method.alone=1", "method.together=1", "method.pretrained=true"),
+    "reconboost-released": ("method.alone=1", "method.together=1", "method.pretrained=true"),
     "relearning": ("method.every=1",),
 }
 # Methods that may have teachers, and train more without.
 _SELF_TAUGHT: Final = ("ume",)
+# Method to the only fusion on which it acts.
+FUSIONS_OF: Final[Mapping[str, str]] = {"greedy": "mmtm"}
 
 
 class Nonconforming(MmtrainError):
@@ -71,7 +77,10 @@ class Trials:
     def config(self, method: str, modalities: Modalities, **changes: Any) -> TrainConfig:
         """Config of a run in which every modality can have its turn."""
         texts = (*_SMALLER.get(method, ()), *self._taught(method, modalities), *self._settings)
-        return self._config({"method": method, "modalities": modalities, **changes}, texts)
+        options = {"method": method, "modalities": modalities, **changes}
+        if method in FUSIONS_OF:
+            options["fusion"] = FUSIONS_OF[method]
+        return self._config(options, texts)
 
     def _config(self, options: Mapping[str, Any], texts: Sequence[str] = ()) -> TrainConfig:
         base = TrainConfig(
@@ -186,8 +195,9 @@ def is_unchanged_by_trials(trials: Trials, method: str, modalities: Modalities) 
         train_epoch = run.train_epoch
 
         def tried(method: Method) -> None:
-            with run.trial():
-                train_epoch(method)
+            if run._trial is None:  # One of the method's own cannot hold another.
+                with run.trial():
+                    train_epoch(method)
             train_epoch(method)
 
         run.train_epoch = tried  # type: ignore[method-assign]  # Before each epoch, a trial of it.

@@ -35,6 +35,7 @@ from torch import Tensor
 
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.base import Method, Run, state
+from mmtrain.methods.shared.numbers import named_numbers
 from mmtrain.models.fusions.boosted import Boosted
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch
@@ -97,15 +98,7 @@ def fused_weights(text: str, modalities: Sequence[str]) -> dict[str, float]:
     """
     if not text:
         return {m: 1 / len(modalities) for m in modalities}
-    try:
-        pairs = (pair.split("=") for pair in text.split(","))
-        found = {name.strip(): float(value) for name, value in pairs}
-    except ValueError:
-        found = {}
-    if {*found} != {*modalities} or not all(0 < w < float("inf") for w in found.values()):
-        example = ",".join(f"{m}=0.5" for m in modalities)
-        raise ConfigError(f"weights are numbers above 0, such as {example}; got {text!r}")
-    return {m: found[m] for m in modalities}
+    return named_numbers("weights", text, modalities)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -21,6 +21,7 @@ import torch
 
 from mmtrain.config.run import OptimizerConfig, TrainConfig, ViewConfig
 from mmtrain.data import open_dataset
+from mmtrain.evaluation.conformance import FUSIONS_OF
 from mmtrain.methods.catalog import METHODS
 from mmtrain.training.assemble import assemble
 from mmtrain.training.device import autocast
@@ -65,6 +66,7 @@ def main() -> None:
             config = TrainConfig(
                 data=given.data,
                 method=name,
+                fusion=FUSIONS_OF.get(name, TrainConfig.fusion),
                 modalities=tuple(given.modalities.split(",")),
                 encoder=given.encoder,
                 batch_size=given.batch_size,

@@ -15,6 +15,7 @@ import torch
 
 from mmtrain.config.run import OptimizerConfig, TrainConfig, ViewConfig
 from mmtrain.evaluation.audit import audit
+from mmtrain.evaluation.conformance import FUSIONS_OF
 from mmtrain.methods.catalog import METHODS
 from mmtrain.training.train import train
 
@@ -94,7 +95,8 @@ def methods(place: Place) -> dict[str, Any]:
     for name in names:
         own = taught if name in _TAUGHT else _SETTINGS.get(name, {})
         settings = {"encoder": {"width": 64}, **own}
-        config = place.config(method=name, settings=settings)
+        fusion = FUSIONS_OF.get(name, TrainConfig.fusion)
+        config = place.config(method=name, fusion=fusion, settings=settings)
         result = train(config, place.out / f"method-{name}")
         loss = result["test"]["loss"]
         if not 0 < loss < 100:
