@@ -123,5 +123,17 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Neverova et al., TPAMI 2016",
             "Drops features of every modality with a fixed probability.",
         ),
+        Entry(
+            "pmr",
+            "pmr:PMR",
+            "Fan et al., CVPR 2023",
+            "Draws the modality that is behind to prototypes of the classes, by how far it is.",
+        ),
+        Entry(
+            "pmr-hard",
+            "pmr:PMRHard",
+            "Fan et al., CVPR 2023",
+            "Draws the modality that is behind to prototypes of the classes.",
+        ),
     ),
 )
