@@ -135,5 +135,17 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Fan et al., CVPR 2023",
             "Draws the modality that is behind to prototypes of the classes.",
         ),
+        Entry(
+            "mmpareto",
+            "mmpareto:MMPareto",
+            "Wei & Hu, ICML 2024",
+            "Mixes each encoder's gradients of the fused and its own loss: neither loss suffers.",
+        ),
+        Entry(
+            "agm",
+            "agm:AGM",
+            "Li et al., ICCV 2023",
+            "Scales the gradient of each modality's Shapley share of the logits.",
+        ),
     ),
 )
