@@ -12,6 +12,9 @@ import torch
 from mmtrain.errors import DataError
 from mmtrain.files import replace
 
+CHECKPOINT: Final = "checkpoint.pt"
+BEST: Final = "best.pt"
+
 FORMAT: Final = 1
 
 

@@ -143,15 +143,21 @@ class Optimizer:
         if strange := sorted(set(saved) - set(named)):
             raise DataError(f"the checkpoint has optimizer state of unknown {', '.join(strange)}")
         self._inner.state.clear()
-        fused = bool(self._groups[0].get("fused"))
         for name, state in saved.items():
-            # The count of steps stays on the CPU, unless one kernel does the whole update.
-            self._inner.state[named[name]] = {
-                key: value.to(
-                    "cpu" if key == "step" and not fused else named[name].device, copy=True
-                )
-                for key, value in state.items()
+            parameter = named[name]
+            self._inner.state[parameter] = {
+                key: self._placed(key, value, parameter) for key, value in state.items()
             }
+
+    def _placed(self, key: str, value: Tensor, parameter: nn.Parameter) -> Tensor:
+        """Copy of a saved state where the update wants it."""
+        if value.shape == parameter.shape and key != "step":
+            # Laid out as the parameter, which fused kernels insist on: a checkpoint of a CPU, where
+            # weights are not channels-last, may go on on a GPU.
+            return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+        # The count of steps stays on the CPU, unless one kernel does the whole update.
+        fused = bool(self._groups[0].get("fused"))
+        return value.to(parameter.device if fused else "cpu", copy=True)
 
     @property
     def _groups(self) -> list[Group]:

@@ -22,7 +22,7 @@ from mmtrain.training.device import device_of, set_up
 
 _SMALL = Size(train=12, rest=6, frames=1, height=32, columns=40)
 _LARGE = {
-    "cuda": Size(train=1024, rest=64, frames=10, height=256, columns=1004),
+    "cuda": Size(train=1024, rest=64, frames=6, height=256, columns=1004),
     "cpu": Size(train=48, rest=8, frames=2, height=72, columns=100),
 }
 

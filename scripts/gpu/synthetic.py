@@ -81,8 +81,9 @@ def write_shards(folder: Path, size: Size) -> Path:
 
 def _clip(label: int, size: Size) -> Payload:
     draw = np.random.default_rng(label)
-    shape = (size.frames, size.height, size.height, 3)
-    pictures = draw.integers(0, 160, shape, dtype=np.uint8)
+    # Of coarse grains: noise in every pixel would make JPEGs many times as large as real ones.
+    shape = (size.frames, size.height // 8, size.height // 8, 3)
+    pictures = draw.integers(0, 160, shape, dtype=np.uint8).repeat(8, axis=1).repeat(8, axis=2)
     pictures[..., label] += 80
     sound = draw.normal(-12, 1, (257, size.columns))
     sound[20 + 60 * label] = -3

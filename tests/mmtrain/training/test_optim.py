@@ -185,3 +185,22 @@ def test_a_schedule_of_an_older_checkpoint_is_read():
     schedule.load_state_dict({"factor": 0.5, "best": 1.0, "waited": 2})
     assert schedule.factor(3) == 0.5
     assert schedule.state_dict()["epochs"] == 10
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_state_is_laid_out_as_its_parameter_when_it_is_loaded(name):
+    config = OptimizerConfig(name=name, lr=0.1)
+    plain = nn.Conv2d(3, 4, 2)
+    optimizer = Optimizer(plain, config)
+    plain(torch.ones(1, 3, 4, 4)).sum().backward()
+    optimizer.step()
+    other = nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last)
+    assert other.weight.stride() != plain.weight.stride()
+
+    resumed = Optimizer(other, config)
+    resumed.load_state_dict(optimizer.state_dict())
+
+    for key, value in optimizer.state_dict()["weight"].items():
+        loaded = resumed.state_dict()["weight"][key]
+        assert torch.equal(loaded, value)
+        assert loaded.ndim == 0 or loaded.stride() == other.weight.stride()
