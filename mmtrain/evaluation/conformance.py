@@ -39,10 +39,11 @@ Modalities: TypeAlias = tuple[str, ...]
 
 MODALITIES: Final[tuple[Modalities, ...]] = (("audio", "visual"), ("audio", "visual", "flow"))
 _STOP: Final = 5  # Steps before a run is interrupted; an epoch has 3.
-# Where twelve samples in so few epochs are too few for all to take their turn.
+# Where twelve samples, or so few epochs, are too few for all to take their turn.
 _SMALLER: Final[Mapping[str, Sequence[str]]] = {
     "bss-h": ("curriculum.start=0.9",),
     "lfm-lb": ("method.held=3",),
+    "smv": ("curriculum.warm_up=1",),
 }
 
 

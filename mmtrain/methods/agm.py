@@ -28,6 +28,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmtrain.errors import ConfigError
+from mmtrain.fields import above, at_least
 from mmtrain.functional.gradient_edit import weigh
 from mmtrain.functional.shapley import shapley, subsets
 from mmtrain.methods.base import Method, Run, state
@@ -84,7 +85,7 @@ class AGM(Method):
     Remembers: the mean score of each modality (M numbers) and the number of steps that it is of,
     from the first step on; never reset, and saved.
 
-    Logs ``score``, ``ratio`` and ``kappa`` by modality.
+    Logs ``share_loss``, which is ``s``, ``ratio`` and ``kappa`` by modality.
 
     Args:
         alpha: Strength, at least 0; 0 is joint training, at this cost.
@@ -92,16 +93,10 @@ class AGM(Method):
             with more, as in the authors' code.
     """
 
-    alpha: float = 1.0
-    cap: float | None = None
+    alpha: float = at_least(0, default=1.0)
+    cap: float | None = above(0, default=None)
     average: Tensor = state(default_factory=partial(torch.zeros, 0))
     steps: int = state(0)
-
-    def __post_init__(self) -> None:
-        if self.alpha < 0:
-            raise ConfigError(f"agm's alpha is at least 0; got {self.alpha}")
-        if self.cap is not None and not (isinstance(self.cap, int | float) and self.cap > 0):
-            raise ConfigError(f"agm's cap is a number above 0, or none; got {self.cap!r}")
 
     def setup(self, run: Run) -> None:
         modalities = run.model.modalities
@@ -131,7 +126,7 @@ class AGM(Method):
             shares.items(), kappa, scores, ratios(scores), strict=True
         ):
             weigh(own, k.expand(len(own)))
-            run.log(**{f"score.{modality}": score, f"ratio.{modality}": ratio})
+            run.log(**{f"share_loss.{modality}": score, f"ratio.{modality}": ratio})
             run.log(**{f"kappa.{modality}": k})
         whole = replace(out, fused=reduce(torch.add, shares.values()))
         run.minimise(self.loss(run, whole, batch))

@@ -134,9 +134,10 @@ METHODS: Final["Catalog[Method]"] = Catalog(
         ),
         Entry(
             "pmr-hard",
-            "pmr:PMRHard",
+            "pmr:PMR",
             "Fan et al., CVPR 2023",
             "Draws the modality that is behind to prototypes of the classes.",
+            settings={"switch": "hard", "entropy": 0.0},
         ),
         Entry(
             "mmpareto",
@@ -149,6 +150,13 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "agm:AGM",
             "Li et al., ICCV 2023",
             "Scales the gradient of each modality's Shapley share of the logits.",
+        ),
+        Entry(
+            "smv",
+            "base:Method",
+            "Wei et al., CVPR 2024",
+            "`joint` on samples that come again with the modality alone that adds too little.",
+            curriculum="smv",
         ),
     ),
 )

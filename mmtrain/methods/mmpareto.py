@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mmtrain.errors import ConfigError
+from mmtrain.fields import above
 from mmtrain.methods.base import Method, Run
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
@@ -94,11 +94,7 @@ class MMPareto(Method):
         gamma: Factor on the encoders' gradients, above 0; with 1 and no conflict it is `multitask`.
     """
 
-    gamma: float = 1.5
-
-    def __post_init__(self) -> None:
-        if self.gamma <= 0:
-            raise ConfigError(f"mmpareto's gamma is above 0; got {self.gamma}")
+    gamma: float = above(0, default=1.5)
 
     def setup(self, run: Run) -> None:
         run.adopt(run.model.add_heads())

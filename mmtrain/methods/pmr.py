@@ -29,12 +29,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.errors import ConfigError
+from mmtrain.fields import at_least, between, one_of
 from mmtrain.functional import discrepancy, entropy
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.types import Batch, Outputs
 
-SWITCHES: Final = ("soft", "hard")
 # Farther than any feature is: exp(-d) of a class without prototype is 0, and no difference is NaN.
 _AWAY: Final = 1e6
 
@@ -112,27 +112,19 @@ class PMR(Method):
         entropy_epochs: Number of epochs of the window that have the entropy.
     """
 
-    alpha: float = 1.0
-    momentum: float = 0.2
-    share: float = 0.1
-    start: int = 0
-    end: int | None = None
-    switch: str = "soft"
-    entropy: float = 0.01
-    entropy_epochs: int = 10
+    alpha: float = at_least(0, default=1.0)
+    momentum: float = between(0, 1, ends="[)", default=0.2)
+    share: float = between(0, 1, ends="(]", default=0.1)
+    start: int = at_least(0, default=0)
+    end: int | None = at_least(0, default=None)
+    switch: str = one_of("soft", "hard")
+    entropy: float = at_least(0, default=0.01)
+    entropy_epochs: int = at_least(0, default=10)
     prototypes: dict[str, Tensor] = state(default_factory=dict)
     known: Tensor = state(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
 
     def __post_init__(self) -> None:
-        if self.switch not in SWITCHES:
-            raise UnknownName("switch of pmr", self.switch, SWITCHES)
-        for name in ("alpha", "start", "entropy", "entropy_epochs"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"pmr's {name} is at least 0; got {getattr(self, name)}")
-        if not 0 <= self.momentum < 1:
-            raise ConfigError(f"pmr's momentum is in [0, 1); got {self.momentum}")
-        if not 0 < self.share <= 1:
-            raise ConfigError(f"pmr's share is in (0, 1]; got {self.share}")
+        super().__post_init__()
         if self.end is not None and self.end < self.start:
             raise ConfigError(f"end is before start, {self.start}; got {self.end}")
 
@@ -191,24 +183,3 @@ class PMR(Method):
                 loss = loss - self.entropy * ahead[m] * entropy(z).mean()
             run.log(**{f"rho.{m}": rho[m], f"behind.{m}": behind[m], f"prototype_loss.{m}": own})
         return loss
-
-
-@dataclass(kw_only=True, eq=False)
-class PMRHard(PMR):
-    """`pmr` as released: the modality that is behind has weight 1, and there is no entropy.
-
-    ``L = CE(f, y) + alpha sum_m [rho^m < 1] mean_i -ln pi_{i,y}^m``, with ``rho^m`` and ``pi`` as
-    in pmr.
-
-    Cost: that of `joint`; a forward pass over a tenth of the training split an epoch, and distances
-    to C prototypes in each step.
-
-    Remembers: the prototypes, as pmr.
-
-    Args:
-        switch: ``hard``: ``beta^m`` is 1 or 0; ``soft``, as in pmr.
-        entropy: Weight of the entropy of the modality that is ahead, at least 0.
-    """
-
-    switch: str = "hard"
-    entropy: float = 0.0

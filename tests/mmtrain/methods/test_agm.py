@@ -104,14 +104,16 @@ def test_it_logs_what_it_does(shards, tmp_path):
 
     (line,) = lines(tmp_path)
     logged = line["logged"]
-    assert set(logged) == {f"{name}.{m}" for name in ("score", "ratio", "kappa") for m in THREE}
+    assert set(logged) == {
+        f"{name}.{m}" for name in ("share_loss", "ratio", "kappa") for m in THREE
+    }
     assert min(logged.values()) > 0
 
 
 def test_what_it_cannot_do_is_refused(shards, tmp_path):
     with pytest.raises(ConfigError, match="alpha is at least 0; got -1"):
         AGM(alpha=-1)
-    with pytest.raises(ConfigError, match="cap is a number above 0"):
+    with pytest.raises(ConfigError, match="cap is above 0"):
         AGM(cap=0)
     with (
         pytest.raises(ConfigError, match="needs two or more; got audio"),

@@ -8,7 +8,7 @@ import torch
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.functional import confidence, discrepancy, entropy
 from mmtrain.methods.base import Method
-from mmtrain.methods.pmr import PMR, PMRHard, class_means, lags, prototype_logits
+from mmtrain.methods.pmr import PMR, class_means, lags, prototype_logits
 from tests.support.enginework import lines, running, small
 from tests.support.methodwork import fitted
 
@@ -151,7 +151,7 @@ def test_the_loss_is_what_the_equation_gives(shards, tmp_path):
 
 
 def test_only_the_encoder_that_is_behind_gets_another_gradient(shards, tmp_path):
-    method = PMRHard(share=1.0)
+    method = PMR(share=1.0, switch="hard", entropy=0.0)
     with running(small(shards), tmp_path, method) as run:
         method.refresh(run)
         batch = next(run.batches("train"))
