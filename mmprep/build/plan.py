@@ -15,7 +15,10 @@ from typing import Any, Final, Self
 from mmprep.config import PartsConfig
 from mmprep.errors import DataError
 from mmprep.failure import Failure
-from mmprep.manifest import SPLITS, Row
+from mmprep.format.damage import naming_damage
+from mmprep.format.fields import build, parse_json
+from mmprep.format.paths import task_name
+from mmprep.manifest import SPLITS, Row, safe_key
 
 _VERSION: Final = 1
 # Libraries on which the bytes of every shard depend.
@@ -106,21 +109,28 @@ class Plan:
         Raises:
             DataError: The plan is damaged or of another version.
         """
-        try:
-            plain = json.loads(text)
+        with naming_damage(origin, "use --force to start over", "damaged"):
+            plain = parse_json(text)
             if plain.pop("version") != _VERSION:
                 raise DataError(f"{origin}: begun by another mmprep; finish there, or use --force")
-            plain["parts"] = PartsConfig.from_json(plain["parts"])
-            plain["tasks"] = tuple(
-                Task(**{**task, "rows": tuple(Row(**row) for row in task["rows"])})
-                for task in plain["tasks"]
-            )
-            plain["absent"] = tuple(Failure(**failure) for failure in plain["absent"])
-            for name in ("classes", "modalities"):
-                plain[name] = tuple(plain[name])
-            return cls(**plain)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{origin}: damaged ({error!r}); use --force to start over") from error
+            plan = build(cls, plain)
+            for task in plan.tasks:
+                task_name(task.name, origin)
+                check_rows(task.rows)
+        return plan
+
+
+def check_rows(rows: Iterable[Row]) -> None:
+    """Refuses rows of a stranger's file whose keys would name other files than a sample's.
+
+    Raises:
+        ValueError: A key has other letters than a key may have.
+    """
+    for row in rows:
+        if safe_key(row.key) != row.key:
+            raise ValueError(f"{row.key!r:.100} is no key of a sample")
+        if not row.sources:
+            raise ValueError(f"{row.key} has no source")
 
 
 def listing_digest(rows: Iterable[Row], absent: Iterable[Failure]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, Self
 
 from mmprep.assignments import Value
+from mmprep.storage.redact import redacted
 from mmtrain.config.values import Kind, checked, flat, kind_of
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.fields import above, at_least, between, check_fields, one_of
@@ -191,8 +192,11 @@ class TrainConfig:
         )
 
     def to_json(self) -> str:
-        """Text of config.json."""
-        return json.dumps(asdict(self), indent=1) + "\n"
+        """Text of config.json, without passwords in addresses."""
+        plain = asdict(self)
+        for name in ("data", "endpoint"):
+            plain[name] = plain[name] and redacted(plain[name])
+        return json.dumps(plain, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str, place: str) -> Self:
@@ -207,7 +211,12 @@ class TrainConfig:
         """
         try:
             config: Self = _read(cls, json.loads(text))
-        except (ValueError, TypeError, AttributeError, ConfigError) as error:
+        # Over a file that somebody else made: RecursionError in json, AttributeError and KeyError
+        # where a value is of another type.
+        except (
+            *(ValueError, TypeError, ArithmeticError, AttributeError),
+            *(LookupError, RecursionError, ConfigError),
+        ) as error:
             raise ConfigError(f"{place}: not the config of a run: {error}") from error
         return config
 
@@ -290,6 +299,8 @@ def _read(kind: Any, plain: Mapping[str, Any]) -> Any:
         if name in _SECTIONS and kind is TrainConfig:
             values[name] = _read(_SECTIONS[name], value)
         elif name == "modalities":
+            if not _is_list_of_text(value):
+                raise ConfigError(f"modalities is a list of names; got {value!r:.60}")
             values[name] = tuple(value)
         elif name == "settings":
             values[name] = {choice: _settings(own) for choice, own in value.items()}
@@ -303,3 +314,7 @@ def _read(kind: Any, plain: Mapping[str, Any]) -> Any:
 def _settings(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters of a choice; JSON has lists where they are tuples."""
     return {name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()}
+
+
+def _is_list_of_text(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)

@@ -95,7 +95,10 @@ def audit(folder: Path, data: str | None = None) -> Audit:
     if not path.exists():
         raise ConfigError(f"{folder} has no {CHECKPOINT} yet; there is nothing to audit")
     saved = checkpoint.load(path)
-    with shards_of(replace(config, data=data or config.data)) as dataset:
+    with (
+        checkpoint.naming_misfits(path),
+        shards_of(replace(config, data=data or config.data)) as dataset,
+    ):
         if saved["data"] != dataset.description.root:
             raise DataError(f"{folder}: was trained on other data than {data or config.data}")
         ids, _ = split_held_out(dataset, method_of(config).holds_out, config.seed)

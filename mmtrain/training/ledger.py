@@ -1,6 +1,7 @@
 """The ledger: which samples each epoch has visited, in order, as `.npy` files of sample ids."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -8,9 +9,13 @@ from typing import BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mmprep.format.damage import naming_damage
+from mmprep.format.npy import parse_array
 from mmtrain.files import sync_folder
 
 _ITEM: Final = np.dtype("<i8").itemsize
+_NAME: Final = re.compile(r"epoch-\d{5}\.rank\d{1,6}\.npy", re.ASCII)
+_REMEDY: Final = "take it from a copy of the run, or train again in a new folder"
 
 
 class Ledger:
@@ -104,13 +109,23 @@ def read(path: Path) -> NDArray[np.int64]:
     """(n,) samples of the visits in a file, in order; none where there is no such file."""
     if not path.exists():
         return np.empty(0, np.int64)
-    visited: NDArray[np.int64] = np.load(path, allow_pickle=False)
-    return visited
+    with naming_damage(str(path), _REMEDY):
+        if not path.is_file():
+            raise ValueError("not a file")
+        # What a killed process wrote behind the counted visits is not read.
+        visited = parse_array(path.read_bytes(), more=True)
+        if visited.dtype != np.dtype("<i8") or visited.ndim != 1:
+            raise ValueError(f"holds {visited.dtype} of shape {visited.shape}")
+        return np.array(visited, np.int64)
 
 
 def rank_of(path: Path) -> int:
     """Rank of a file."""
     return int(path.name[len("epoch-00000.rank") : -len(".npy")])
+
+
+def _is_ours(path: Path) -> bool:
+    return _NAME.fullmatch(path.name) is not None
 
 
 def rewind(folder: Path, epoch: int, counts: Sequence[int]) -> None:
@@ -123,7 +138,7 @@ def rewind(folder: Path, epoch: int, counts: Sequence[int]) -> None:
         epoch: Epoch that goes on.
         counts: Visits of each rank in that epoch that count.
     """
-    for path in folder.glob("epoch-*.rank*.npy"):
+    for path in filter(_is_ours, folder.glob("epoch-*.rank*.npy")):
         rank = rank_of(path)
         kept = counts[rank] if rank < len(counts) and epoch_of(path) == epoch else 0
         if epoch_of(path) >= epoch and not kept:
@@ -142,7 +157,7 @@ def visits(folder: Path, epoch: int, counts: Sequence[int] | None = None) -> NDA
         epoch: Epoch, from 0.
         counts: Visits of each rank that count, its first ones; all by default.
     """
-    paths = sorted(folder.glob(f"epoch-{epoch:05d}.rank*.npy"), key=rank_of)
+    paths = sorted(filter(_is_ours, folder.glob(f"epoch-{epoch:05d}.rank*.npy")), key=rank_of)
     parts = [
         read(path)[: None if counts is None else (*counts, *[0] * rank_of(path))[rank_of(path)]]
         for path in paths

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from mmprep.format.damage import naming_damage
+from mmprep.format.fields import parse_json
 from mmtrain import files
 from mmtrain.training.ranks import Ranks
 
@@ -24,7 +26,10 @@ class MetricsFile:
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Writes one line, and brings it to the disk."""
-        with self._path.open("a", encoding="utf-8") as file:
+        with (
+            files.naming_refusals(self._path),
+            self._path.open("a", encoding="utf-8") as file,
+        ):
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -39,7 +44,12 @@ class MetricsFile:
 
     def read(self) -> list[dict[str, Any]]:
         """The lines of epochs, without those of trials."""
-        lines = map(json.loads, self._path.read_text("utf-8").splitlines())
+        lines = []
+        for number, text in enumerate(self._path.read_bytes().splitlines(), 1):
+            with naming_damage(f"{self._path}, line {number}", "remove the line"):
+                line = {**parse_json(text)}
+                float(line["seconds"])
+                lines.append(line)
         return [line for line in lines if "trial" not in line]
 
 

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from mmprep.format.damage import naming_damage
 from mmtrain.config.overrides import require_encoders, resolved
 from mmtrain.config.run import TrainConfig
 from mmtrain.curricula.base import Curriculum
@@ -121,8 +122,10 @@ def config_of(folder: Path) -> TrainConfig:
 
     Raises:
         ConfigError: There is none.
+        DataError: It is damaged.
     """
     path = folder / CONFIG
     if not path.exists():
         raise ConfigError(f"{folder} holds no run: there is no {CONFIG}")
-    return TrainConfig.from_json(path.read_text("utf-8"), str(path))
+    with naming_damage(str(path), "take it from a copy of the run, or train in a new folder"):
+        return TrainConfig.from_json(path.read_text("utf-8"), str(path))

@@ -5,7 +5,7 @@ It implements `mmtrain.methods.base.Run`, where the part that a method may call 
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Self
@@ -110,12 +110,13 @@ class Run(Stepping):
         self._observations = Observations(self.curriculum, self._evaluation)
         checkpoint.seed_all(config.seed + ranks.rank)
         saved = checkpoint.load(folder / file) if (folder / file).exists() else None
-        if saved is not None and saved["data"] != feed.dataset.description.root:
+        if saved is not None and saved.get("data") != feed.dataset.description.root:
             raise DataError(f"{folder}: was trained on other data than {config.data}")
-        saved_state.setup(self, method, saved)
-        self.best: dict[str, Any] = saved["best"] if saved else {}
-        if file == CHECKPOINT:
-            self._go_on(saved)
+        with checkpoint.naming_misfits(folder / file) if saved else nullcontext():
+            saved_state.setup(self, method, saved)
+            self.best: dict[str, Any] = dict(saved["best"]) if saved else {}
+            if file == CHECKPOINT:
+                self._go_on(saved)
 
     def __enter__(self) -> Self:
         return self

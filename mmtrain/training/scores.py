@@ -10,7 +10,7 @@ with all rows but perhaps the last.
 """
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from mmprep.format.hdf5 import opened, plain_table, read_table
 from mmtrain import files
 from mmtrain.data import SampleOrder, ShardedDataset
 from mmtrain.errors import ConfigError, DataError
@@ -28,6 +29,7 @@ _ROWS: Final = "scores"
 _KEYS: Final = "key.h5"
 _KEY: Final = "key"
 _VISITS: Final = "visits"
+_REMEDY: Final = "take it from a copy of the run, or train again in a new folder"
 
 
 def write(
@@ -50,7 +52,8 @@ def write(
     """
     rows = folder / _ROWS
     if not rows.exists():
-        rows.mkdir()
+        with files.naming_refusals(rows):
+            rows.mkdir()
         files.sync_folder(folder)
     if not (rows / _KEYS).exists():
         _replace(rows / _KEYS, partial(_fill, columns={_KEY: dataset.index.key[ids]}))
@@ -73,41 +76,79 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
     """
     if not path.exists():
         raise ConfigError(f"{path}: no such file; a run with a scoring curriculum writes {SCORES}")
-    try:
-        with h5py.File(path, "r") as file:
-            # HDF5 itself shows zeros in the place of a row that is gone.
-            if gone := [name for name in _sources(file) if not (path.parent / name).exists()]:
-                raise DataError(
-                    f"{path}: lacks {gone[0]}; the folder {_ROWS} belongs to it, copy both"
-                )
-            columns = {name: np.asarray(file[name]) for name in file}
-    except OSError as error:
-        raise DataError(f"{path}: not a file of scores: {error}") from error
-    if _KEY not in columns or _VISITS not in columns:
-        names = ", ".join(columns) or "nothing"
-        raise DataError(f"{path}: not a file of scores; it holds {names}")
+    with opened(path, "a file of scores", _REMEDY) as file:
+        names, epochs = sorted(file), _epochs_shown(file)
+        if _KEY not in names or _VISITS not in names:
+            raise ValueError(f"it holds {', '.join(names) or 'nothing'}")
+        columns = {name: _column(file, name) for name in names} if epochs is None else {}
+    if epochs is not None:
+        # Row by row, not through the view: HDF5 would follow its names to any file, and shows
+        # zeros in the place of a row that is gone.
+        columns = _read_rows(path, names, epochs)
+    shape = columns[_VISITS].shape
+    if shape[1:] != columns[_KEY].shape or any(
+        values.shape != shape for name, values in columns.items() if name != _KEY
+    ):
+        raise DataError(f"{path}: its columns are not of one shape; it was damaged")
     return columns
 
 
-def _sources(file: h5py.File) -> Iterator[str]:
-    """Files that a view shows, relative to its folder; none for a file that holds its rows."""
-    for name in file:
-        link = file.get(name, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            yield link.filename
-        elif file[name].is_virtual:
-            yield from (source.file_name for source in file[name].virtual_sources())
+def _epochs_shown(file: h5py.File) -> int | None:
+    """Number of rows that a view shows; None for a file that holds its rows.
+
+    Raises:
+        ValueError: It shows other files than the rows of a run.
+    """
+    if file.id.links.get_info(_KEY.encode()).type == h5py.h5l.TYPE_HARD:
+        return None
+    if file.id.links.get_info(_VISITS.encode()).type != h5py.h5l.TYPE_HARD:
+        raise ValueError(f"{_VISITS!r} is a link")
+    # Its sources, of which the storage keeps the names, are not opened.
+    stored = h5py.h5o.open(file.id, _VISITS.encode()).get_create_plist()
+    if stored.get_layout() != h5py.h5d.VIRTUAL:
+        raise ValueError(f"{_VISITS!r} is no view")
+    shown = [stored.get_virtual_filename(i) for i in range(stored.get_virtual_count())]
+    if shown != [f"{_ROWS}/{_row_name(epoch)}" for epoch in range(len(shown))]:
+        raise ValueError("it shows other files than the rows of a run")
+    return len(shown)
+
+
+def _column(file: h5py.File, name: str) -> NDArray[Any]:
+    kind, rank = ("S", 1) if name == _KEY else ("number", 2)
+    return read_table(Path(file.filename), plain_table(file, name, kind, rank, chunked=True))
+
+
+def _read_rows(path: Path, names: Sequence[str], epochs: int) -> dict[str, NDArray[Any]]:
+    rows = path.parent / _ROWS
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in names if name != _KEY}
+    for place in (rows / _KEYS, *(rows / _row_name(epoch) for epoch in range(epochs))):
+        if not place.exists():
+            name = f"{_ROWS}/{place.name}"
+            raise DataError(f"{path}: lacks {name}; the folder {_ROWS} belongs to it, copy both")
+    with opened(rows / _KEYS, "a file of keys", _REMEDY) as file:
+        key = read_table(rows / _KEYS, plain_table(file, _KEY, "S", 1))
+    for epoch in range(epochs):
+        place = rows / _row_name(epoch)
+        with opened(place, "a row of scores", _REMEDY) as file:
+            for name, values in columns.items():
+                values.append(read_table(place, plain_table(file, name, "number", 1)))
+                if values[-1].shape != key.shape:
+                    raise ValueError(f"{name!r} has not the {len(key)} samples of the keys")
+    empty = np.zeros((0, len(key)))
+    return {_KEY: key, **{n: np.stack(v) if v else empty for n, v in columns.items()}}
 
 
 def _split(path: Path, rows: Path) -> None:
     """Writes the rows of a file of an earlier version, which holds them itself, as files."""
     if not path.exists():
         return
-    with h5py.File(path, "r") as file:
-        if not next(_sources(file), None) and _VISITS in file:
-            for epoch in range(len(file[_VISITS])):
-                columns = {name: file[name][epoch] for name in file if name != _KEY}
-                _replace(rows / _row_name(epoch), partial(_fill, columns=columns))
+    with opened(path, "a file of scores", _REMEDY) as file:
+        if _KEY not in file or _VISITS not in file or _epochs_shown(file) is not None:
+            return
+        tables = {name: _column(file, name) for name in file if name != _KEY}
+    for epoch in range(len(tables[_VISITS])):
+        columns = {name: table[epoch] for name, table in tables.items()}
+        _replace(rows / _row_name(epoch), partial(_fill, columns=columns))
 
 
 def _replace(path: Path, fill: Callable[[h5py.File], None]) -> None:

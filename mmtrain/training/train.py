@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import torch
 
+from mmprep.format.damage import naming_damage
+from mmprep.format.fields import parse_json
 from mmtrain import files
 from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
@@ -71,8 +73,22 @@ def train(
                     files.replace(done, lambda file: file.write(f"{text}\n".encode()))
                 ranks.wait()
             # From the file on all ranks, for only the first has measured everything.
-            contents: dict[str, Any] = json.loads(done.read_text("utf-8"))
-            return contents
+            return result_of(folder)
+
+
+def result_of(folder: Path) -> dict[str, Any]:
+    """Content of result.json of the finished run in ``folder``.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    path = folder / RESULT
+    with naming_damage(str(path), "remove it, and --resume measures again"):
+        result = {**parse_json(path.read_bytes())}
+        for name in ("val", "test"):
+            if result[name] is not None:
+                float(result[name]["accuracy"])
+    return result
 
 
 def _result(
