@@ -165,10 +165,11 @@ class SMV(Curriculum):
         return SampleOrder(np.concatenate(parts)[order], shown)
 
     def _score(self, facts: SampleFacts) -> NDArray[np.float32]:
-        if self.level == "sample":
-            return np.stack([copies(value) for value in facts.values()]).sum(0, dtype=np.float32)
-        number = len(next(iter(facts.values())))
-        return np.full(number, weakest(facts, self.alpha)[1], np.float32)
+        if self.level == "modality":
+            _, p = weakest(facts, self.alpha)
+            return np.full(len(next(iter(facts.values()))), p, np.float32)
+        number = np.stack([copies(value) for value in facts.values()]).sum(0)
+        return np.asarray(number, np.float32)
 
 
 def _column(modality: str) -> str:
