@@ -238,5 +238,37 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Kontras et al., BMVC 2024",
             "A loss for each modality, and gradients scaled by how sure the others are against it.",
         ),
+        Entry(
+            "pmr",
+            "pmr:PMR",
+            "Fan et al., CVPR 2023",
+            "Draws the modality that is behind to prototypes of the classes, by how far it is.",
+        ),
+        Entry(
+            "pmr-hard",
+            "pmr:PMR",
+            "Fan et al., CVPR 2023",
+            "Draws the modality that is behind to prototypes of the classes.",
+            settings={"switch": "hard", "entropy": 0.0},
+        ),
+        Entry(
+            "mmpareto",
+            "mmpareto:MMPareto",
+            "Wei & Hu, ICML 2024",
+            "Mixes each encoder's gradients of the fused and its own loss: neither loss suffers.",
+        ),
+        Entry(
+            "agm",
+            "agm:AGM",
+            "Li et al., ICCV 2023",
+            "Scales the gradient of each modality's Shapley share of the logits.",
+        ),
+        Entry(
+            "smv",
+            "base:Method",
+            "Wei et al., CVPR 2024",
+            "`joint` on samples that come again with the modality alone that adds too little.",
+            curriculum="smv",
+        ),
     ),
 )
