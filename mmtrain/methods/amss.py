@@ -36,7 +36,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.functional import entropy, inclusion, successive, systematic
+from mmtrain.functional import draw_successive, draw_systematic, entropy, inclusion_probabilities
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.methods.shared.units import Units
 from mmtrain.types import Batch, Outputs
@@ -102,8 +102,8 @@ def unbiased(
 
     ``pi_j = min(1, c p_j)``, summing to ``drawn``.
     """
-    chances = inclusion(shares, drawn)
-    return torch.where(systematic(chances, start), 1 / chances, 0).float()
+    chances = inclusion_probabilities(shares, drawn)
+    return torch.where(draw_systematic(chances, start), 1 / chances, 0).float()
 
 
 @dataclass(kw_only=True, eq=False)
@@ -169,7 +169,7 @@ class AMSS(Method):
         self, run: Run, shares: Float[Tensor, "rows units"], drawn: Int[Tensor, " rows"]
     ) -> Float[Tensor, "rows units"]:
         """What each unit's gradient is multiplied with, of which ``drawn`` a row are not 0."""
-        return successive(shares, drawn, _uniform(run, shares)).float()
+        return draw_successive(shares, drawn, _uniform(run, shares)).float()
 
     def _ratios(self, run: Run, out: Outputs, batch: Batch) -> Float[Tensor, " modalities"]:
         """``rho``, of the samples of all ranks."""
@@ -204,7 +204,7 @@ class AMSSPlus(AMSS):
     Cost: as `amss`.
 
     Args:
-        scale: ``inclusion`` or ``official``.
+        scale: ``inclusion_probabilities`` or ``official``.
     """
 
     scale: str = "inclusion"

@@ -31,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mmtrain.errors import ConfigError
-from mmtrain.functional import climb, flat_projection, second_moment
+from mmtrain.functional import flat_projection, perturb, second_moment
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.models.layers import frozen_batch_norm, linear
 from mmtrain.models.multimodal import MultimodalModel
@@ -210,7 +210,7 @@ class IGM(Method):
         here = loss.detach()
         del loss  # The graph, before there is another.
         parameters = [p for p in (*encoder.parameters(), *head.parameters()) if p.requires_grad]
-        before = climb(parameters, gradients, self.radius)
+        before = perturb(parameters, gradients, self.radius)
         with frozen_batch_norm(encoder):
             loss = self._loss(run, modality, batch)
         with run.update(loss):

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.functional.masking import heard, masked, spared
-from mmtrain.functional.modulation import told
+from mmtrain.functional.masking import has_any_modality, mask_features, restore_emptied
+from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.methods.base import Method, Run
 from mmtrain.types import Batch
 
@@ -82,12 +82,12 @@ class ModDrop(Method):
         with torch.no_grad():
             run.observe(run.model.classify(features), batch)
         keep = self.keep(run, batch)
-        run.log(**told(run.model.modalities, dropped=run.sum((~keep).sum(0).float())))
+        run.log(**logged_by_modality(run.model.modalities, dropped=run.sum((~keep).sum(0).float())))
         losses = self.sample_losses(
-            run.task, run.model.classify(masked(features, keep)), batch.target
+            run.task, run.model.classify(mask_features(features, keep)), batch.target
         )
         if self.empty == "omit":
-            counted = heard(keep, batch.shown, run.model.modalities).float()
+            counted = has_any_modality(keep, batch.shown, run.model.modalities).float()
             losses = losses * counted / run.mean(counted.mean()).clamp(min=1e-8)
         run.minimise(losses.mean())
 
@@ -98,4 +98,4 @@ class ModDrop(Method):
         draws = run.draws(len(p))
         if self.empty != "resample":
             return torch.stack([draws[:, m] >= each for m, each in enumerate(p)], 1)
-        return spared(kept(draws, p), batch.shown, modalities)
+        return restore_emptied(kept(draws, p), batch.shown, modalities)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from mmtrain.errors import ConfigError
-from mmtrain.functional import climb
+from mmtrain.functional import perturb
 from mmtrain.methods.base import Method, Run
 from mmtrain.models.layers import frozen_batch_norm
 from mmtrain.types import Batch
@@ -49,7 +49,7 @@ class SAM(Method):
         here = loss.detach()
         del out, loss  # The graph, before there is another.
         parameters = [p for p in run.model.parameters() if p.requires_grad]
-        before = climb(parameters, gradients, self.radius)
+        before = perturb(parameters, gradients, self.radius)
         with frozen_batch_norm(run.model):
             out = run.model(batch)
         loss = self.loss(run, out, batch)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmtrain.errors import ConfigError, Interrupted, UnknownName
-from mmtrain.functional import successive
+from mmtrain.functional import draw_successive
 from mmtrain.methods.amss import (
     AMSS,
     AMSSPlus,
@@ -108,7 +108,7 @@ def test_the_official_mask_is_not():
     shares = (SQUARES / 17).repeat(40_000, 1)
     uniform = torch.rand(40_000, 8, generator=torch.Generator().manual_seed(1))
 
-    chosen = successive(shares, torch.full((40_000,), 4), uniform)
+    chosen = draw_successive(shares, torch.full((40_000,), 4), uniform)
     found = chosen * enlarged(shares, torch.full((40_000,), 8))
 
     assert found.mean(0).tolist() == pytest.approx(expected, abs=0.05)
