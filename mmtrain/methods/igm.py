@@ -22,7 +22,7 @@ Differs from the authors' code:
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -188,7 +188,7 @@ class IGM(Method):
         names = self.projected.split(",") if isinstance(self.projected, str) else self.projected
         return tuple(name.strip() for name in names)
 
-    def _layers(self, run: Run, modality: str) -> list[Layer]:
+    def _layers(self, run: Run, modality: str) -> Sequence[Layer]:
         """Layers of a modality whose gradient is projected, in order."""
         if modality not in self._projected(run.model.modalities):
             return []
@@ -196,7 +196,7 @@ class IGM(Method):
         if self.scope is not None:
             return layers_in_scope(encoder, head, scope=self.scope)
         count = self.projected if isinstance(self.projected, int) else _LAYERS
-        return list(linear_layers(head)[_LAYERS - count :])
+        return linear_layers(head)[_LAYERS - count :]
 
     def _project(self, run: Run, modality: str) -> None:
         """Keeps the gradient to directions that are flat for the modality before."""
@@ -225,8 +225,8 @@ class IGM(Method):
         encoder, head = run.model.encoders[modality], run.model.heads[modality]
         layers: list[Layer] = []
         if self.scope is not None:
-            own = {*encoder.modules()}
-            layers = [n for n in layers_in_scope(encoder, head, scope=self.scope) if n in own]
+            inside = {*encoder.modules()}
+            layers = [n for n in layers_in_scope(encoder, head, scope=self.scope) if n in inside]
 
         def mean_inputs(batch: Batch) -> dict[str, Tensor]:
             with recorded_inputs(layers, len(batch)) as inputs:
