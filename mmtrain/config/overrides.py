@@ -87,8 +87,23 @@ def resolved(config: TrainConfig) -> TrainConfig:
         given = config.settings.get(choice, {})
         for strange in set(given) - set(parameters):
             raise UnknownName(f"parameter of {choice} {name}", strange, parameters)
+        for parameter, value in given.items():
+            _require_kind(f"{choice}.{parameter}", value, parameters[parameter])
         settings[choice] = {**parameters, **given}
     return replace(config, settings=settings)
+
+
+def _require_kind(name: str, value: object, default: object) -> None:
+    """Refuses a value of another kind than the default: a config may come from a stranger's file.
+
+    Raises:
+        ConfigError: It is none of that kind.
+    """
+    for kind in (bool, (int, float), str):
+        if isinstance(default, kind):
+            if isinstance(value, kind) and isinstance(value, bool) == isinstance(default, bool):
+                return
+            raise ConfigError(f"{name} takes a value like {default!r}; got {value!r:.60}")
 
 
 def names_of(config: TrainConfig) -> dict[str, str]:

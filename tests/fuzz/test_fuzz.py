@@ -15,7 +15,15 @@ from tests.support import ROOT
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_mutant_ends_in_a_traceback_a_crash_a_hang_or_wrong_data(seed: int) -> None:
     # In a process of its own: it forks, which a process with threads should not.
-    command = [sys.executable, "-m", "tests.support.fuzzing", "--mutants", "124", "--seed", str(seed)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.fuzzing",
+        "--mutants",
+        "124",
+        "--seed",
+        str(seed),
+    ]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.stdout, ended.stderr
     report = json.loads(ended.stdout)
