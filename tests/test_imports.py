@@ -100,10 +100,11 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmtrain/config/recipes": ("mmtrain.config", "mmtrain.errors"),
     "mmtrain/config": (
         *("mmprep.assignments", "mmtrain.catalog", "mmtrain.curricula", "mmtrain.errors"),
+        "mmprep.storage",
         *("mmtrain.methods", "mmtrain.models", "mmtrain.names", "mmtrain.tasks"),
     ),
     "mmtrain/training": (
-        *("mmprep.storage", "mmtrain.config", "mmtrain.curricula", "mmtrain.data"),
+        *("mmprep.format", "mmprep.storage", "mmtrain.config", "mmtrain.curricula", "mmtrain.data"),
         *("mmtrain.errors", "mmtrain.files", "mmtrain.functional", "mmtrain.methods"),
         *("mmtrain.models", "mmtrain.tasks", "mmtrain.types"),
     ),
@@ -113,7 +114,9 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.types", "mmtrain.methods", "mmtrain.curricula"),
     ),
     "mmtrain/report/charts": ("mmprep.html",),
-    "mmtrain/report/runs": ("mmtrain.config", "mmtrain.errors", "mmtrain.training"),
+    "mmtrain/report/runs": (
+        *("mmprep.format", "mmtrain.config", "mmtrain.errors", "mmtrain.training"),
+    ),
     "mmtrain/report/sections": (
         *("mmprep.errors", "mmprep.html", "mmtrain.config", "mmtrain.data", "mmtrain.errors"),
         *("mmtrain.modalities", "mmtrain.report"),
@@ -130,7 +133,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.evaluation", "mmtrain.methods", "mmtrain.models", "mmtrain.names"),
         *("mmtrain.report", "mmtrain.training"),
     ),
-    "mmtrain": ("mmtrain", "mmprep.errors", "mmprep.lazy", "mmprep.version"),
+    "mmtrain": ("mmtrain", "mmprep.errors", "mmprep.storage", "mmprep.lazy", "mmprep.version"),
 }
 
 # Folder to libraries that nothing in it or below it may import.

@@ -20,7 +20,7 @@ def test_a_full_disk_is_named_and_nothing_half_stays(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MmtrainError, match="cannot write .*file/x: Not a directory"):
+    with pytest.raises(MmtrainError, match=r"cannot write .*file/x: Not a directory"):
         files.replace(tmp_path / "file" / "x", lambda file: file.write(b"new"))
 
 

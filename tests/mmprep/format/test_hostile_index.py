@@ -90,7 +90,7 @@ def test_a_damaged_index_on_disk_is_refused_before_training(
         file[table][row] = value
     for opened in (lambda: Shards(LocalStore(out)), lambda: open_dataset(str(out))):
         with pytest.raises(
-            DataError, match=r"index\.h5: does not fit dataset\.json; run `mmprep ve"
+            DataError, match=r"index\.h5: does not fit dataset\.json; run `mmp"
         ):
             opened()
 
