@@ -95,13 +95,15 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmtrain/curricula": (
         *("mmtrain.catalog", "mmtrain.data", "mmtrain.errors", "mmtrain.fields"),
-        *("mmtrain.functional", "mmtrain.tasks", "mmtrain.types"),
+        *("mmtrain.functional", "mmtrain.methods.base", "mmtrain.models", "mmtrain.tasks"),
+        "mmtrain.types",
     ),
     "mmtrain/config/recipes": ("mmtrain.config", "mmtrain.errors"),
     "mmtrain/config": (
         *("mmprep.assignments", "mmtrain.catalog", "mmtrain.curricula", "mmtrain.errors"),
         "mmprep.storage",
         *("mmtrain.methods", "mmtrain.models", "mmtrain.names", "mmtrain.tasks"),
+        *("mmtrain.fields", "mmtrain.plugins"),
     ),
     "mmtrain/training": (
         *("mmprep.format", "mmprep.storage", "mmtrain.config", "mmtrain.curricula", "mmtrain.data"),
@@ -112,6 +114,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.config", "mmtrain.data", "mmtrain.errors", "mmtrain.files"),
         *("mmtrain.functional", "mmtrain.metrics", "mmtrain.names", "mmtrain.training"),
         *("mmtrain.types", "mmtrain.methods", "mmtrain.curricula"),
+        *("mmtrain.plugins", "mmprep.format"),
     ),
     "mmtrain/report/charts": ("mmprep.html",),
     "mmtrain/report/runs": (
@@ -125,7 +128,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmtrain/comparison": (
         *("mmtrain.config", "mmtrain.data", "mmtrain.errors", "mmtrain.evaluation"),
         *("mmtrain.files", "mmtrain.metrics", "mmtrain.names", "mmtrain.report"),
-        *("mmtrain.training", "mmtrain.methods"),
+        *("mmtrain.training", "mmtrain.methods", "mmtrain.plugins"),
     ),
     "mmtrain/cli": (
         *("mmprep.cli.group", "mmprep.errors", "mmprep.version", "mmtrain.catalog"),

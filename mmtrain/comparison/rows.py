@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from mmtrain.comparison.table import Row
 from mmtrain.config.run import TrainConfig
-from mmtrain.training.assemble import CONFIG, config_of
+from mmtrain.training.parts import CONFIG, config_of
 from mmtrain.training.train import RESULT, result_of
 
 

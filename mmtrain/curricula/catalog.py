@@ -1,4 +1,4 @@
-"""The curricula: one line each."""
+"""Lines of the curricula."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +10,7 @@ CURRICULA: Final["Catalog[Curriculum]"] = Catalog(
     "curriculum",
     "curricula",
     "mmtrain.curricula",
+    "base:Curriculum",
     (
         Entry(
             "uniform",

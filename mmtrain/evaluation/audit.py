@@ -12,9 +12,10 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.data import SampleOrder, ShardedDataset
 from mmtrain.errors import ConfigError, DataError
 from mmtrain.training import checkpoint, ledger, scores
-from mmtrain.training.assemble import config_of, curriculum_of, method_of, shards_of
+from mmtrain.training.checkpoint import CHECKPOINT
 from mmtrain.training.feed import split_held_out
-from mmtrain.training.run import CHECKPOINT, LEDGER
+from mmtrain.training.parts import config_of, curriculum_of, method_of, shards_of
+from mmtrain.training.run import LEDGER
 
 _SHOWN: Final = 5
 

@@ -16,8 +16,9 @@ __all__ = [
     "entropy",
     "flat_projection",
     "inclusion",
+    "infonce",
     "second_moment",
     "successive",
     "systematic",
+    "unit",
 ]
-__all__ = ["agreement", "confidence", "cosine", "discrepancy", "entropy", "infonce", "unit"]

@@ -23,7 +23,9 @@ def agreement(vectors: Mapping[str, Float[Tensor, "batch width"]]) -> Float[Tens
     correlation criterion, where ``p`` are probabilities; more than two as in the authors' code).
 
     Example:
-        >>> agreement({m: z.softmax(-1) for m, z in out.logits.items()})
+        >>> probs = {"audio": torch.tensor([[0.6, 0.8]]), "visual": torch.tensor([[0.8, 0.6]])}
+        >>> round(agreement(probs).item(), 2)
+        0.96
     """
     pairs = [cosine(a, b) for a, b in combinations(vectors.values(), 2)]
     if not pairs:

@@ -199,7 +199,7 @@ class AUG(Method):
             run.observe(run.model.classify(features), batch)
         losses, sure = [], []
         for modality, feature in features.items():
-            logits = cast(Boosted, run.model.fusion).each(modality, feature)
+            logits = cast(Boosted, run.model.fusion).classifier_logits(modality, feature)
             losses.append(boosting(run.task, logits, batch.target, self.softening).mean())
             sure.append(run.task.confidence(reduce(torch.add, logits).detach(), batch.target).sum())
             run.log(**{f"loss.{modality}": losses[-1]})

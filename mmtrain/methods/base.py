@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mmtrain.fields import check_fields
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
@@ -331,6 +332,10 @@ class Method:
     ``L = CE(f, y)``, or the loss of another task. Subclasses override the smallest scope that their
     paper changes.
     """
+
+    def __post_init__(self) -> None:
+        """Checks the hyper-parameters whose fields say what they take, see `mmtrain.fields`."""
+        check_fields(self)
 
     @property
     def holds_out(self) -> int:

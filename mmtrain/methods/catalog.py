@@ -1,4 +1,4 @@
-"""The methods: one line each."""
+"""Lines of the methods."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +10,7 @@ METHODS: Final["Catalog[Method]"] = Catalog(
     "method",
     "methods",
     "mmtrain.methods",
+    "base:Method",
     (
         Entry("joint", "base:Method", "-", "One cross-entropy on the fused logits."),
         Entry(
@@ -26,9 +27,10 @@ METHODS: Final["Catalog[Method]"] = Catalog(
         ),
         Entry(
             "ogm-ge",
-            "ogm:OGMGE",
+            "ogm:OGM",
             "Wei et al., TPAMI 2024",
             "Slows the encoder of a modality that is ahead, and adds noise to all gradients.",
+            settings={"noise": "tensor-std"},
         ),
         Entry(
             "ogm-star",
@@ -87,9 +89,10 @@ METHODS: Final["Catalog[Method]"] = Catalog(
         ),
         Entry(
             "igm-nosam",
-            "igm:IGMNoSAM",
+            "igm:IGM",
             "Jiang et al., IJCAI 2025",
             "Trains the modalities in turn, along directions flat for the one before.",
+            settings={"radius": 0.0},
         ),
         Entry(
             "iprm",

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from mmtrain.errors import ConfigError
 from mmtrain.functional import climb, flat_projection, second_moment
 from mmtrain.methods.base import Method, Run, state
-from mmtrain.models.layers import linear, still
+from mmtrain.models.layers import frozen_batch_norm, linear
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.types import Batch, Outputs
 
@@ -211,7 +211,7 @@ class IGM(Method):
         del loss  # The graph, before there is another.
         parameters = [p for p in (*encoder.parameters(), *head.parameters()) if p.requires_grad]
         before = climb(parameters, gradients, self.radius)
-        with still(encoder):
+        with frozen_batch_norm(encoder):
             loss = self._loss(run, modality, batch)
         with run.update(loss):
             torch._foreach_copy_([*parameters], before)
@@ -260,20 +260,3 @@ class IGM(Method):
             moments = [second_moment(inputs, self.group) for inputs in seen]
             # The mean, for ranks on unlike devices may round differently.
             return [run.mean(flat_projection(moment, self.tau)) for moment in moments]
-
-
-@dataclass(kw_only=True, eq=False)
-class IGMNoSAM(IGM):
-    """`igm` without SAM: alternating unimodal training with projected gradients of the heads.
-
-    ``grad_W <- (grad_W L(w)) T^k`` for each linear layer ``W`` of the head, with ``T^k`` of the
-    modality ``k`` of the stage before, as ``mmtrain methods igm`` tells.
-
-    Cost: a step of `joint` on one modality alone; and a forward pass of that modality over the
-    training split at the end of a stage.
-
-    Args:
-        radius: ``rho`` of SAM; 0 is without.
-    """
-
-    radius: float = 0.0

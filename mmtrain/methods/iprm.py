@@ -137,10 +137,10 @@ class IPRM(Method):
             logits = own(run.model, features)
             ends = arcs.ends(features, chosen)
             with torch.set_grad_enabled(self.passes == 1):
-                said = arcs.said(ends, before, chosen)
+                said = arcs.logits_at(ends, before, chosen)
             omega = probed(run, arcs.pairs[chosen], logits, said.detach())
             if self.passes == 2:
-                said = arcs.said(ends, omega, chosen)
+                said = arcs.logits_at(ends, omega, chosen)
             losses = [run.task.losses(z, batch.target).mean() for z in (*said, *logits.values())]
         run.observe(Outputs(fused=said.mean(0), logits=logits, features=features), batch)
         run.minimise(torch.stack(losses).sum())
@@ -164,7 +164,7 @@ class IPRM(Method):
         arcs = cast("Arcs", model.fusion)
         features = model.encode(batch)
         with torch.autocast(self.weights.device.type, enabled=False):
-            said = arcs.said(arcs.ends(features), self.weights)
+            said = arcs.logits_at(arcs.ends(features), self.weights)
             return Outputs(fused=said.mean(0), logits=own(model, features), features=features)
 
     def _drawn(self, run: Run) -> slice:

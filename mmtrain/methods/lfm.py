@@ -106,7 +106,7 @@ class Heuristic(Method):
             raise ConfigError(f"temperature is above 0; got {self.temperature}")
 
     def setup(self, run: Run) -> None:
-        widths = run.model.fusion.widths
+        widths = run.model.feature_widths
         if len(widths) < 2:
             raise ConfigError(
                 f"lfm aligns two modalities or more; got {', '.join(widths)}. Add one to "

@@ -76,7 +76,7 @@ class OGM(Modulation, Method):
     ``k^m = 1 - alpha tanh(rho^m - 1)`` where ``rho^m > 1``, else 1;
     ``theta^m <- theta^m - eta (k^m g^m + h^m)``, ``h = 0`` without noise.
 
-    Cost: that of joint; one pass over the encoders' gradients more.
+    Cost: that of joint; one pass over the encoders' gradients more, three with noise.
 
     Logs ``score``, ``rho``, ``k``, ``gradient`` (norm of what is edited, before) and ``modulated``
     (after) by modality in the epochs that it modulates.
@@ -84,8 +84,10 @@ class OGM(Modulation, Method):
     Args:
         alpha: Strength, at least 0.
         form: ``tpami`` or ``cvpr22``, which is ``k = 1 - tanh(alpha rho)``.
-        noise: On all encoders, also those with ``k = 1``: ``none``; ``tensor-std``, as large as the
-            entries of each tensor vary; ``covariance``, that of the gradient over samples.
+        noise: Gaussian noise ``h`` on all encoders, also those with ``k = 1``, "generalisation
+            enhancement": ``none``; ``tensor-std``, with the standard deviation of the entries of
+            each tensor of ``g``, as in the authors' code; ``covariance``, that of the gradient over
+            samples, as in the paper.
         tensors: ``all`` of an encoder, or ``conv``, those of four or more dimensions.
     """
 
@@ -139,23 +141,6 @@ class OGM(Modulation, Method):
         k = self.factors(rho)
         run.log(**told(run.model.modalities, score=scores, rho=rho, k=k))
         return k
-
-
-@dataclass(kw_only=True, eq=False)
-class OGMGE(OGM):
-    """OGM with Gaussian noise on every encoder's gradient, "generalisation enhancement".
-
-    ``theta^m <- theta^m - eta (k^m g^m + h^m)``, ``k`` as in ogm; each entry of ``h`` is normal
-    with the standard deviation of the entries of its tensor of ``g``.
-
-    Cost: that of joint; three passes over the encoders' gradients more.
-
-    Args:
-        noise: ``tensor-std`` as in the authors' code; ``covariance``, that of the gradient over
-            samples, as in the paper.
-    """
-
-    noise: str = "tensor-std"
 
 
 @dataclass(kw_only=True, eq=False)

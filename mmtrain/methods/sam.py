@@ -15,7 +15,7 @@ import torch
 from mmtrain.errors import ConfigError
 from mmtrain.functional import climb
 from mmtrain.methods.base import Method, Run
-from mmtrain.models.layers import still
+from mmtrain.models.layers import frozen_batch_norm
 from mmtrain.types import Batch
 
 
@@ -50,7 +50,7 @@ class SAM(Method):
         del out, loss  # The graph, before there is another.
         parameters = [p for p in run.model.parameters() if p.requires_grad]
         before = climb(parameters, gradients, self.radius)
-        with still(run.model):
+        with frozen_batch_norm(run.model):
             out = run.model(batch)
         loss = self.loss(run, out, batch)
         with run.update(loss):

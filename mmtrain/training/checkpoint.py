@@ -14,6 +14,9 @@ from mmtrain.errors import DataError, MmtrainError
 from mmtrain.files import replace
 from mmtrain.training.digest import is_whole, write_sealed
 
+CHECKPOINT: Final = "checkpoint.pt"
+BEST: Final = "best.pt"
+
 FORMAT: Final = 1
 _REMEDY: Final = "take it from a copy of the run, or train again in a new folder"
 

@@ -25,6 +25,7 @@ from mmtrain.tasks.task import Task
 from mmtrain.training import checkpoint, saved_state, scores
 from mmtrain.training.batch_norm import average_statistics, preserve_statistics
 from mmtrain.training.best import is_better
+from mmtrain.training.checkpoint import BEST, CHECKPOINT
 from mmtrain.training.device import autocast, place, set_up
 from mmtrain.training.failures import Failures
 from mmtrain.training.feed import Feed
@@ -43,8 +44,6 @@ from mmtrain.training.trial import Trial
 from mmtrain.training.watch import Quiet, Watch
 from mmtrain.types import Batch, Outputs
 
-CHECKPOINT: Final = "checkpoint.pt"
-BEST: Final = "best.pt"
 METRICS: Final = "metrics.jsonl"
 LEDGER: Final = "ledger"
 
@@ -200,8 +199,10 @@ class Run(Stepping):
         return self.feed.held_out(self.generator).to(self.device)
 
     def teacher(self, folder: str | Path, *modalities: str) -> Teacher:
-        dataset = self.feed.dataset
-        return load_teacher(Path(folder), modalities, self.config, dataset, self.generator)
+        dataset, generator = self.feed.dataset, self.generator
+        return load_teacher(
+            Path(folder), modalities, self.config, dataset, generator, make_run=type(self)
+        )
 
     def observe(self, out: Outputs, batch: Batch) -> None:
         # Outputs of a trial are of weights that will never have been.

@@ -1,8 +1,10 @@
 """The trained model of another run, to learn from."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -12,6 +14,8 @@ from mmtrain.errors import ConfigError
 from mmtrain.methods.base import Method
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.training import checkpoint
+from mmtrain.training.checkpoint import BEST
+from mmtrain.training.parts import config_of, feed_of, fitted, method_of, model_of
 from mmtrain.types import Batch, Outputs
 
 _RESULT: Final = "result.json"  # Written by a run when it is finished.
@@ -43,6 +47,7 @@ def load_teacher(
     config: TrainConfig,
     dataset: ShardedDataset,
     generator: torch.Generator,
+    make_run: Callable[..., AbstractContextManager[Any]],
 ) -> Teacher:
     """The model of the finished run in ``folder``.
 
@@ -52,15 +57,12 @@ def load_teacher(
         config: Config of the run that learns from it, whose data and device are used.
         dataset: Data set of that config.
         generator: Generator of the run that learns.
+        make_run: Class of runs, handed in because its module imports this one.
 
     Raises:
         ConfigError: No finished run there, or a modality is missing, here or there.
         DataError: It was trained on other data.
     """
-    # Assembly imports the run; the other way round it is needed only here, by few methods.
-    from mmtrain.training.assemble import assemble, config_of, fitted
-    from mmtrain.training.run import BEST
-
     own = config_of(folder)
     if not (folder / _RESULT).exists():
         raise ConfigError(f"{folder} is no finished run; a teacher has been trained to its end")
@@ -77,8 +79,11 @@ def load_teacher(
     # Making a run seeds the generators of the process, from which this run draws.
     before = checkpoint.generators(generator)
     try:
-        with assemble(fitted(own, dataset), dataset, folder, file=BEST) as other:
-            model, method = other.model, other.method
+        own = fitted(own, dataset)
+        method = method_of(own)
+        feed = feed_of(own, dataset, method)
+        with make_run(own, model_of(own, feed), method, feed, folder, file=BEST) as run:
+            model = run.model
     finally:
         checkpoint.restore_generators(before, generator)
     model.requires_grad_(False)

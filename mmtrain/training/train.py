@@ -19,18 +19,13 @@ from mmtrain import files
 from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
 from mmtrain.errors import ConfigError, RunError
-from mmtrain.training.assemble import (
-    CONFIG,
-    assemble,
-    config_of,
-    fitted,
-    require_buildable,
-    shards_of,
-)
+from mmtrain.training.assemble import assemble, require_buildable
+from mmtrain.training.checkpoint import BEST
 from mmtrain.training.device import device_of, set_up
 from mmtrain.training.metrics_log import MetricsFile
+from mmtrain.training.parts import CONFIG, config_of, fitted, shards_of
 from mmtrain.training.ranks import Ranks, join_ranks
-from mmtrain.training.run import BEST, METRICS, Run
+from mmtrain.training.run import METRICS, Run
 from mmtrain.training.watch import Watch
 
 log = logging.getLogger(__name__)

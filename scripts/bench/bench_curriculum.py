@@ -1,4 +1,4 @@
-"""What the curriculum's order costs: reading by it, planning it, and the scores that it goes by.
+"""Times the order of a curriculum: reading by it, planning it, and scoring the samples for it.
 
     scripts/bench/bench_curriculum.py                     # on pictures and sounds made up here
     scripts/bench/bench_curriculum.py --data SHARDS     # any set with frames and spectrograms
@@ -37,8 +37,9 @@ from mmtrain.curricula.bss import BSSL
 from mmtrain.curricula.memory import SampleFacts
 from mmtrain.data import OrderedStream, SampleOrder, ShardedDataset, StreamOptions, open_dataset
 from mmtrain.data.reading.plan import Visit, plan
-from mmtrain.training.assemble import assemble, fitted
+from mmtrain.training.assemble import assemble
 from mmtrain.training.metrics_log import MetricsFile
+from mmtrain.training.parts import fitted
 from mmtrain.training.run import METRICS, Run
 
 HERE = Path(__file__).resolve().parent

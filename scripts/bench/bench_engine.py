@@ -1,4 +1,4 @@
-"""What the engine costs: steps of `joint` through `Run` against the same steps as a bare loop.
+"""Times the engine: steps of `joint` through `Run` against the same steps as a bare loop.
 
     .venv/bin/python scripts/bench/bench_engine.py --data out/keypad
 
@@ -26,9 +26,9 @@ from mmtrain.data import SampleOrder, ShardedDataset, open_dataset
 from mmtrain.data.stream import StreamState
 from mmtrain.methods.base import Method
 from mmtrain.models.multimodal import MultimodalModel
-from mmtrain.training.assemble import feed_of, fitted, model_of
 from mmtrain.training.device import device_of
 from mmtrain.training.feed import Feed, Reading
+from mmtrain.training.parts import feed_of, fitted, model_of
 from mmtrain.training.run import Run
 from mmtrain.types import Batch
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What a step of each method costs, as a multiple of a step of `joint` in the same run.
+"""Times a step of each method, as a multiple of a step of `joint` in the same run.
 
     .venv/bin/python scripts/bench/bench_methods.py --data out/keypad
     .venv/bin/python scripts/bench/bench_methods.py --data out/keypad --encoder resnet18 --size 112
@@ -22,8 +22,9 @@ import torch
 from mmtrain.config.run import OptimizerConfig, TrainConfig, ViewConfig
 from mmtrain.data import open_dataset
 from mmtrain.methods.catalog import METHODS
-from mmtrain.training.assemble import assemble, fitted
+from mmtrain.training.assemble import assemble
 from mmtrain.training.device import autocast
+from mmtrain.training.parts import fitted
 from mmtrain.training.run import Run
 from mmtrain.types import Batch
 

@@ -1,4 +1,4 @@
-"""What must be right on a device: losses, methods, a run that is killed, ranks."""
+"""Checks on a device: losses, methods, a run that is killed, ranks."""
 
 import json
 import os

@@ -15,8 +15,9 @@ import torch
 import torch.distributed as dist
 
 from mmtrain.config.run import TrainConfig
-from mmtrain.training.assemble import assemble, fitted, shards_of
+from mmtrain.training.assemble import assemble
 from mmtrain.training.device import set_up
+from mmtrain.training.parts import fitted, shards_of
 from mmtrain.training.ranks import join_ranks
 from mmtrain.training.train import train
 

@@ -13,8 +13,9 @@ import torch
 from checks import Place, Skipped
 
 from mmtrain.config.run import TrainConfig, ViewConfig
-from mmtrain.training.assemble import assemble, fitted, shards_of
+from mmtrain.training.assemble import assemble
 from mmtrain.training.device import autocast, compile_encoders
+from mmtrain.training.parts import fitted, shards_of
 from mmtrain.training.prefetch import PassThrough
 from mmtrain.training.run import METRICS, Run
 

@@ -13,8 +13,9 @@ from mmtrain.config.run import OptimizerConfig, TrainConfig, ViewConfig
 from mmtrain.data import open_dataset
 from mmtrain.methods.base import Method
 from mmtrain.training import checkpoint
-from mmtrain.training.assemble import feed_of, fitted, model_of
-from mmtrain.training.run import BEST, CHECKPOINT, LEDGER, METRICS, Run
+from mmtrain.training.checkpoint import BEST, CHECKPOINT
+from mmtrain.training.parts import feed_of, fitted, model_of
+from mmtrain.training.run import LEDGER, METRICS, Run
 from mmtrain.training.train import RESULT
 
 STEPS = 5  # of an epoch: 18 samples, 4 a batch

@@ -3,7 +3,7 @@
 from torch import nn
 
 from mmtrain.training import checkpoint
-from mmtrain.training.run import CHECKPOINT
+from mmtrain.training.checkpoint import CHECKPOINT
 from tests.support.enginework import running, small
 
 

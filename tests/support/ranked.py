@@ -20,7 +20,7 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.errors import DataError
 from mmtrain.methods.base import Method
 from mmtrain.training import failure_watch
-from mmtrain.training.assemble import feed_of, fitted, model_of, shards_of
+from mmtrain.training.parts import feed_of, fitted, model_of, shards_of
 from mmtrain.training.ranks import join_ranks
 from mmtrain.training.run import Run
 from mmtrain.training.train import train

@@ -47,7 +47,7 @@ def plan(folder, config, world, what=None, step=0):
 
 
 def said(folder, rank):
-    """What a rank came to."""
+    """Outcome of a rank."""
     path = Path(f"{folder}.rank{rank}.txt")
     return path.read_text() if path.exists() else ""
 

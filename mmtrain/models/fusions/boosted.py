@@ -1,4 +1,4 @@
-"""A sum of classifiers that may gain further ones."""
+"""A sum of classifiers that can be extended by further ones."""
 
 from collections.abc import Mapping
 from functools import reduce
@@ -22,7 +22,7 @@ class Boosted(Fusion):
         widths: Modality to the width of its features.
         classes: Number of classes.
         weights: Modality to ``w_m``.
-        seed: First layers depend on it, on their modality and on their number.
+        seed: Seed of the first layers, together with their modality and number.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class Boosted(Fusion):
             self.head = linear(HIDDEN, classes)
 
     def grow(self, modality: str) -> nn.Linear:
-        """The first layer of one more classifier of ``modality``, on the model's device."""
+        """Adds a classifier of ``modality`` and returns its first layer, on the model's device."""
         layers = cast(nn.ModuleList, self.layers[modality])
         with seeded(self._seed, "boosted", modality, str(len(layers))):
             layer = linear(self.widths[modality], HIDDEN).to(self.head.weight.device)
         layers.append(layer)
         return layer
 
-    def each(self, modality: str, feature: Tensor) -> list[Tensor]:
+    def classifier_logits(self, modality: str, feature: Tensor) -> list[Tensor]:
         """Logits of each classifier of ``modality``, in the order in which they came; float32."""
         layers = cast(nn.ModuleList, self.layers[modality])
         with torch.autocast(feature.device.type, enabled=False):
@@ -51,6 +51,6 @@ class Boosted(Fusion):
     def split(self, features: Features) -> dict[str, Tensor]:
         """The sum of a modality's classifiers times its weight."""
         return {
-            m: weight * reduce(torch.add, self.each(m, features[m]))
+            m: weight * reduce(torch.add, self.classifier_logits(m, features[m]))
             for m, weight in self._weights.items()
         }

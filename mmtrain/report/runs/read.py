@@ -13,7 +13,7 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError, DataError
 from mmtrain.report.runs.records import Epoch, Evaluation, Probe, Result, SplitMeasures
 from mmtrain.training import scores
-from mmtrain.training.assemble import config_of
+from mmtrain.training.parts import config_of
 from mmtrain.training.run import METRICS
 from mmtrain.training.train import RESULT
 

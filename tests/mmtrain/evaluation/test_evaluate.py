@@ -12,7 +12,7 @@ from mmtrain.evaluation.missing import Missing
 from mmtrain.evaluation.open_run import open_run
 from mmtrain.functional import confidence, discrepancy
 from mmtrain.training import checkpoint
-from mmtrain.training.run import BEST
+from mmtrain.training.checkpoint import BEST
 from tests.support.evalwork import THREE
 
 

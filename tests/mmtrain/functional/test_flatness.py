@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mmtrain.functional import ascent, climb, flat_projection, second_moment
-from mmtrain.models.layers import still
+from mmtrain.models.layers import frozen_batch_norm
 
 DAMPED = math.exp(-0.4)  # .670320
 
@@ -130,7 +130,7 @@ def test_still_statistics_stay_and_the_output_is_that_of_training(norm, momentum
     names = list(net.state_dict())
     moving = copy.deepcopy(net)
 
-    with still(net):
+    with frozen_batch_norm(net):
         out = net(pictures * 2 + 1)
     out.sum().backward()
 
@@ -148,7 +148,7 @@ def test_a_graph_from_before_outlives_a_still_pass():
     rows = torch.randn(4, 3)
     first = net(rows)
 
-    with still(net):
+    with frozen_batch_norm(net):
         second = net(rows)
 
     (first.square().sum() + second.square().sum()).backward()
@@ -159,7 +159,7 @@ def test_still_layers_move_again_after_an_error():
     net = nn.BatchNorm1d(2)
     kept = net.running_mean
 
-    with pytest.raises(KeyError), still(net):
+    with pytest.raises(KeyError), frozen_batch_norm(net):
         raise KeyError
 
     assert net.running_mean is kept

@@ -122,7 +122,7 @@ def test_fused_logits_are_weighted_sums():
         {"audio": 2, "visual": 2}, 3, fused_weights("visual=0.6, audio=0.4", SETS[0]), 0
     )
     said = {"audio": [[2.0, 1.0, 0.0]], "visual": [[0.0, 2.0, 0.0], [0.0, 1.0, 0.0]]}
-    fusion.each = lambda modality, feature: [torch.tensor([z]) for z in said[modality]]
+    fusion.classifier_logits = lambda modality, feature: [torch.tensor([z]) for z in said[modality]]
 
     features = {m: torch.zeros(1, 2) for m in said}
 
@@ -150,7 +150,7 @@ def test_an_added_classifier_joins_the_optimizer_and_is_trained(shards, tmp_path
         method.scores = torch.arange(1.0, 1 + len(modalities)).flip(0)  # The last is the weakest.
         weak = modalities[-1]
         features = run.model.encode(batch)
-        before, count = run.model.fusion.each(weak, features[weak]), size(run)
+        before, count = run.model.fusion.classifier_logits(weak, features[weak]), size(run)
         old = {n: v.clone() for n, v in run.model.state_dict().items()}
         run.minimise(run.model.fusion(features).square().mean())
         run.model.load_state_dict(old)
@@ -161,7 +161,7 @@ def test_an_added_classifier_joins_the_optimizer_and_is_trained(shards, tmp_path
         assert size(run) - count == 64 * 256 + 256
         assert method.counts == {m: 1 + (m == weak) for m in modalities}
         assert all(torch.equal(run.model.state_dict()[n], v) for n, v in old.items())
-        assert torch.equal(run.model.fusion.each(weak, features[weak])[0], before[0])
+        assert torch.equal(run.model.fusion.classifier_logits(weak, features[weak])[0], before[0])
         assert all(run.optimizer_state()[n] == momentum[n] for n in momentum)
         new = layers(run, weak)[1]
         assert not torch.equal(new.weight, layers(run, weak)[0].weight)

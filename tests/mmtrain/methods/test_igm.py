@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from torch.nn import functional as F
 from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import ConfigError, Interrupted
 from mmtrain.functional import flat_projection, second_moment
-from mmtrain.methods.igm import IGM, IGMNoSAM, inputs_of, linears, mixture, mlp, stages, turn
+from mmtrain.methods.igm import IGM, inputs_of, linears, mixture, mlp, stages, turn
 from tests.support.enginework import Stop, lines, running, same, small
 from tests.support.methodwork import batch_normalised
 
@@ -96,7 +97,7 @@ def test_what_layers_of_a_head_see():
 
 
 @pytest.mark.parametrize("modalities", [("audio", "visual"), THREE])
-@pytest.mark.parametrize("made", [IGM, IGMNoSAM])
+@pytest.mark.parametrize("made", [IGM, partial(IGM, radius=0.0)])
 def test_an_epoch_moves_one_modality_and_all_of_it(shards, tmp_path, modalities, made):
     decaying = OptimizerConfig(lr=0.05, momentum=0.9, weight_decay=0.1)
     method = made()

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError, Interrupted, UnknownName
 from mmtrain.methods.iprm import IPRM, divergence, rebalanced
-from mmtrain.models.fusions.arcs import Arcs, geodesic, straight, unit
+from mmtrain.models.fusions.arcs import Arcs, chord, geodesic, unit
 from tests.support.enginework import running, small
 from tests.support.methodwork import trained_losses
 
@@ -22,7 +22,7 @@ def at(angle: float) -> torch.Tensor:
 
 
 def watched(run):
-    """What a step minimises and logs."""
+    """Collects what a step minimises and logs."""
     seen = {}
     minimise, log = run.minimise, run.log
     run.minimise = lambda loss: (seen.update(loss=loss.detach()), minimise(loss))
@@ -86,8 +86,8 @@ def test_geodesic_and_its_gradient_are_finite_where_the_arc_is_not(other, weight
 
 
 def test_the_linear_mixup_is_shorter():
-    assert straight(E1, E2, torch.tensor(0.5)).norm().item() == pytest.approx(0.7071, abs=1e-4)
-    assert straight(E1, E2, torch.tensor(0.3)).tolist() == pytest.approx([0.3, 0.7])
+    assert chord(E1, E2, torch.tensor(0.5)).norm().item() == pytest.approx(0.7071, abs=1e-4)
+    assert chord(E1, E2, torch.tensor(0.3)).tolist() == pytest.approx([0.3, 0.7])
 
 
 def test_divergences_and_weights_by_hand():
@@ -295,7 +295,7 @@ def test_the_option_chooses_the_mixup(shards, tmp_path, mixup):
         arcs.heads[0].register_forward_hook(lambda _, given, __: points.append(given[0]))
         with torch.no_grad():
             arcs.heads[0].weight.set_(torch.zeros(3, 2))
-        arcs.said(ends, torch.tensor([0.5]))
+        arcs.logits_at(ends, torch.tensor([0.5]))
 
     assert points[0].norm().item() == pytest.approx(1 if mixup == "geodesic" else 0.7071, abs=1e-4)
 

@@ -11,12 +11,13 @@ from mmtrain.errors import ConfigError, Interrupted, UnknownName
 from mmtrain.functional import confidence, discrepancy
 from mmtrain.functional.modulation import slowed
 from mmtrain.methods.base import Method
-from mmtrain.methods.ogm import OGM, OGMGE, OGMStar, raised, slowed_cvpr22
+from mmtrain.methods.ogm import OGM, OGMStar, raised, slowed_cvpr22
 from tests.support.enginework import Stop, lines, running, same, small
 from tests.support.methodwork import fitted
 
 THREE = ("audio", "visual", "flow")
 PLAIN = OptimizerConfig(lr=0.1, momentum=0, weight_decay=0)
+GE = partial(OGM, noise="tensor-std")  # The line `ogm-ge` of the catalog.
 
 
 def of(*values):
@@ -90,7 +91,7 @@ def test_a_step_moves_each_encoder_by_its_factor_and_the_classifier_as_ever(shar
 
 
 def test_noise_is_added_to_every_encoder_and_to_nothing_else(shards, tmp_path):
-    noisy, _ = moved(shards, tmp_path / "ge", OGMGE(alpha=0))
+    noisy, _ = moved(shards, tmp_path / "ge", GE(alpha=0))
     plain, _ = moved(shards, tmp_path / "joint", Method())
 
     for name in plain:
@@ -103,7 +104,7 @@ def test_noise_is_added_to_every_encoder_and_to_nothing_else(shards, tmp_path):
 
 
 def test_noise_on_convolutions_leaves_other_tensors_alone(shards, tmp_path):
-    noisy, _ = moved(shards, tmp_path / "ge", OGMGE(alpha=0, tensors="conv"))
+    noisy, _ = moved(shards, tmp_path / "ge", GE(alpha=0, tensors="conv"))
     plain, _ = moved(shards, tmp_path / "joint", Method())
 
     assert {name for name in plain if not torch.equal(noisy[name], plain[name])} == {
@@ -137,7 +138,7 @@ def test_covariance_noise_weighs_samples_in_the_encoders_only(shards, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "made", [partial(OGM, alpha=0), partial(OGMStar, alpha=0), partial(OGMGE, start=1)]
+    "made", [partial(OGM, alpha=0), partial(OGMStar, alpha=0), partial(GE, start=1)]
 )
 def test_without_strength_or_outside_the_window_it_is_joint_training(shards, tmp_path, made):
     found = fitted(shards, tmp_path / "a", made())
@@ -157,7 +158,7 @@ def test_a_window_is_left_after_its_last_epoch(shards, tmp_path):
 @pytest.mark.parametrize("fusion", ["sum", "film", "gated"])
 @pytest.mark.parametrize("noise", ["tensor-std", "covariance"])
 def test_it_logs_what_it_does_with_any_fusion(shards, tmp_path, fusion, noise):
-    method = OGMGE(noise=noise, bias_share=1.0)
+    method = GE(noise=noise, bias_share=1.0)
     found = fitted(shards, tmp_path, method, fusion=fusion, precision="bf16", modalities=THREE)
 
     (line,) = lines(tmp_path)
@@ -172,7 +173,7 @@ def test_it_logs_what_it_does_with_any_fusion(shards, tmp_path, fusion, noise):
 def test_noise_goes_on_where_it_stopped(shards, tmp_path, noise):
     for name, steps in (("straight", ()), ("stopped", (2, 5))):
         for _ in range(len(steps) + 1):
-            method, stop = OGMGE(noise=noise), Stop(*steps)
+            method, stop = GE(noise=noise), Stop(*steps)
             with running(small(shards), tmp_path / name, method, stop) as stop.run:
                 try:
                     method.fit(stop.run)
@@ -183,7 +184,7 @@ def test_noise_goes_on_where_it_stopped(shards, tmp_path, noise):
 
 def test_an_encoder_that_is_frozen_stays_so(shards, tmp_path):
     for noise in ("tensor-std", "covariance"):
-        method = OGMGE(noise=noise)
+        method = GE(noise=noise)
         with running(small(shards), tmp_path / noise, method) as run:
             run.model.encoders["audio"].requires_grad_(False)
             before = [p.clone() for p in run.model.parameters_of("audio")]

@@ -63,7 +63,7 @@ def test_rescaling_by_hand():
 
 
 def dropping(run, q, batch=None):
-    """What is left of a batch of features, all of them 1."""
+    """Features that OPM leaves of a batch in which all are 1."""
     batch = batch or next(run.batches("train"))
     features = {m: torch.ones(len(batch), 2) for m in run.model.modalities}
     return run.method.left(run, features, of(*q), batch)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmtrain.training import checkpoint
-from mmtrain.training.run import CHECKPOINT
+from mmtrain.training.checkpoint import CHECKPOINT
 from mmtrain.training.train import train
 from tests.support.enginework import small
 from tests.support.ranked import carry_out

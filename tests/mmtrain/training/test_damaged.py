@@ -16,7 +16,7 @@ from mmtrain.evaluation.audit import audit
 from mmtrain.methods.base import Method
 from mmtrain.training import checkpoint
 from mmtrain.training.batch_norm import preserve_statistics
-from mmtrain.training.run import CHECKPOINT
+from mmtrain.training.checkpoint import CHECKPOINT
 from mmtrain.training.train import train
 from tests.support.enginework import lines, running, small
 from tests.support.ranked import carry_out

@@ -8,9 +8,9 @@ from mmtrain.errors import Interrupted
 from mmtrain.evaluation.audit import audit
 from mmtrain.methods.base import Method
 from mmtrain.training import checkpoint
+from mmtrain.training.checkpoint import CHECKPOINT
 from mmtrain.training.feed import Reading
 from mmtrain.training.prefetch import CopyAhead, PassThrough, prefetcher
-from mmtrain.training.run import CHECKPOINT
 from mmtrain.types import Batch
 from tests.support.enginework import Stop, running, same, small
 from tests.support.fakecuda import FakeCuda

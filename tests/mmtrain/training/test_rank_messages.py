@@ -1,4 +1,4 @@
-"""What the ranks tell each other, as real processes over gloo."""
+"""Messages between ranks, as real processes over gloo."""
 
 import json
 

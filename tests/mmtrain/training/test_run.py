@@ -1,4 +1,4 @@
-"""What a method may ask of a run."""
+"""The interface of a run, as methods use it."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from mmtrain.data import open_dataset
 from mmtrain.methods import multitask
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.training import checkpoint
-from mmtrain.training.run import CHECKPOINT
+from mmtrain.training.checkpoint import CHECKPOINT
 from tests.support.enginework import STEPS, lines, running, small
 
 

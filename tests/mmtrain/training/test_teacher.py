@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmtrain.errors import ConfigError, DataError
-from mmtrain.evaluation.open_run import opened
+from mmtrain.evaluation.open_run import open_run
 from mmtrain.methods.base import Teacher
 from mmtrain.training.train import train
 from tests.support.enginework import running, small
@@ -18,7 +18,7 @@ def finished(shards, tmp_path_factory):
 
 
 def test_a_teacher_predicts_as_its_finished_run_and_stays_as_it_is(shards, tmp_path, finished):
-    with opened(finished) as other:
+    with open_run(finished) as other:
         other.model.eval()
         with torch.no_grad():
             expected = other.method.predict(other.model, next(other.batches("val"))).fused

@@ -11,7 +11,8 @@ from mmtrain.config.run import OptimizerConfig, ScheduleConfig
 from mmtrain.errors import ConfigError, RunError, UnknownName
 from mmtrain.methods.base import Method
 from mmtrain.training import checkpoint
-from mmtrain.training.run import BEST, CHECKPOINT, LEDGER
+from mmtrain.training.checkpoint import BEST, CHECKPOINT
+from mmtrain.training.run import LEDGER
 from mmtrain.training.train import train
 from tests.support.enginework import STEPS, lines, running, same, small
 

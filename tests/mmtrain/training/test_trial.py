@@ -11,10 +11,11 @@ from mmtrain.config.run import OptimizerConfig, ScheduleConfig
 from mmtrain.errors import Interrupted
 from mmtrain.evaluation.audit import audit
 from mmtrain.methods.base import Method, state
-from mmtrain.report.runs.read import gather
+from mmtrain.report.runs.read import read_runs
 from mmtrain.training import checkpoint
+from mmtrain.training.checkpoint import BEST, CHECKPOINT
 from mmtrain.training.metrics_log import MetricsFile
-from mmtrain.training.run import BEST, CHECKPOINT, LEDGER, METRICS
+from mmtrain.training.run import LEDGER, METRICS
 from mmtrain.training.train import train
 from tests.support.enginework import STEPS, Stop, differing, flat, lines, running, same, small
 
@@ -126,7 +127,7 @@ def test_lines_of_trials_are_marked_and_count_nowhere(probed):
     tried = [line["epoch"] for line in written if "trial" in line]
     assert tried == [0, 1, 0, 1, 1, 2, 1, 2, 2, 3, 2, 3]
     assert len(MetricsFile(probed / METRICS).read()) == 3
-    (record,) = gather([probed])
+    (record,) = read_runs([probed])
     assert [epoch.epoch for epoch in record.epochs] == [0, 1, 2]
     verdict = audit(probed)
     assert not verdict.wrong
