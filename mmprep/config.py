@@ -155,17 +155,21 @@ class PartsConfig:
             values["names"] = tuple(values["names"])
         return cls(**values)
 
-    @classmethod
-    def from_stored(cls, plain: dict[str, Any]) -> Self:
-        """Inverts `to_json` for parameters of a data set or a plan, which may be of an older build.
 
-        Raises:
-            ConfigError: A parameter is unknown or out of range.
-        """
-        older = {"square": False}
-        return cls.from_json(
-            {k: {**older, **v} if k in ("frames", "flow") else v for k, v in plain.items()}
-        )
+def complete_stored(plain: Any) -> Any:
+    """Adds parameters that are younger than the data set or plan from which ``plain`` was read.
+
+    Older builds kept the storage size of pictures, whatever the shape of their pixels.
+    """
+    if not isinstance(plain, dict):
+        return plain
+    older = {"square": False}
+    return {
+        name: {**older, **values}
+        if name in ("frames", "flow") and isinstance(values, dict)
+        else values
+        for name, values in plain.items()
+    }
 
 
 # Parameters that stand in a table of their own; `mmprep.format.parts` names the parts they change.

@@ -12,10 +12,13 @@ from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import Any, Final, Self
 
-from mmprep.config import PartsConfig
+from mmprep.config import PartsConfig, complete_stored
 from mmprep.errors import DataError
 from mmprep.failure import Failure
-from mmprep.manifest import SPLITS, Row
+from mmprep.format.damage import naming_damage
+from mmprep.format.fields import build, parse_json
+from mmprep.format.paths import task_name
+from mmprep.manifest import SPLITS, Row, safe_key
 
 _VERSION: Final = 1
 # Libraries on which the bytes of every shard depend.
@@ -106,21 +109,29 @@ class Plan:
         Raises:
             DataError: The plan is damaged or of another version.
         """
-        try:
-            plain = json.loads(text)
+        with naming_damage(origin, "use --force to start over", "damaged"):
+            plain = parse_json(text)
             if plain.pop("version") != _VERSION:
                 raise DataError(f"{origin}: begun by another mmprep; finish there, or use --force")
-            plain["parts"] = PartsConfig.from_stored(plain["parts"])
-            plain["tasks"] = tuple(
-                Task(**{**task, "rows": tuple(Row(**row) for row in task["rows"])})
-                for task in plain["tasks"]
-            )
-            plain["absent"] = tuple(Failure(**failure) for failure in plain["absent"])
-            for name in ("classes", "modalities"):
-                plain[name] = tuple(plain[name])
-            return cls(**plain)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{origin}: damaged ({error!r}); use --force to start over") from error
+            plain["parts"] = complete_stored(plain["parts"])
+            plan = build(cls, plain)
+            for task in plan.tasks:
+                task_name(task.name, origin)
+                check_rows(task.rows)
+        return plan
+
+
+def check_rows(rows: Iterable[Row]) -> None:
+    """Refuses rows of a stranger's file whose keys would name other files than a sample's.
+
+    Raises:
+        ValueError: A key has other letters than a key may have.
+    """
+    for row in rows:
+        if safe_key(row.key) != row.key:
+            raise ValueError(f"{row.key!r:.100} is no key of a sample")
+        if not row.sources:
+            raise ValueError(f"{row.key} has no source")
 
 
 def listing_digest(rows: Iterable[Row], absent: Iterable[Failure]) -> str:
@@ -139,9 +150,9 @@ def versions(parts: PartsConfig, decoder: str) -> dict[str, str]:
     names: tuple[str, ...] = (*_LIBRARIES, "decord") if decoder == "decord" else _LIBRARIES
     if "spectrogram" in parts.names:
         names += _RECIPE_LIBRARIES[parts.spectrogram.recipe]
-    from mmprep import __version__
+    from mmprep.version import VERSION
 
-    program = {"mmprep": __version__, "machine": platform.machine(), "decoder": decoder}
+    program = {"mmprep": VERSION, "machine": platform.machine(), "decoder": decoder}
     return program | {name: metadata.version(name) for name in sorted(names)}
 
 

@@ -15,21 +15,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmprep.build.lock import hold_lock
-from mmprep.build.plan import Plan, Task, rank, versions
+from mmprep.build.plan import Plan, Task, check_rows, rank, versions
 from mmprep.build.publish import compose
 from mmprep.build.shard import ShardResult
 from mmprep.build.state import forget_state
 from mmprep.clips.job import Job
 from mmprep.clips.pool import DecoderPool, Outcome
 from mmprep.clips.sample import Sample
-from mmprep.config import PartsConfig
 from mmprep.errors import ConfigError, DataError
 from mmprep.failure import Failure
 from mmprep.format import DATASET, FAILURES, Dataset, Index, ShardWriter
-from mmprep.format.paths import JOURNAL, STATE
+from mmprep.format.damage import naming_damage
+from mmprep.format.fields import build, parse_json
+from mmprep.format.paths import JOURNAL, STATE, safe_path, task_name
 from mmprep.format.tar import BLOCK, SampleEntry
 from mmprep.manifest import Row
-from mmprep.shards import Shards, read_dataset
+from mmprep.shards import Shards, parts_config, read_dataset
 from mmprep.storage.place import Raw, raw_at
 from mmprep.storage.store import Store, open_store
 
@@ -129,13 +130,26 @@ def _finish_moves(store: Store) -> None:
     """Moves the files that a journal names to their places, `dataset.json` last."""
     if store.size(JOURNAL) is None:
         return
-    paths: list[str] = json.loads(store.read(JOURNAL))
+    paths = _moves(store.read(JOURNAL), f"{store.url}/{JOURNAL}")
     if store.size(_NEW + DATASET) is not None:
         store.delete(DATASET)
     for path in paths:
         if store.size(_NEW + path) is not None:
             store.move(_NEW + path, path)
     store.delete(JOURNAL)
+
+
+def _moves(journal: bytes, origin: str) -> list[str]:
+    """Paths of a journal.
+
+    Raises:
+        DataError: The journal is damaged, or names a file outside the data set.
+    """
+    with naming_damage(origin, "delete it, and run `mmprep verify`", "damaged"):
+        paths = parse_json(journal)
+        if not isinstance(paths, list):
+            raise ValueError("no list of paths")
+    return [safe_path(path, origin) for path in paths]
 
 
 def _check_files(store: Store, dataset: Dataset) -> None:
@@ -152,13 +166,12 @@ def _reconstruct(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, ShardR
     """Rebuilds plan and results of a finished build; the plan holds the failed clips alone."""
     failed: dict[str, list[tuple[Row, Failure]]] = defaultdict(list)
     absent: list[Failure] = []
-    for line in store.read(FAILURES).decode().splitlines():
-        fields: dict[str, Any] = json.loads(line)
-        task, row = fields.pop("task", None), fields.pop("row", None)
-        if task is None:
-            absent.append(Failure(**fields))
+    for line_number, line in enumerate(store.read(FAILURES).splitlines(), 1):
+        task, row, failure = _failed_clip(line, f"{store.url}/{FAILURES}, line {line_number}")
+        if task is None or row is None:
+            absent.append(failure)
         else:
-            failed[task].append((Row(**row), Failure(**fields)))
+            failed[task].append((row, failure))
     results: dict[str, ShardResult] = {}
     with Shards(store) as shards:
         index = shards.index
@@ -174,28 +187,52 @@ def _reconstruct(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, ShardR
                 labels=tuple(index.classes[index.label[row]] for row in rows),
                 failures=tuple(failure for _, failure in failed[name]),
             )
-    request = dataset.request
+    with naming_damage(f"{store.url}/{DATASET}", "build anew", "damaged"):
+        request = build(_Request, dict(dataset.request))
     plan = Plan(
         name=dataset.name,
         title=dataset.title,
         classes=dataset.classes,
         modalities=dataset.modalities,
         licence=dataset.licence,
-        parts=PartsConfig.from_stored(dict(dataset.parts)),
-        raw=str(request["raw"]),
-        seed=int(request["seed"]),
-        shard_size=int(request["shard_size"]),
+        parts=parts_config(dataset, store.url),
+        raw=request.raw,
+        seed=request.seed,
+        shard_size=request.shard_size,
         tasks=tuple(
             Task(
                 name=name, split=name.partition("/")[0], rows=tuple(row for row, _ in failed[name])
             )
             for name in names
         ),
-        listed=str(request["listed"]),
+        listed=request.listed,
         absent=tuple(absent),
         made_by=dict(dataset.made_by),
     )
     return plan, results
+
+
+def _failed_clip(line: bytes, origin: str) -> tuple[str | None, Row | None, Failure]:
+    """Task, row and failure of a line of `failures.jsonl`; the first two are None for absent clips.
+
+    Raises:
+        DataError: The line is damaged, or names a file outside the data set.
+    """
+    with naming_damage(origin, "build anew", "damaged"):
+        fields: dict[str, Any] = {**parse_json(line)}
+        task, plain = fields.pop("task", None), fields.pop("row", None)
+        failure = build(Failure, fields)
+        row = None if plain is None else build(Row, plain)
+        check_rows([] if row is None else [row])
+    return None if task is None else task_name(task, origin), row, failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    raw: str
+    seed: int
+    shard_size: int
+    listed: str
 
 
 def _check_request(plan: Plan, raw: Raw, dataset: Dataset) -> None:

@@ -1,11 +1,14 @@
 """The group and the commands of both packages: errors become exit codes, options are given once."""
 
+import errno
 from collections import Counter
 from typing import Any, NoReturn
 
 import click
 
 from mmprep.errors import MmprepError
+from mmprep.storage.redact import redacted
+from mmprep.storage.refusals import disk_refusal
 
 
 class Command(click.Command):
@@ -35,8 +38,15 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except MmprepError as error:
-            click.echo(f"{error.prefix}{error}", err=True)
+            click.echo(redacted(f"{error.prefix}{error}"), err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            # A pipe that its reader closed is no failure, and Click's to handle.
+            if error.errno in (None, errno.EPIPE):
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            click.echo(f"Error: {place}{disk_refusal(error)}", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("Stopped. The same command goes on from here.", err=True)
             ctx.exit(1)

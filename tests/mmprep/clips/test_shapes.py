@@ -11,7 +11,7 @@ import pytest
 import simplejpeg
 
 from mmprep.clips.sample import Sample, SampleMaker
-from mmprep.config import FlowConfig, FrameConfig, PartsConfig
+from mmprep.config import FlowConfig, FrameConfig, PartsConfig, complete_stored
 from mmprep.failure import ClipError
 from mmprep.manifest import Row
 from tests.support.media import picture, write_clip
@@ -97,8 +97,8 @@ def test_data_sets_from_before_the_parameter_kept_the_stored_pixels() -> None:
     old = config_of(square=False).to_json()
     assert "square" not in old["frames"]
     assert "square" not in old["flow"]
-    assert PartsConfig.from_stored(old) == config_of(square=False)
-    assert PartsConfig.from_stored(config_of().to_json()) == config_of()
+    assert PartsConfig.from_json(complete_stored(old)) == config_of(square=False)
+    assert PartsConfig.from_json(complete_stored(config_of().to_json())) == config_of()
     assert PartsConfig.from_json({"frames": {}}).frames.square
 
 
