@@ -29,7 +29,7 @@ from torch import Tensor
 
 from mmtrain.errors import ConfigError
 from mmtrain.fields import above, at_least
-from mmtrain.functional.gradient_edit import weigh
+from mmtrain.functional.gradient_edit import weight_gradients
 from mmtrain.functional.shapley import shapley, subsets
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.types import Batch
@@ -125,7 +125,7 @@ class AGM(Method):
         for (modality, own), k, score, ratio in zip(
             shares.items(), kappa, scores, ratios(scores), strict=True
         ):
-            weigh(own, k.expand(len(own)))
+            weight_gradients(own, k.expand(len(own)))
             run.log(**{f"share_loss.{modality}": score, f"ratio.{modality}": ratio})
             run.log(**{f"kappa.{modality}": k})
         whole = replace(out, fused=reduce(torch.add, shares.values()))

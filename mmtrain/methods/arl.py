@@ -24,8 +24,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmtrain.fields import at_least
-from mmtrain.functional.gradient_edit import weigh
-from mmtrain.functional.modulation import told
+from mmtrain.functional.gradient_edit import weight_gradients
+from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.functional.scores import entropy
 from mmtrain.methods.base import Method, Run
 from mmtrain.models.multimodal import MultimodalModel
@@ -98,7 +98,7 @@ class ARL(Method):
         run.observe(out, batch)
         weights = self.weights(run, out)
         for feature, weight in zip(out.features.values(), weights, strict=True):
-            weigh(feature, (1 + weight).expand(len(feature)))
+            weight_gradients(feature, (1 + weight).expand(len(feature)))
         run.minimise(self.loss(run, out, batch))
 
     def loss(self, run: Run, out: Outputs, batch: Batch) -> Tensor:
@@ -118,7 +118,9 @@ class ARL(Method):
         if run.epoch < self.start:
             weights = torch.full_like(weights, 1 / len(weights))
         run.log(
-            **told([*out.logits], entropy=entropies, contribution=contributions, weight=weights)
+            **logged_by_modality(
+                [*out.logits], entropy=entropies, contribution=contributions, weight=weights
+            )
         )
         return weights
 

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from mmtrain.errors import ConfigError
 from mmtrain.fields import above, at_least
-from mmtrain.functional.modulation import told
+from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
@@ -103,7 +103,7 @@ class DOMFN(Method):
     def loss(self, run: Run, out: Outputs, batch: Batch) -> Tensor:
         penalty = penalties(out.logits)
         run.log(agreeing=self.agreeing(penalty).float().mean())
-        run.log(**told(run.model.modalities, penalty=penalty.mean(1)))
+        run.log(**logged_by_modality(run.model.modalities, penalty=penalty.mean(1)))
         return super().loss(run, out, batch)
 
     def sample_losses(self, task: Task, out: Outputs, target: Tensor) -> Tensor:

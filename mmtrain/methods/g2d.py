@@ -23,7 +23,7 @@ from torch import Tensor
 
 from mmtrain.fields import at_least, between
 from mmtrain.functional.distillation import divergences, feature_distance
-from mmtrain.functional.modulation import told
+from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.methods.base import Method, Run, Teacher
 from mmtrain.methods.shared.teachers import alike_teachers
 from mmtrain.types import Batch, Outputs
@@ -93,5 +93,5 @@ class G2D(Method):
         scores = run.mean(torch.stack(sure).mean(1))
         early = run.epoch < self.share * run.planned
         k = prioritised(scores) if early else torch.ones_like(scores)
-        run.log(**told(run.model.modalities, score=scores, k=k))
+        run.log(**logged_by_modality(run.model.modalities, score=scores, k=k))
         return k

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mmtrain.errors import ConfigError
 from mmtrain.fields import at_least
-from mmtrain.functional.modulation import told
+from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.methods.base import Method, Run
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
@@ -97,7 +97,7 @@ class MLB(Method):
         ratio = ratios(scores)
         k = coefficients(ratio, self.alpha, self.beta)
         scale(run.model, dict(zip(out.logits, k, strict=True)))
-        run.log(**told(run.model.modalities, score=scores, ratio=ratio, k=k))
+        run.log(**logged_by_modality(run.model.modalities, score=scores, ratio=ratio, k=k))
 
 
 def scale(model: MultimodalModel, factors: Mapping[str, Tensor]) -> None:

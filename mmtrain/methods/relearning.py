@@ -27,7 +27,7 @@ from torch import Tensor
 from mmtrain.errors import ConfigError
 from mmtrain.fields import at_least
 from mmtrain.functional.clustering import kmeans, min_max, purity
-from mmtrain.functional.modulation import told
+from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.methods.base import Method, Run
 from mmtrain.types import Batch
 
@@ -109,7 +109,7 @@ class Relearning(Method):
         for modality, weight in zip(modalities, weights, strict=True):
             own: list[Tensor] = [*run.model.parameters_of(modality)]
             torch._foreach_lerp_(own, self.initial[modality], weight.item())
-        run.log(**told(modalities, train=train, val=val, setback=weights))
+        run.log(**logged_by_modality(modalities, train=train, val=val, setback=weights))
 
     def purities(self, run: Run, split: str) -> Float[Tensor, " modalities"]:
         """``P`` of each modality's features on ``split``, equal on all ranks."""
