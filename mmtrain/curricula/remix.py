@@ -69,8 +69,9 @@ class Remix(Curriculum):
     In memory: ``k`` of each sample and modality, 4 bytes each, of the last scoring; the score is
     how far the most certain modality is ahead of the least, in bits.
 
-    Cost: one forward pass over the training set an epoch after the warm-up; then, of M modalities,
-    training reads and decodes one of each sample.
+    Cost: after the warm-up, training reads and decodes one modality of each sample. A scoring is a
+    forward pass that reads all of them, so that an epoch with one reads more in all than a plain
+    epoch does; only with ``every`` above 1 does a run read less.
 
     Args:
         warm_up: Number of epochs that show all modalities of every sample, in random order.

@@ -149,7 +149,6 @@ def part_bytes(data, part, rows):
 
 
 def test_no_byte_of_a_hidden_modality_is_read(tmp_path):
-    # Between the two parts lie others, so that no read has a reason to go over one.
     store = record_reads(make_data(tmp_path))
     data = open_dataset(store)
     ids = data.ids("train")
@@ -183,7 +182,7 @@ def test_no_byte_of_a_hidden_modality_is_read(tmp_path):
         for part in ("frames", "spectrogram")
         for member in data.index.members(row)[part]
     ]
-    # Tar headers between frames and between parts come on top, in both.
+    # Tar headers between members come on top, in both.
     assert sum(shown) <= amounts[1] < sum(everything) <= amounts[0]
 
 
