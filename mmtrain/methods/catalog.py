@@ -133,6 +133,12 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Enlarges the gradients of encoders that count for less than their certainty deserves.",
         ),
         Entry(
+            "mmcosine",
+            "mmcosine:MMCosine",
+            "Xu et al., ICASSP 2023",
+            "Classifies by cosines, so that no modality leads by the size of its features.",
+        ),
+        Entry(
             "bss-h",
             "multitask:Multitask",
             "Guan et al., IJCAI 2025",
