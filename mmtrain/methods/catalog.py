@@ -139,6 +139,33 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Classifies by cosines, so that no modality leads by the size of its features.",
         ),
         Entry(
+            "dropout",
+            "dropout:Dropout",
+            "Srivastava et al., JMLR 2014",
+            "Drops single features before the fusion, at one rate.",
+        ),
+        Entry(
+            "dropout-annealed",
+            "dropout:Dropout",
+            "Rennie et al., SLT 2014",
+            "Drops single features before the fusion, at a rate that falls to 0.",
+            settings={"kind": "annealed"},
+        ),
+        Entry(
+            "dropout-curriculum",
+            "dropout:Dropout",
+            "Morerio et al., ICCV 2017",
+            "Drops single features before the fusion, at a rate that grows from 0.",
+            settings={"kind": "curriculum"},
+        ),
+        Entry(
+            "dropout-evolutional",
+            "dropout:Dropout",
+            "Li et al., NeurIPS 2016",
+            "Draws the features that are used, in proportion to their size in the batch.",
+            settings={"kind": "evolutional"},
+        ),
+        Entry(
             "bss-h",
             "multitask:Multitask",
             "Guan et al., IJCAI 2025",
