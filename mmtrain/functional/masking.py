@@ -1,6 +1,6 @@
 """Features that are withheld from the fusion, sample by sample."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -42,3 +42,10 @@ def spared(
 ) -> Bool[Tensor, "batch modalities"]:
     """``keep``, and all of a sample of which nothing would be left; see `heard`."""
     return keep | ~heard(keep, shown, modalities)[:, None]
+
+
+def only(
+    features: Mapping[str, Float[Tensor, "batch _"]], names: Collection[str]
+) -> dict[str, Float[Tensor, "batch _"]]:
+    """Features of the modalities ``names``; those of the others are 0."""
+    return {m: x if m in names else torch.zeros_like(x) for m, x in features.items()}

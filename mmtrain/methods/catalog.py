@@ -166,6 +166,31 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             settings={"kind": "evolutional"},
         ),
         Entry(
+            "cml",
+            "cml:CML",
+            "Ma et al., ICML 2023",
+            "Penalises predictions that are surer without a modality than with it.",
+        ),
+        Entry(
+            "tmc",
+            "tmc:TMC",
+            "Han et al., ICLR 2021",
+            "Combines the modalities' opinions by the evidence that each has.",
+        ),
+        Entry(
+            "etmc",
+            "tmc:TMC",
+            "Han et al., TPAMI 2022",
+            "TMC with one more opinion, from all features side by side.",
+            settings={"joint_view": True},
+        ),
+        Entry(
+            "dgl",
+            "dgl:DGL",
+            "Wei et al., ICCV 2025",
+            "Trains encoders by their own modality's loss, and the fusion by the fused loss.",
+        ),
+        Entry(
             "bss-h",
             "multitask:Multitask",
             "Guan et al., IJCAI 2025",
