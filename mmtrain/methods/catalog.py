@@ -191,6 +191,18 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Trains encoders by their own modality's loss, and the fusion by the fused loss.",
         ),
         Entry(
+            "cggm",
+            "cggm:CGGM",
+            "Guo et al., NeurIPS 2024",
+            "Scales encoders' gradients by how much the others' classifiers have got better.",
+        ),
+        Entry(
+            "olm",
+            "olm:OLM",
+            "Zong et al., IJCAI 2024",
+            "Multiplies each head's logits by a number that is learned beside the network.",
+        ),
+        Entry(
             "bss-h",
             "multitask:Multitask",
             "Guan et al., IJCAI 2025",

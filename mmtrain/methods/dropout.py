@@ -117,7 +117,7 @@ class Dropout(Method):
         with torch.no_grad():
             run.observe(run.model.classify(features), batch)
             factors = self.factors(run, features)
-        parts = factors.split([x.shape[1] for x in features.values()], dim=1)
+        parts = torch.split(factors, [x.shape[1] for x in features.values()], dim=1)
         left = {m: x * part for (m, x), part in zip(features.items(), parts, strict=True)}
         run.minimise(self.loss(run, run.model.classify(left), batch))
 

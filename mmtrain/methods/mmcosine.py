@@ -43,6 +43,6 @@ class MMCosine(Method):
     def setup(self, run: Run) -> None:
         fusion = run.model.fusion
         with seeded(run.seed, "fusion"):
-            cosine = Cosine(fusion.feature_widths, fusion.classes, scale=self.scale)
+            cosine = Cosine(fusion.widths, fusion.classes, scale=self.scale)
         run.model.fusion = cosine
         run.adopt(cosine)

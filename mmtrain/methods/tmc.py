@@ -83,9 +83,7 @@ class TMC(Method):
             raise ConfigError(f"tmc's evidence is for classes; the task is {run.task.name}")
         fusion = run.model.fusion
         with seeded(run.seed, "fusion"):
-            evidential = Evidential(
-                fusion.feature_widths, fusion.classes, joint_view=self.joint_view
-            )
+            evidential = Evidential(fusion.widths, fusion.classes, joint_view=self.joint_view)
         run.model.fusion = evidential
         run.adopt(evidential)
 

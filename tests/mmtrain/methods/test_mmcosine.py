@@ -65,7 +65,7 @@ def test_the_loss_has_a_floor():
 @pytest.mark.parametrize("modalities", [THREE[:2], THREE], ids=["two", "three"])
 def test_training_and_prediction_take_the_cosines(shards, tmp_path, modalities):
     method = MMCosine(scale=5.0)
-    with running(small(shards, modalities=modalities, fusion="film"), tmp_path, method) as run:
+    with running(small(shards, modalities=modalities, fusion="attention"), tmp_path, method) as run:
         batch = next(run.batches("val"))
         out = method.predict(run.model.eval(), batch)
 

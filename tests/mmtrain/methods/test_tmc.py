@@ -100,7 +100,7 @@ def test_it_logs_uncertainties_and_curricula_score_by_its_loss(shards, tmp_path)
     assert all(0 < value <= 1 for value in logged.values())
     assert logged["uncertainty.fused"] < min(logged[f"uncertainty.{m}"] for m in THREE[:2])
 
-    with running(small(shards), tmp_path / "b", TMC()) as run:
+    with running(small(shards, fusion="attention"), tmp_path / "b", TMC()) as run:
         losses = trained_losses(run)
         assert losses.isfinite().all()
         assert (losses > 0).all()
