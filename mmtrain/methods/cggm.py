@@ -1,4 +1,4 @@
-"""CGGM: classifier-guided gradient modulation (Guo et al., NeurIPS 2024, arXiv 2411.01409, Sec. 3).
+"""CGGM: classifier-guided gradient modulation (Guo et al., NeurIPS 2024).
 
 A classifier on each modality's features, of which the encoders learn nothing, shows by how much the
 modality has got better since the last step. The gradient of an encoder is scaled by the share of
@@ -11,13 +11,14 @@ Differences from the paper:
 
 Differences from the authors' code:
 
-- ``B`` is kept in [0, 2]; where no accuracy has changed all have ``(M - 1) / M``. Theirs divides by
-  ``sum_j Delta^j + 1e-8``, which of batches is often 0, so that encoders stand still, or climb by a
-  factor of 1e7: ``bounded=false``.
-- Through ``cos^m`` the fusion's weights learn, and the classifiers do not. ``B`` is that of the
-  last step, as theirs.
+- ``B`` is kept in [0, 2]. Sums of the changes of batches' accuracies are often near 0, where theirs
+  becomes negative, by which encoders climb, and as large as 1e7: ``bounded=false``.
+- ``L_gm`` has the ``B`` of the last step, as theirs, and the weights of this one; theirs has those
+  of the last. In both the fusion's weights learn by it, and the classifiers' do not.
+- Both weights compared are theirs of a last layer behind others; here ``W^m`` are the fusion's
+  columns of a modality, and ``V^m`` is one linear layer.
 - Clipping, where the run clips, sees the classifiers' gradients too.
-- Accuracies are of the samples of all ranks. The first step has no step before it, and is joint.
+- Accuracies are of the samples of all ranks.
 """
 
 from collections.abc import Sequence
@@ -38,19 +39,16 @@ from mmtrain.types import Batch, Outputs
 
 
 def balances(gains: Float[Tensor, " modalities"]) -> Float[Tensor, " modalities"]:
-    """``B^m = (sum_j Delta^j - Delta^m) / (sum_j Delta^j + 1e-8)``, unbounded; they sum to M - 1.
+    """``B^m = (D - Delta^m) / D`` with ``D = sum_j Delta^j + 1e-8``; unbounded.
+
+    They sum to M - 1, the more ``m`` has gained the less is its own; all are 1 where no modality
+    has changed.
 
     Args:
         gains: ``Delta``, accuracy less that of the step before.
     """
-    total = gains.sum()
-    return (total - gains) / (total + 1e-8)
-
-
-def bounded(gains: Float[Tensor, " modalities"]) -> Float[Tensor, " modalities"]:
-    """`balances` in [0, 2], and ``(M - 1) / M`` for all where no modality has changed."""
-    even = (len(gains) - 1) / len(gains)
-    return torch.where((gains == 0).all(), even, balances(gains).clamp(0, 2))
+    total = gains.sum() + 1e-8
+    return (total - gains) / total
 
 
 def direction_loss(
@@ -74,8 +72,8 @@ class CGGM(Method):
 
     Cost: that of `joint`; a linear layer a modality, and one pass over the encoders' gradients.
 
-    Remembers: the accuracies of the last step, and ``B``, a number each for each modality; replaced
-    in each step, never reset; saved.
+    Remembers: the accuracies of the last step, 0 before the first, and ``B``: two numbers for each
+    modality, replaced in each step, never reset; saved.
 
     Logs ``accuracy``, ``balance`` (``B``) and ``cosine`` (of the gradients of ``V^m`` and ``W^m``,
     where the fusion has such) by modality.
@@ -84,7 +82,7 @@ class CGGM(Method):
         rho: Factor ``rho`` on the encoders' gradients, above 0.
         lam: Weight ``lambda`` of ``L_gm``, at least 0; above 0 the fusion must have a matrix for
             each modality, as concat and sum.
-        bounded: Whether ``B`` is kept in [0, 2], and even where no accuracy changes.
+        bounded: Whether ``B`` is kept in [0, 2].
         rate: Factor on the learning rate of the classifiers, above 0.
     """
 
@@ -94,7 +92,6 @@ class CGGM(Method):
     rate: float = above(0, default=0.5)
     accuracies: Tensor = state(default_factory=partial(torch.zeros, 0))
     balance: Tensor = state(default_factory=partial(torch.zeros, 0))
-    begun: bool = state(False)
 
     def setup(self, run: Run) -> None:
         modalities = run.model.modalities
@@ -119,7 +116,7 @@ class CGGM(Method):
                 logits = head(out.features[modality].detach())
                 losses.append(run.task.losses(logits, batch.target))
             loss = torch.stack(losses).sum(0).mean()
-            if self.lam and self.begun:
+            if self.lam:
                 cosines = _cosines([(v.detach(), w) for v, w in _matrices(run)])
                 loss = loss + self.lam * direction_loss(self.balance, cosines)
         return loss
@@ -134,12 +131,11 @@ class CGGM(Method):
         total = run.sum(torch.full_like(hits, len(batch)).double())
         accuracies = run.sum(hits.double()) / total
         run.log(**told(modalities, accuracy=accuracies.float()))
-        if self.begun:
-            gains = accuracies - self.accuracies
-            self.balance = (bounded(gains) if self.bounded else balances(gains)).float()
-            run.log(**told(modalities, balance=self.balance))
-            edit({m: [*run.model.gradients(m)] for m in modalities}, self.rho * self.balance)
-        self.accuracies, self.begun = accuracies, True
+        found = balances(accuracies - self.accuracies)
+        self.balance = (found.clamp(0, 2) if self.bounded else found).float()
+        self.accuracies = accuracies
+        run.log(**told(modalities, balance=self.balance))
+        edit({m: [*run.model.gradients(m)] for m in modalities}, self.rho * self.balance)
 
 
 def _matrices(run: Run, *, gradients: bool = False) -> list[tuple[Tensor, Tensor]]:

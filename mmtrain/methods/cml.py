@@ -1,4 +1,4 @@
-"""CML: calibrating multimodal learning (Ma et al., ICML 2023, Sec. 3).
+"""CML: calibrating multimodal learning (Ma et al., ICML 2023).
 
 A prediction may not become surer when a modality is taken away: where it does, the difference is a
 penalty. Differences from the authors' code, and from BalanceBenchmark's:

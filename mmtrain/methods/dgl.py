@@ -1,4 +1,4 @@
-"""DGL: disentangled gradient learning (Wei et al., ICCV 2025, arXiv 2507.10213, Sec. 3).
+"""DGL: disentangled gradient learning (Wei et al., ICCV 2025, arXiv 2507.10213).
 
 Encoders learn from the losses of their own modality only, the fusion from the fused loss only: no
 gradient of the fused loss enters an encoder, none of a modality's own loss enters the fusion.

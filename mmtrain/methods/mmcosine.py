@@ -1,4 +1,4 @@
-"""MMCosine: cosine logits for each modality (Xu et al., ICASSP 2023, arXiv 2303.05338, Sec. 2.2).
+"""MMCosine: cosine logits for each modality (Xu et al., ICASSP 2023, arXiv 2303.05338).
 
 Features and class weights are scaled to length 1, so that no modality dominates the fused logits,
 and with them the gradients, by the mere size of its features or weights.

@@ -37,7 +37,7 @@ def divergence_from_uniform(alpha: Float[Tensor, "batch classes"]) -> Float[Tens
 def evidential_losses(
     evidence: Float[Tensor, "batch classes"], target: Int[Tensor, " batch"], weight: float
 ) -> Float[Tensor, " batch"]:
-    """``digamma(S) - digamma(alpha_y) + a_t KL(Dir(alpha~) || Dir(1))`` of one opinion (Eq. 10).
+    """``digamma(S) - digamma(alpha_y) + a_t KL(Dir(alpha~) || Dir(1))`` of one opinion.
 
     ``alpha = 1 + e``, ``S = sum alpha``; ``alpha~`` is ``alpha`` with 1 in the place of
     ``alpha_y``. The first part is the expected cross-entropy under ``Dir(alpha)``.

@@ -1,4 +1,4 @@
-"""Cosine logits (MMCosine, Xu et al., ICASSP 2023, Sec. 2.2)."""
+"""Cosine logits (MMCosine, Xu et al., ICASSP 2023)."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Evidence of each modality, combined (TMC, Han et al., ICLR 2021, Sec. 3)."""
+"""Evidence of each modality, combined (TMC, Han et al., ICLR 2021)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ from mmtrain.models.layers import linear
 def combined(
     evidence: Sequence[Float[Tensor, "batch classes"]],
 ) -> Float[Tensor, "batch classes"]:
-    """Evidence of the combination of opinions, by the reduced rule of Dempster (Eq. 4 to 7).
+    """Evidence of the combination of opinions, by the reduced rule of Dempster.
 
     An opinion has the belief ``b = e / S`` and the uncertainty ``u = C / S``, ``S = C + sum e``; of
     two, ``b = (b^1 b^2 + b^1 u^2 + b^2 u^1) / (1 - K)``, ``u = u^1 u^2 / (1 - K)``. The conflict

@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import ConfigError
-from mmtrain.methods.cggm import CGGM, balances, bounded, direction_loss
+from mmtrain.methods.cggm import CGGM, balances, direction_loss
 from tests.support.enginework import lines, running, small
 from tests.support.methodwork import fitted
 
@@ -26,15 +26,27 @@ def test_balances_by_hand():
     assert three.tolist() == pytest.approx([0.333333, 0.866667, 0.8], abs=1e-5)
 
 
-def test_balances_are_unbounded_and_what_is_kept_of_them():
-    # (-.04, .10) / .06, and (-.10, .10) / 1e-8.
+def test_balances_are_unbounded():
+    # (-.04, .10) / .06, and (-.10, .10) / 1e-8; where nothing changes 1e-8 / 1e-8.
     assert balances(of(0.1, -0.04)).tolist() == pytest.approx([-0.666667, 1.666667], abs=1e-5)
     assert balances(of(0.1, -0.1)).tolist() == pytest.approx([-1e7, 1e7], rel=1e-5)
-    assert bounded(of(0.1, -0.04)).tolist() == pytest.approx([0, 1.666667], abs=1e-5)
-    assert bounded(of(0.1, -0.1)).tolist() == [0, 2]
-    assert bounded(of(0, 0)).tolist() == [0.5, 0.5]
-    assert bounded(of(0, 0, 0)).tolist() == pytest.approx([2 / 3] * 3)
-    assert balances(of(0, 0)).tolist() == [0, 0]
+    assert balances(of(0, 0, 0)).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_they_are_kept_in_bounds_unless_asked_for(shards, tmp_path, bounded):
+    method = CGGM(lam=0.0, bounded=bounded)
+    with running(small(shards), tmp_path, method) as run:
+        batch = next(run.batches("train"))
+        out = run.model.train()(batch)
+        right = [(u.argmax(-1) == batch.target).double().mean() for u in out.logits.values()]
+        # As if one had gained .1, and the other had lost .04.
+        method.accuracies = torch.stack(right) - of(0.1, -0.04)
+        with run.update(method.loss(run, out, batch)):
+            method.modulate(run, out, batch)
+
+        expected = [0, 1.666667] if bounded else [-0.666667, 1.666667]
+        assert method.balance.tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_balances_sum_to_all_but_one_and_follow_the_modalities():
@@ -61,7 +73,6 @@ def test_a_step_scales_the_gradients_of_the_encoders(shards, tmp_path, modalitie
             [(u.argmax(-1) == batch.target).double().mean() for u in out.logits.values()]
         )
         # As if the last step had other accuracies.
-        run.method.begun = True
         run.method.accuracies = right - torch.arange(1, len(modalities) + 1) / 10
         last = run.method.balance = torch.arange(1, len(modalities) + 1) / 4
         gains = right - run.method.accuracies
