@@ -5,9 +5,10 @@ combined by the reduced rule of Dempster. Differences from the authors' code:
 
 - The combination is computed from the evidence itself, in which the conflict cancels out: the same
   numbers, without a division by ``1 - K``. See `mmtrain.models.fusions.evidential`.
-- Losses are means over samples and float64, for the divergence is a difference of large numbers.
-- ``t`` of the annealing is the epoch from 0.
-- The logits of `eval` are ``ln alpha``, whose softmax is the expected probability.
+- Losses are computed in float64, for the divergence is a difference of large numbers.
+- Classifiers have no hidden layers, as theirs of pictures by default.
+- Logits are ``ln alpha``, whose softmax is the expected probability; so the loss that is reported
+  of ``val`` is a cross-entropy.
 """
 
 import math
