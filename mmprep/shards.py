@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from mmprep.config import PartsConfig
+from mmprep.config import PartsConfig, complete_stored
 from mmprep.errors import ConfigError, DataError
 from mmprep.format import DATASET, INDEX, Dataset, crc32c
 from mmprep.format.agreement import open_index
@@ -117,7 +117,7 @@ def parts_config(dataset: Dataset, place: str) -> PartsConfig:
         DataError: It holds parameters that this format does not have.
     """
     with naming_damage(f"{place}/{DATASET}", REMEDY, "damaged parameters of the parts"):
-        return build(PartsConfig, dict(dataset.parts))
+        return build(PartsConfig, complete_stored(dict(dataset.parts)))
 
 
 def read_dataset(store: Store) -> Dataset:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import Any, Final, Self
 
-from mmprep.config import PartsConfig
+from mmprep.config import PartsConfig, complete_stored
 from mmprep.errors import DataError
 from mmprep.failure import Failure
 from mmprep.format.damage import naming_damage
@@ -113,6 +113,7 @@ class Plan:
             plain = parse_json(text)
             if plain.pop("version") != _VERSION:
                 raise DataError(f"{origin}: begun by another mmprep; finish there, or use --force")
+            plain["parts"] = complete_stored(plain["parts"])
             plan = build(cls, plain)
             for task in plan.tasks:
                 task_name(task.name, origin)

@@ -26,7 +26,7 @@ from mmprep.build.repair import repair
 from mmprep.build.request import Request, make_plan, rows_of
 from mmprep.cli.group import counted
 from mmprep.cli.progress import byte_progress, clip_progress
-from mmprep.clips.job import Job
+from mmprep.clips.job import Job, slow_flow_s
 from mmprep.datasets import spec
 from mmprep.errors import ConfigError, DataError, StoreError
 from mmprep.failure import Failure
@@ -110,6 +110,13 @@ def run_build(request: Request, flags: BuildFlags) -> None:
         + (f"; of the listed clips {format_counts(absent)}" if absent else ""),
         highlight=False,
     )
+    if slow_s := slow_flow_s(plan.parts):
+        console.print(
+            f"Warning: TV-L1 flow takes about {slow_s:,.0f} s of one core a clip, "
+            f"{slow_s * plan.rows / 3600:,.1f} core hours in all; flow.algorithm=dis takes a "
+            "hundredth",
+            highlight=False,
+        )
     if flags.dry_run:
         _print_plan(plan, flags.as_json)
         return

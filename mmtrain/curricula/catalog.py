@@ -30,5 +30,11 @@ CURRICULA: Final["Catalog[Curriculum]"] = Catalog(
             "Guan et al., IJCAI 2025",
             "Every sample, in an order drawn so that the most balanced come early.",
         ),
+        Entry(
+            "smv",
+            "smv:SMV",
+            "Wei et al., CVPR 2024",
+            "Every sample, and again with the modality alone that adds too little to it.",
+        ),
     ),
 )

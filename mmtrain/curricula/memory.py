@@ -31,6 +31,7 @@ class Memory:
             then as old as the last visit, and the first epoch has no scores.
         every: Number of epochs between scorings; 0 scores once.
         beta: Weight of a new score against those before.
+        start: First epoch that has scores, from 0.
 
     Attributes:
         score: Scores (n,) in force; None before the first.
@@ -43,6 +44,7 @@ class Memory:
     scoring: str = "pass"
     every: int = 1
     beta: float = 1.0
+    start: int = 0
 
     def __post_init__(self) -> None:
         if self.scoring not in SCORINGS:
@@ -51,6 +53,8 @@ class Memory:
             raise ConfigError(f"every is a number of epochs, 0 for once; got {self.every}")
         if not 0 <= self.beta <= 1:
             raise ConfigError(f"beta is in [0, 1]; got {self.beta}")
+        if self.start < 0:
+            raise ConfigError(f"start is an epoch, from 0; got {self.start}")
         if self.scoring == "online" and not self.columns:
             raise ValueError("online scoring needs the names of its facts")
         if taken := {*self.columns} & {*_OTHERS}:
@@ -73,7 +77,7 @@ class Memory:
             self.facts = self._none(samples)
             self.measured = np.full(samples, _NEVER, np.int32)
         first = self.score is None
-        if not (first or (self.every and epoch % self.every == 0)):
+        if epoch < self.start or not (first or (self.every and epoch % self.every == 0)):
             return
         if self.scoring == "pass":
             facts = measure()

@@ -39,12 +39,23 @@ Modalities: TypeAlias = tuple[str, ...]
 
 MODALITIES: Final[tuple[Modalities, ...]] = (("audio", "visual"), ("audio", "visual", "flow"))
 _STOP: Final = 5  # Steps before a run is interrupted; an epoch has 3.
-# Where twelve samples in so few epochs are too few for all to take their turn.
+# Where twelve samples in so few epochs are too few for all to take their turn, or to gain anything.
 _SMALLER: Final[Mapping[str, Sequence[str]]] = {
     "bss-h": ("curriculum.start=0.9",),
+    "di-mml": ("method.start=0", "method.fusion_epochs=1"),
+    "domfn": ("method.pretrain=1",),
+    "g-blend": ("method.interval=1",),
+    "g-blend-offline": ("method.interval=1",),
     "lfm-lb": ("method.held=3",),
-    "relearning": ("method.every=1",),
+    "reconboost": ("method.alone=1", "method.together=1", "method.pretrained=true"),
+    "reconboost-released": ("method.alone=1", "method.together=1", "method.pretrained=true"),
+    "relearning": ("method.interval=1",),
+    "smv": ("curriculum.warm_up=1",),
 }
+# Methods that may have teachers, and train more without.
+_SELF_TAUGHT: Final = ("ume",)
+# Method to the only fusion on which it acts.
+FUSIONS_OF: Final[Mapping[str, str]] = {"greedy": "mmtm"}
 
 
 class Nonconforming(MmtrainError):
@@ -66,10 +77,17 @@ class Trials:
 
     def config(self, method: str, modalities: Modalities, **changes: Any) -> TrainConfig:
         """Config of a run in which every modality can have its turn."""
+        texts = (*_SMALLER.get(method, ()), *self._taught(method, modalities), *self._settings)
+        options = {"method": method, "modalities": modalities, **changes}
+        if method in FUSIONS_OF:
+            options["fusion"] = FUSIONS_OF[method]
+        return self._config(options, texts)
+
+    def _config(self, options: Mapping[str, Any], texts: Sequence[str] = ()) -> TrainConfig:
         base = TrainConfig(
             data=str(self._shards),
             encoder="small-cnn",
-            epochs=max(2, len(modalities)),
+            epochs=max(2, len(options["modalities"])),
             batch_size=4,
             device="cpu",
             workers=1,
@@ -77,9 +95,24 @@ class Trials:
             optimizer=OptimizerConfig(lr=0.01),
             settings={"encoder": {"width": 64}},
         )
-        options = {"method": method, "modalities": modalities, **changes}
-        texts = (*_SMALLER.get(method, ()), *self._settings)
         return Request(options=options, settings=texts).config(base)
+
+    def _taught(self, method: str, modalities: Modalities) -> tuple[str, ...]:
+        """Setting of the teachers of a method that has any: a run of each modality alone."""
+        names = {parameter.name for parameter in METHODS.explain(method).parameters}
+        if "teachers" not in names or method in _SELF_TAUGHT:
+            return ()
+        runs = [str(self._teacher(modality)) for modality in modalities]
+        return (f"method.teachers={','.join(runs)}",)
+
+    def _teacher(self, modality: str) -> Path:
+        """Folder of a run of joint training on one modality, whatever the settings are."""
+        key = "joint", (modality,)
+        if key not in self._straight:
+            folder = self.folder()
+            train(self._config({"method": "joint", "modalities": (modality,)}), folder)
+            self._straight[key] = folder
+        return self._straight[key]
 
     def folder(self) -> Path:
         """A new folder for a run."""
@@ -163,8 +196,9 @@ def is_unchanged_by_trials(trials: Trials, method: str, modalities: Modalities) 
         train_epoch = run.train_epoch
 
         def tried(method: Method) -> None:
-            with run.trial():
-                train_epoch(method)
+            if run._trial is None:  # One of the method's own cannot hold another.
+                with run.trial():
+                    train_epoch(method)
             train_epoch(method)
 
         run.train_epoch = tried  # type: ignore[method-assign]  # Before each epoch, a trial of it.

@@ -33,9 +33,10 @@ def difference(one: Path, other: Path) -> str | None:
         for name, value in mine.items():
             if value != theirs.get(name):
                 return f"{name} differs in epoch {mine['epoch']}: {value}, {theirs.get(name)}"
-    for path in (one / LEDGER).iterdir():
-        if not np.array_equal(np.load(path), np.load(other / LEDGER / path.name)):
-            return f"the visits differ in {path.name}"
+    for path in sorted((one / LEDGER).rglob("*.npy")):
+        place = path.relative_to(one)
+        if not np.array_equal(np.load(path), np.load(other / place)):
+            return f"the visits differ in {place}"
     results = [json.loads((folder / RESULT).read_text("utf-8")) for folder in (one, other)]
     return None if results[0]["test"] == results[1]["test"] else "the results on test differ"
 

@@ -1,4 +1,4 @@
-"""How alike the modalities' vectors are, sample by sample."""
+"""Similarity of the modalities' vectors, sample by sample."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -37,7 +37,7 @@ def agreement(vectors: Mapping[str, Float[Tensor, "batch width"]]) -> Float[Tens
 def unit(vectors: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
     """Rows of length 1, float32; a row of zeros stays.
 
-    Squares of what is first scaled by its peak neither over- nor underflow.
+    Each row is scaled by its peak first, so that squares neither over- nor underflow.
     """
     rows = vectors.float()
     peak = rows.detach().abs().amax(-1, keepdim=True)

@@ -24,8 +24,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmtrain.fields import at_least
-from mmtrain.functional.gradient_edit import weigh
-from mmtrain.functional.modulation import told
+from mmtrain.functional.gradient_edit import weight_gradients
+from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.functional.scores import entropy
 from mmtrain.methods.base import Method, Run
 from mmtrain.models.multimodal import MultimodalModel
@@ -84,12 +84,12 @@ class ARL(Method):
     Logs ``entropy`` (mean), ``contribution`` (``c``) and ``weight`` by modality.
 
     Args:
-        gamma: ``gamma``, at least 0.
+        unimodal: ``gamma``, the weight of the modalities' own losses, at least 0.
         temperature: ``T``, at least 0.
         start: First epoch, from 0, that is weighed and has ``gamma``.
     """
 
-    gamma: float = at_least(0, default=4.0)
+    unimodal: float = at_least(0, default=4.0)
     temperature: float = at_least(0, default=8.0)
     start: int = at_least(0, default=5)
 
@@ -98,15 +98,15 @@ class ARL(Method):
         run.observe(out, batch)
         weights = self.weights(run, out)
         for feature, weight in zip(out.features.values(), weights, strict=True):
-            weigh(feature, (1 + weight).expand(len(feature)))
+            weight_gradients(feature, (1 + weight).expand(len(feature)))
         run.minimise(self.loss(run, out, batch))
 
     def loss(self, run: Run, out: Outputs, batch: Batch) -> Tensor:
-        gamma = self.gamma if run.epoch >= self.start else 1.0
+        gamma = self.unimodal if run.epoch >= self.start else 1.0
         return _losses(run.task, out, batch.target, gamma).mean()
 
     def sample_losses(self, task: Task, out: Outputs, target: Tensor) -> Tensor:
-        return _losses(task, out, target, self.gamma)
+        return _losses(task, out, target, self.unimodal)
 
     @torch.no_grad()
     def weights(self, run: Run, out: Outputs) -> Float[Tensor, " modalities"]:
@@ -118,7 +118,9 @@ class ARL(Method):
         if run.epoch < self.start:
             weights = torch.full_like(weights, 1 / len(weights))
         run.log(
-            **told([*out.logits], entropy=entropies, contribution=contributions, weight=weights)
+            **logged_by_modality(
+                [*out.logits], entropy=entropies, contribution=contributions, weight=weights
+            )
         )
         return weights
 

@@ -32,8 +32,8 @@ from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError
 from mmtrain.fields import above, at_least
-from mmtrain.functional.gradient_edit import edit
-from mmtrain.functional.modulation import told
+from mmtrain.functional.gradient_edit import scale_gradients
+from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.types import Batch, Outputs
 
@@ -125,27 +125,27 @@ class CGGM(Method):
         modalities = run.model.modalities
         run.average_gradients()
         if pairs := _matrices(run, gradients=True):
-            run.log(**told(modalities, cosine=_cosines(pairs)))
+            run.log(**logged_by_modality(modalities, cosine=_cosines(pairs)))
         hits = torch.stack([(u.argmax(-1) == batch.target).sum() for u in out.logits.values()])
         # Counts, so that equal accuracies are equal however many ranks there are.
         total = run.sum(torch.full_like(hits, len(batch)).double())
         accuracies = run.sum(hits.double()) / total
-        run.log(**told(modalities, accuracy=accuracies.float()))
-        found = balances(accuracies - self.accuracies)
-        self.balance = (found.clamp(0, 2) if self.bounded else found).float()
+        run.log(**logged_by_modality(modalities, accuracy=accuracies.float()))
+        balance = balances(accuracies - self.accuracies)
+        self.balance = (balance.clamp(0, 2) if self.bounded else balance).float()
         self.accuracies = accuracies
-        run.log(**told(modalities, balance=self.balance))
-        edit({m: [*run.model.gradients(m)] for m in modalities}, self.rho * self.balance)
+        run.log(**logged_by_modality(modalities, balance=self.balance))
+        scale_gradients({m: [*run.model.gradients(m)] for m in modalities}, self.rho * self.balance)
 
 
 def _matrices(run: Run, *, gradients: bool = False) -> list[tuple[Tensor, Tensor]]:
     """``V^m`` and ``W^m`` of each modality, or their gradients; none where a matrix is missing."""
     pairs: list[tuple[Tensor, Tensor]] = []
     for modality, head in run.model.heads.items():
-        found = run.model.fusion.matrix(modality)
-        if found is None:
+        matrix = run.model.fusion.matrix(modality)
+        if matrix is None:
             return []
-        own, (whole, columns) = head.get_parameter("weight"), found
+        own, (whole, columns) = head.get_parameter("weight"), matrix
         if not gradients:
             pairs.append((own, whole[:, columns]))
         elif own.grad is not None and whole.grad is not None:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mmtrain.errors import ConfigError
 from mmtrain.fields import at_least
-from mmtrain.functional.masking import only
+from mmtrain.functional.masking import zero_others
 from mmtrain.methods.base import Method, Run
 from mmtrain.types import Batch, Outputs
 
@@ -90,4 +90,4 @@ class CML(Method):
         modalities = run.model.modalities
         order = torch.randperm(len(modalities), generator=run.generator).tolist()
         left = [[modalities[i] for i in order[:k]] for k in range(len(order) - 1, 0, -1)]
-        return [out.fused, *(run.model.classify(only(out.features, s)).fused for s in left)]
+        return [out.fused, *(run.model.classify(zero_others(out.features, s)).fused for s in left)]

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from mmtrain.fields import above
-from mmtrain.functional.masking import only
+from mmtrain.functional.masking import zero_others
 from mmtrain.methods.base import Method, Run
 from mmtrain.models.fusions.base import Fusion
 from mmtrain.models.multimodal import MultimodalModel
@@ -29,13 +29,13 @@ from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
 
-def alone(fusion: Fusion, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def unimodal_logits(fusion: Fusion, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """``u^m``, logits of each modality alone; gradients flow to the features, not to ``fusion``."""
     frozen = {name: p.detach() for name, p in fusion.named_parameters()}
     logits: dict[str, Tensor] = {}
     with torch.autocast(next(iter(features.values())).device.type, enabled=False):
         for m in features:
-            logits[m] = functional_call(fusion, frozen, (only(features, {m}),))
+            logits[m] = functional_call(fusion, frozen, (zero_others(features, {m}),))
     return logits
 
 
@@ -46,17 +46,17 @@ class DGL(Method):
     ``L = CE(f(sg(phi)), y) + alpha sum_m CE(u^m(phi^m), y)``, where ``sg`` stops gradients, and
     those of ``u^m``, the fusion's logits of ``phi^m`` alone, stop at the fusion's parameters.
 
-    With AdamW ``alpha`` changes next to nothing.
+    With AdamW ``unimodal`` changes next to nothing.
 
     Cost: that of `joint`; a classification of the features more for each modality.
 
     Remembers: nothing.
 
     Args:
-        alpha: ``alpha``, the weight of the encoders' losses, above 0.
+        unimodal: ``alpha``, the weight of the encoders' losses, above 0.
     """
 
-    alpha: float = above(0, default=4.0)
+    unimodal: float = above(0, default=4.0)
 
     def step(self, run: Run, batch: Batch) -> None:
         out = self.predict(run.model, batch)
@@ -67,10 +67,10 @@ class DGL(Method):
 
     def sample_losses(self, task: Task, out: Outputs, target: Tensor) -> Tensor:
         own = torch.stack([task.losses(logits, target) for logits in out.logits.values()])
-        return task.losses(out.fused, target) + self.alpha * own.sum(0)
+        return task.losses(out.fused, target) + self.unimodal * own.sum(0)
 
     def predict(self, model: MultimodalModel, batch: Batch) -> Outputs:
         """Fused logits, and each modality's with the whole bias; gradients flow as in training."""
         features = model.encode(batch)
         out = model.classify({m: x.detach() for m, x in features.items()})
-        return replace(out, logits=alone(model.fusion, features), features=features)
+        return replace(out, logits=unimodal_logits(model.fusion, features), features=features)

@@ -30,12 +30,12 @@ from mmtrain.methods.base import Method, Run
 from mmtrain.types import Batch
 
 
-def annealed(t: float, epochs: int, rate: float) -> float:
+def annealed_rate(t: float, epochs: int, rate: float) -> float:
     """``p_t = max(0, 1 - t / N) p_0``, the rate of dropping in epoch ``t`` of ``N``, from 0."""
     return max(0.0, 1 - t / epochs) * rate
 
 
-def curriculum(t: float, epochs: int, rate: float, pace: float) -> float:
+def curriculum_rate(t: float, epochs: int, rate: float, pace: float) -> float:
     """``p_t = p (1 - exp(-g t))`` with ``g = pace / N``: from 0 to ``p``.
 
     The paper has it as the probability of keeping, ``(1 - theta) exp(-g t) + theta`` with
@@ -44,7 +44,7 @@ def curriculum(t: float, epochs: int, rate: float, pace: float) -> float:
     return -rate * math.expm1(-pace * t / epochs)
 
 
-def chances(squares: Float[Tensor, " width"]) -> Float[Tensor, " width"]:
+def feature_chances(squares: Float[Tensor, " width"]) -> Float[Tensor, " width"]:
     """``p_j = sqrt(mean_i x_ij^2) / sum_k sqrt(mean_i x_ik^2)``; all the same where all are 0.
 
     Args:
@@ -56,7 +56,7 @@ def chances(squares: Float[Tensor, " width"]) -> Float[Tensor, " width"]:
     return torch.where(total > 0, sizes / total.clamp(min=1e-300), even)
 
 
-def counts(
+def draw_counts(
     chance: Float[Tensor, " width"], draws: Float[Tensor, " draws"]
 ) -> Int[Tensor, " width"]:
     """``m ~ Multinomial(k; p)``: how many of ``k`` uniform ``draws`` in [0, 1) fall to each."""
@@ -66,7 +66,7 @@ def counts(
     return drawn.clamp(max=len(chance) - 1).bincount(minlength=len(chance))
 
 
-def multiples(
+def feature_factors(
     chance: Float[Tensor, " width"], count: Int[Tensor, " width"]
 ) -> Float[Tensor, " width"]:
     """``m_j / (k p_j)``, the factor of each feature: 1 on average, 0 where ``p_j`` is 0."""
@@ -92,24 +92,24 @@ class Dropout(Method):
     Args:
         kind: ``constant``, ``annealed``, ``curriculum`` or ``evolutional``.
         p: Rate of dropping, in [0, 1): the only, the first, or the last. Not of the evolutional.
-        epochs: ``N`` of annealed and curriculum; None is the number of epochs of the run.
+        span: ``N`` of annealed and curriculum; None is the number of epochs of the run.
         pace: ``g`` of curriculum, at least 0.
         draws: ``k`` of evolutional in multiples of the number of features, above 0.
     """
 
     kind: str = one_of("constant", "annealed", "curriculum", "evolutional")
     p: float = between(0, 1, default=0.5, ends="[)")
-    epochs: int | None = at_least(1, default=None)
+    span: int | None = at_least(1, default=None)
     pace: float = at_least(0, default=10.0)
     draws: float = above(0, default=1.0)
 
     def rate(self, epoch: int, planned: int) -> float:
         """``p_t``."""
-        whole = planned if self.epochs is None else self.epochs
+        whole = planned if self.span is None else self.epochs
         if self.kind == "annealed":
-            return annealed(epoch, whole, self.p)
+            return annealed_rate(epoch, whole, self.p)
         if self.kind == "curriculum":
-            return curriculum(epoch, whole, self.p, self.pace)
+            return curriculum_rate(epoch, whole, self.p, self.pace)
         return self.p
 
     def step(self, run: Run, batch: Batch) -> None:
@@ -131,9 +131,9 @@ class Dropout(Method):
         return (run.draws(width) >= rate).float() / (1 - rate)
 
     def _evolutional(self, run: Run, features: Tensor) -> Tensor:
-        chance = chances(run.mean(features.square().mean(0))).cpu()
+        chance = feature_chances(run.mean(features.square().mean(0))).cpu()
         number = max(1, round(self.draws * len(chance)))
         drawn = torch.rand(number, dtype=torch.float64, generator=run.generator)
-        count = counts(chance, drawn)
+        count = draw_counts(chance, drawn)
         run.log(dropped=float((count == 0).double().mean()))
-        return multiples(chance, count).to(features)
+        return feature_factors(chance, count).to(features)

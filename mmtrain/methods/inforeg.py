@@ -31,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmtrain.fields import at_least, one_of
-from mmtrain.functional.modulation import difference, told
+from mmtrain.functional.modulation import difference, logged_by_modality
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
@@ -117,7 +117,7 @@ class InfoReg(Method):
             for m, trace in zip(modalities, epoch, strict=True)
         }
         now = torch.tensor([[t[-1], growth(t)] for t in self.traces.values()]).T
-        run.log(**told(modalities, trace=now[0], growth=now[1]))
+        run.log(**logged_by_modality(modalities, trace=now[0], growth=now[1]))
 
     def sample_losses(self, task: Task, out: Outputs, target: Tensor) -> Tensor:
         logits = (out.fused, *out.logits.values())
@@ -137,7 +137,7 @@ class InfoReg(Method):
         for m, factor in zip(modalities, strength, strict=True):
             if m in self.start:
                 _draw_back([*run.model.parameters_of(m)], self.start[m], factor)
-        run.log(**told(modalities, score=scores, pull=strength))
+        run.log(**logged_by_modality(modalities, score=scores, pull=strength))
 
 
 def _square(run: Run, modality: str) -> Float[Tensor, ""]:

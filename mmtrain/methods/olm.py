@@ -32,7 +32,7 @@ _LEAST = 1e-6
 _NAME = "logit_scales"
 
 
-def lagging(
+def loss_ratios(
     losses: Float[Tensor, " heads"], first: Float[Tensor, " heads"]
 ) -> Float[Tensor, " heads"]:
     """``r_h = (L_h / L_h^0) / mean_j (L_j / L_j^0)``: high where a loss has fallen little."""
@@ -41,7 +41,7 @@ def lagging(
     return ratios / ratios.mean().clamp(min=tiny)
 
 
-def generalising(
+def generalisation_ratios(
     gain: Float[Tensor, " heads"], fall: Float[Tensor, " heads"]
 ) -> Float[Tensor, " heads"]:
     """``r = softmax(max(G, 1e-6) / max(O, 1e-6))``, which sum to 1, with ``O = fall - G``.
@@ -53,7 +53,7 @@ def generalising(
     return (gain.clamp(min=_LEAST) / (fall - gain).clamp(min=_LEAST)).softmax(0)
 
 
-def pull(
+def scale_penalty(
     scales: Float[Tensor, " heads"],
     norms: Float[Tensor, "heads batch"],
     ratios: Float[Tensor, " heads"],
@@ -128,7 +128,7 @@ class OLM(Method):
         for i, name in enumerate((*out.logits, "fused")):
             run.log(**{f"scale.{name}": scales[i].detach(), f"ratio.{name}": ratios[i]})
             run.log(**{f"loss.{name}": losses[i].detach().mean()})
-        return (losses.sum(0) + pull(scales, logits.detach().norm(dim=-1), ratios)).mean()
+        return (losses.sum(0) + scale_penalty(scales, logits.detach().norm(dim=-1), ratios)).mean()
 
     def ratios(self, run: Run, losses: Float[Tensor, " heads"]) -> Float[Tensor, " heads"]:
         """``r`` of the step, equal on all ranks."""
@@ -138,9 +138,9 @@ class OLM(Method):
         if not self.begun or (self.variant == "released" and run.epoch == 0):
             self.first, self.begun = now, True
         if self.target == "losses":
-            return lagging(losses, self.first[0])
+            return loss_ratios(losses, self.first[0])
         fall, gain = self.first - now
-        ratios = generalising(gain, fall)
+        ratios = generalisation_ratios(gain, fall)
         return ratios if self.variant == "released" else ratios * len(ratios)
 
     def sample_losses(self, task: Task, out: Outputs, target: Tensor) -> Tensor:

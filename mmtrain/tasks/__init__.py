@@ -1,1 +1,1 @@
-"""Kinds of target: their losses, confidence and measures."""
+"""Tasks: losses, confidence and measures of each kind of target."""

@@ -171,12 +171,14 @@ class Optimizer:
 def _make(parameters: list[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
     # None leaves the choice to torch, which never fuses by itself.
     fused = True if parameters and all(p.is_cuda for p in parameters) else None
+    # torch refuses an empty list of parameters, yet not an empty group: all may be frozen.
+    groups = [{"params": parameters}]
     if config.name == "adamw":
         return torch.optim.AdamW(
-            parameters, lr=config.lr, weight_decay=config.weight_decay, fused=fused
+            groups, lr=config.lr, weight_decay=config.weight_decay, fused=fused
         )
     return torch.optim.SGD(
-        parameters,
+        groups,
         lr=config.lr,
         momentum=config.momentum,
         weight_decay=config.weight_decay,

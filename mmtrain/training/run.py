@@ -128,7 +128,7 @@ class Run(Stepping):
 
     @property
     def splits(self) -> Mapping[str, int]:
-        return self.feed.dataset.splits
+        return {split: count for split, count in self.feed.dataset.splits.items() if count}
 
     @property
     def position(self) -> int:

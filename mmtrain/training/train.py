@@ -102,7 +102,7 @@ def _result(
         "method": config.method,
         "curriculum": config.curriculum,
         "modalities": list(config.modalities),
-        "epochs": len(lines),
+        "epochs": sum("trial" not in line for line in lines),
         "best_epoch": run.best["epoch"],
         "val": run.best["val"],
         "test": run.evaluate("test") if dataset.splits.get("test") else None,

@@ -15,12 +15,17 @@ import torch
 
 from mmtrain.config.run import OptimizerConfig, TrainConfig, ViewConfig
 from mmtrain.evaluation.audit import audit
+from mmtrain.evaluation.conformance import FUSIONS_OF
 from mmtrain.methods.catalog import METHODS
 from mmtrain.training.train import train
 
-# Where so few samples are too few for all to take their turn.
+# Methods that learn from finished runs of one modality each.
+_TAUGHT = ("umt", "g2d")
+# Where so few samples, or epochs, are too few for all to take their turn.
 _SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "bss-h": {"curriculum": {"start": 0.9}},
+    "di-mml": {"method": {"start": 0, "fusion_epochs": 1}},
+    "domfn": {"method": {"pretrain": 1}},
     "lfm-lb": {"method": {"held": 3}},
 }
 _QUICK = ("joint", "ogm", "bss-l")
@@ -86,14 +91,26 @@ def losses(place: Place) -> dict[str, Any]:
 def methods(place: Place) -> dict[str, Any]:
     """Every method of the catalog, three steps an epoch: everything stays finite."""
     names = _QUICK if place.quick else METHODS.names
+    taught = {} if place.quick else {"method": {"teachers": _teachers(place)}}
     for name in names:
-        settings = {"encoder": {"width": 64}, **_SETTINGS.get(name, {})}
-        config = place.config(method=name, settings=settings)
+        own = taught if name in _TAUGHT else _SETTINGS.get(name, {})
+        settings = {"encoder": {"width": 64}, **own}
+        fusion = FUSIONS_OF.get(name, TrainConfig.fusion)
+        config = place.config(method=name, fusion=fusion, settings=settings)
         result = train(config, place.out / f"method-{name}")
         loss = result["test"]["loss"]
         if not 0 < loss < 100:
             raise AssertionError(f"{name}: the loss on test is {loss}")
     return {"methods": len(names)}
+
+
+def _teachers(place: Place) -> tuple[str, ...]:
+    """Folders of finished runs, one for each modality that a run has by default."""
+    folders = []
+    for modality in ("audio", "visual"):
+        folders.append(str(place.out / f"teacher-{modality}"))
+        train(place.config(modalities=(modality,)), Path(folders[-1]))
+    return tuple(folders)
 
 
 def resume(place: Place) -> dict[str, Any]:

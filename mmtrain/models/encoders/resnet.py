@@ -41,7 +41,7 @@ class ResNet18(Pictures):
     file: ClassVar[str] = "resnet18-f37072fd.pth"
     network = staticmethod(resnet.resnet18)
 
-    def __init__(self, channels: int, *, weights: Path | None = None) -> None:
+    def __init__(self, channels: int, *, weights: str | Path | None = None) -> None:
         super().__init__()
         self.net = self.network(weights=None)
         self.net.fc = nn.Identity()

@@ -47,7 +47,7 @@ class TSM(ResNet18):
         part: One channel in so many is shifted forward, and as many backward; 2 or more.
     """
 
-    def __init__(self, channels: int, *, weights: Path | None = None, part: int = 8) -> None:
+    def __init__(self, channels: int, *, weights: str | Path | None = None, part: int = 8) -> None:
         super().__init__(channels, weights=weights)
         if part < 2:
             raise ConfigError(f"tsm's part is 2 or more; got {part}")

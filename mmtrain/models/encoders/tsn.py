@@ -45,7 +45,7 @@ class TSN(ResNet18):
         self,
         channels: int,
         *,
-        weights: Path | None = None,
+        weights: str | Path | None = None,
         segments: int = 3,
         dropout: float = 0.0,
         partial_bn: bool = False,

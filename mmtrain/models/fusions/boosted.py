@@ -16,7 +16,9 @@ HIDDEN: Final = 256
 class Boosted(Fusion):
     """Classifiers of each modality: first layers of their own, and one head that all share.
 
-    ``z_j^m = W relu(A_j^m phi^m + b_j^m) + c``; share: ``w_m (z_1^m + ... + z_n^m)``, exact.
+    ``z_j^m = W relu(A_j^m phi^m + b_j^m) + c``; a modality's own logits are
+    ``Z^m = z_1^m + ... + z_n^m``, the fused ones ``sum_m w_m Z^m``. So the logits of the modalities
+    do not sum to the fused ones unless all weights are 1.
 
     Args:
         widths: Modality to the width of its features.
@@ -24,6 +26,8 @@ class Boosted(Fusion):
         weights: Modality to ``w_m``.
         seed: Seed of the first layers, together with their modality and number.
     """
+
+    additive = False
 
     def __init__(
         self, widths: Mapping[str, int], classes: int, weights: Mapping[str, float], seed: int
@@ -48,9 +52,11 @@ class Boosted(Fusion):
         with torch.autocast(feature.device.type, enabled=False):
             return [self.head(layer(feature).relu()) for layer in layers]
 
+    def forward(self, features: Features) -> Tensor:
+        """Weighted sum of the modalities' logits."""
+        logits = self.split(features)
+        return reduce(torch.add, [weight * logits[m] for m, weight in self._weights.items()])
+
     def split(self, features: Features) -> dict[str, Tensor]:
-        """The sum of a modality's classifiers times its weight."""
-        return {
-            m: weight * reduce(torch.add, self.classifier_logits(m, features[m]))
-            for m, weight in self._weights.items()
-        }
+        """Sum of each modality's classifiers, without its weight."""
+        return {m: reduce(torch.add, self.classifier_logits(m, features[m])) for m in self._weights}

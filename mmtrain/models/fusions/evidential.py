@@ -11,7 +11,7 @@ from mmtrain.models.fusions.base import Features, Fusion
 from mmtrain.models.layers import linear
 
 
-def combined(
+def combine_evidence(
     evidence: Sequence[Float[Tensor, "batch classes"]],
 ) -> Float[Tensor, "batch classes"]:
     """Evidence of the combination of opinions, by the reduced rule of Dempster.
@@ -34,8 +34,9 @@ def combined(
 class Evidential(Fusion):
     """Linear layers whose softplus is the evidence for each class, combined over modalities.
 
-    ``e^m = softplus(phi^m (V^m)^T + c^m)``, ``alpha^m = 1 + e^m``, and the combined ``alpha``, see
-    `combined`. Logits are ``ln alpha``: their softmax is ``alpha / S``, the expected probability.
+    ``e^m = softplus(phi^m (V^m)^T + c^m)``, ``alpha^m = 1 + e^m``; ``alpha`` of all by
+    `combine_evidence`. Logits are ``ln alpha``, whose softmax is ``alpha / S``, the expected
+    probability.
 
     Share, not exact: ``u^m = ln alpha^m``.
 
@@ -63,7 +64,7 @@ class Evidential(Fusion):
 
     def forward(self, features: Features) -> Tensor:
         """``ln alpha`` of all opinions."""
-        return combined(self.opinions(features)).log1p()
+        return combine_evidence(self.opinions(features)).log1p()
 
     def split(self, features: Features) -> dict[str, Tensor]:
         """``ln alpha^m`` of each modality."""

@@ -8,7 +8,8 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from mmtrain.curricula.bss import BSSH, BSSL, balance_score, draw_order, pacing, probabilities
+from mmtrain.curricula.balance import balance_score, head_gradient_norm
+from mmtrain.curricula.bss import BSSH, BSSL, draw_order, pacing, probabilities
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.multitask import Multitask
 from mmtrain.tasks.classification import Classification
@@ -86,6 +87,71 @@ def test_a_constant_term_is_nothing(constant):
     assert balance_score(facts) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("criteria", "names", "score"),
+    [
+        ("presim,loss", ("similarity", "loss"), [1, -0.4, -0.5]),
+        ("loss, presim", ("similarity", "loss"), [1, -0.4, -0.5]),
+        ("presim", ("similarity",), [1, 0, 0.5]),
+        ("loss", ("loss",), [0, -0.4, -1]),
+    ],
+)
+def test_scores_by_one_criterion_and_by_both(criteria, names, score):
+    # Scaled to [0, 1]: similarity (.9, .5, .7) is (1, 0, .5), loss (.2, 1, 2.2) is (0, .4, 1).
+    facts = facts_of([0.9, 0.5, 0.7], [0.2, 1.0, 2.2])
+    curriculum = BSSL(criteria=criteria)
+
+    assert curriculum.memory.columns == names
+    found = balance_score({name: facts[name] for name in names})
+    assert found == pytest.approx(score, abs=1e-6)
+    assert found.dtype == np.float32
+
+
+def outputs(features=None):
+    """Three classes and logits (2, 0, -1) of a sample whose class is 0."""
+    logits = torch.tensor([[2.0, 0.0, -1.0]])
+    features = features or {"audio": torch.tensor([[1.0]]), "visual": torch.tensor([[2.0]])}
+    return Outputs(fused=logits, logits=dict.fromkeys(features, logits / 2), features=features)
+
+
+def test_the_gradient_of_the_head_by_hand():
+    # p - e_y = (-.156204, .114195, .042010), whose norm is .198003; times sqrt(1 + 4 + 1).
+    with torch.no_grad():
+        found = head_gradient_norm(TASK, outputs(), torch.tensor([0]))
+
+    assert found.tolist() == pytest.approx([0.485008], abs=1e-6)
+    # The same by a backward pass through a linear layer on (1, 2).
+    layer = torch.nn.Linear(2, 3)
+    with torch.no_grad():
+        layer.bias.copy_(torch.tensor([2.0, 0.0, -1.0]) - layer.weight @ torch.tensor([1.0, 2.0]))
+    loss = TASK.losses(layer(torch.tensor([[1.0, 2.0]])), torch.tensor([0])).sum()
+    gradients = torch.autograd.grad(loss, [layer.weight, layer.bias])
+    assert torch.cat([g.flatten() for g in gradients]).norm().item() == pytest.approx(0.485008)
+
+
+def test_facts_of_features_and_of_gradients():
+    features = {"audio": torch.tensor([[3.0, 4.0]]), "visual": torch.tensor([[4.0, 3.0]])}
+    batch = Batch.unlabelled(features)
+    facts = BSSH(criteria="features,gradient").facts(outputs(features), batch, Multitask(), TASK)
+
+    assert list(facts) == ["features", "gradient"]
+    assert facts["features"].item() == pytest.approx(0.96)
+    assert facts["gradient"].item() == pytest.approx(0.198003 * math.sqrt(51), abs=1e-5)
+    wide = {"audio": torch.zeros(1, 2), "visual": torch.zeros(1, 3)}
+    with pytest.raises(ConfigError, match="vectors of one width"):
+        BSSH(criteria="features").facts(outputs(wide), batch, Multitask(), TASK)
+
+
+def test_without_criteria_the_pace_stays_and_the_share_is_random():
+    run, curriculum = Scorer(facts_at_random(1000)), BSSH(criteria="none")
+    first, second = (run.order(curriculum, epoch).ids for epoch in (0, 1))
+
+    assert run.passes == 0
+    assert [len(first), len(second)] == [int(1000 * pacing(t, 0.1, 40)) for t in (1, 2)]
+    assert not set(first.tolist()) <= set(second.tolist())
+    assert sorted(run.order(BSSL(criteria="none"), 0).ids.tolist()) == run.ids.tolist()
+
+
 def test_what_is_no_number_counts_as_the_worst(caplog):
     facts = facts_of(
         np.array([0.5, np.nan, 1.0, 0.2], np.float32), np.array([1, 2, np.inf, 5], np.float32)
@@ -102,6 +168,21 @@ def test_the_pacing_by_hand():
     found = [pacing(t, 0.1, 40) for t in (0, 1, 5, 10, 20, 30, 39, 40, 41)]
     expected = [0.1, 0.18641, 0.36572, 0.50744, 0.71063, 0.86747, 0.98755, 1, 1]
     assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_other_paces():
+    # .1 + .9 t / 40.
+    found = [pacing(t, 0.1, 40, "linear") for t in (0, 1, 20, 40, 41)]
+    assert found == pytest.approx([0.1, 0.1225, 0.55, 1, 1])
+    assert pacing(0, 0.1, 40, "none") == 1
+    facts = facts_at_random(1000)
+    assert len(Scorer(facts).order(BSSH(pace="linear"), 0)) == 122
+    assert len(Scorer(facts).order(BSSH(pace="none"), 0)) == 1000
+
+
+def test_linear_weights_stay_above_nothing_where_scores_fall_below_minus_1():
+    p = probabilities(np.float32([-2, 0]), "linear")
+    assert p == pytest.approx([0.01 / 2.02, 2.01 / 2.02])
 
 
 def test_probabilities_by_hand():
@@ -243,9 +324,13 @@ def test_memory_survives_a_checkpoint():
 @pytest.mark.parametrize(
     ("made", "error"),
     [
-        (lambda: BSSH(start=0), "start is a share"),
-        (lambda: BSSH(grow=0), "grow is at least 1 epoch"),
+        (lambda: BSSH(start=0), r"start is in \(0, 1\]; got 0"),
+        (lambda: BSSH(grow=0), "grow is at least 1; got 0"),
         (lambda: BSSH(offset=2), "offset is 0 or 1"),
+        (lambda: BSSH(pace="square"), "no pace 'square'"),
+        (lambda: BSSH(criteria="presm"), "no criterion 'presm'; did you mean presim"),
+        (lambda: BSSL(criteria="none,loss"), "none stands alone"),
+        (lambda: BSSL(criteria=""), "no criterion"),
         (lambda: BSSL(beta=1.5), "beta is in"),
         (lambda: BSSL(every=-1), "0 for once"),
         (lambda: BSSL(weighting="soft"), "did you mean softmax"),

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmtrain.functional import ascent, climb, flat_projection, second_moment
+from mmtrain.functional import ascent, flat_projection, perturb, second_moment
 from mmtrain.models.layers import frozen_batch_norm
 
 DAMPED = math.exp(-0.4)  # .670320
@@ -92,7 +92,7 @@ def test_the_way_up_by_hand():
     parts = [w[:1], w[1:]]
 
     step = ascent([(curvature * w)[:1], (curvature * w)[1:]], 0.05)
-    before = climb(parts, [(curvature * w)[:1], (curvature * w)[1:]], 0.05)
+    before = perturb(parts, [(curvature * w)[:1], (curvature * w)[1:]], 0.05)
 
     assert torch.cat(step).norm().item() == pytest.approx(0.05)
     assert (curvature * w).tolist() == pytest.approx([1.004975, 10.497519], abs=1e-6)
@@ -112,7 +112,7 @@ def test_the_way_back_is_exact():
     weights.append(torch.tensor([-0.0, 1e-45, torch.inf]))
     copies = [weight.clone() for weight in weights]
 
-    before = climb(weights, [torch.full_like(w, 0.1) for w in weights], 7.0)
+    before = perturb(weights, [torch.full_like(w, 0.1) for w in weights], 7.0)
 
     assert not any(torch.equal(w, c) for w, c in zip(weights[:3], copies[:3], strict=True))
     torch._foreach_copy_(weights, before)

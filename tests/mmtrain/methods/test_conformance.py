@@ -1,5 +1,7 @@
 """Every method of the catalog conforms, and the checks notice a method that does not."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from mmtrain.evaluation.conformance import CHECKS, MODALITIES, Trials, check_met
 from mmtrain.methods.catalog import METHODS
 from mmtrain.training import checkpoint
 from mmtrain.training.checkpoint import CHECKPOINT
+from mmtrain.training.parts import config_of
 from tests.support.enginework import lines
 from tests.support.rankwork import plan, said, together
 
@@ -113,6 +116,17 @@ def test_a_method_that_does_something_wrong_fails_the_check_of_it(tmp_path, name
 
     assert failed
     assert any(sentence in o.check and message in o.error for o in failed), list(map(str, failed))
+
+
+def test_teachers_are_trained_without_the_settings_of_the_method(tmp_path):
+    trials = Trials(tmp_path, ("method.weight=3",))
+
+    own = trials.config("umt", MODALITIES[0]).settings["method"]
+
+    assert own["weight"] == 3
+    assert [(c.method, c.modalities) for c in map(config_of, map(Path, own["teachers"]))] == [
+        ("joint", (modality,)) for modality in MODALITIES[0]
+    ]
 
 
 @pytest.mark.slow

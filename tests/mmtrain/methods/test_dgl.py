@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError
-from mmtrain.methods.dgl import DGL, alone
+from mmtrain.methods.dgl import DGL, unimodal_logits
 from mmtrain.models.fusions.concat import Concat
 from mmtrain.tasks.classification import Classification
 from mmtrain.types import Outputs
@@ -24,9 +24,11 @@ def test_gradients_by_hand():
     visual = torch.tensor([[0.0, 1.0]], requires_grad=True)
     features = {"audio": audio, "visual": visual}
     stopped = {m: x.detach() for m, x in features.items()}
-    out = Outputs(fused=fusion(stopped), logits=alone(fusion, features), features=features)
+    out = Outputs(
+        fused=fusion(stopped), logits=unimodal_logits(fusion, features), features=features
+    )
 
-    loss = DGL(alpha=4.0).sample_losses(Classification(3), out, torch.tensor([1]))
+    loss = DGL(unimodal=4.0).sample_losses(Classification(3), out, torch.tensor([1]))
     loss.sum().backward()
 
     assert audio.grad[0].tolist() == pytest.approx([1.050886, -1.109706], abs=1e-5)
@@ -47,7 +49,7 @@ def test_gradients_by_hand():
 
 @EACH
 def test_each_part_learns_from_its_loss_only(shards, tmp_path, modalities):
-    with running(small(shards, modalities=modalities), tmp_path, DGL(alpha=3.0)) as run:
+    with running(small(shards, modalities=modalities), tmp_path, DGL(unimodal=3.0)) as run:
         batch = next(run.batches("train"))
         out = run.method.predict(run.model.train(), batch)
         loss = run.method.loss(run, out, batch)
@@ -75,6 +77,6 @@ def test_any_fusion_will_do(shards, tmp_path, fusion):
     assert {*lines(tmp_path)[0]["logged"]} == {"loss.audio", "loss.visual"}
 
 
-def test_an_alpha_of_zero_is_refused():
-    with pytest.raises(ConfigError, match="alpha is above 0; got 0"):
-        DGL(alpha=0)
+def test_a_weight_of_zero_is_refused():
+    with pytest.raises(ConfigError, match="unimodal is above 0; got 0"):
+        DGL(unimodal=0)

@@ -4,7 +4,14 @@ import torch
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.base import Method
 from mmtrain.methods.catalog import METHODS
-from mmtrain.methods.dropout import Dropout, annealed, chances, counts, curriculum, multiples
+from mmtrain.methods.dropout import (
+    Dropout,
+    annealed_rate,
+    curriculum_rate,
+    draw_counts,
+    feature_chances,
+    feature_factors,
+)
 from tests.support.enginework import lines, running, small
 from tests.support.methodwork import fitted
 
@@ -17,43 +24,45 @@ def of(*values):
 
 def test_the_annealed_rate_by_hand():
     # (1 - t / 100) .5 at t = 0, 50, 100; never below 0.
-    assert [annealed(t, 100, 0.5) for t in (0, 50, 100, 150)] == [0.5, 0.25, 0, 0]
+    assert [annealed_rate(t, 100, 0.5) for t in (0, 50, 100, 150)] == [0.5, 0.25, 0, 0]
 
 
 def test_the_curriculum_by_hand():
     # Kept: .5 exp(-10 t / 100) + .5 at t = 0, 10, 50, 100.
-    kept = [1 - curriculum(t, 100, 0.5, 10.0) for t in (0, 10, 50, 100)]
+    kept = [1 - curriculum_rate(t, 100, 0.5, 10.0) for t in (0, 10, 50, 100)]
     assert kept == pytest.approx([1, 0.683940, 0.503369, 0.500023], abs=1e-6)
 
 
 def test_the_evolutional_factors_by_hand():
     # x = (3, 0, 4), (3, 4, 0): mean squares 9, 8, 8, roots 3 and 2.828427, which sum to 8.656854.
     # Counts 2, 1, 0 of k = 3: 2 / 1.039638 and 1 / .980181.
-    chance = chances(of([3, 0, 4], [3, 4, 0]).square().mean(0))
+    chance = feature_chances(of([3, 0, 4], [3, 4, 0]).square().mean(0))
 
     assert chance.tolist() == pytest.approx([0.346546, 0.326727, 0.326727], abs=1e-6)
-    found = multiples(chance, torch.tensor([2, 1, 0]))
+    found = feature_factors(chance, torch.tensor([2, 1, 0]))
     assert found.tolist() == pytest.approx([1.923745, 1.020220, 0], abs=1e-5)
 
 
 def test_counts_by_hand():
     # Ends .5, .5, .75, 1: the second has no length.
-    found = counts(of(0.5, 0, 0.25, 0.25), of(0, 0.49, 0.5, 0.74, 0.75, 0.999))
+    found = draw_counts(of(0.5, 0, 0.25, 0.25), of(0, 0.49, 0.5, 0.74, 0.75, 0.999))
     assert found.tolist() == [2, 0, 2, 2]
 
 
 def test_evolutional_factors_are_one_on_average():
-    chance = chances(torch.rand(6, generator=torch.Generator().manual_seed(0)))
+    chance = feature_chances(torch.rand(6, generator=torch.Generator().manual_seed(0)))
     draws = torch.rand(3000, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
-    mean = torch.stack([multiples(chance, counts(chance, each)) for each in draws]).mean(0)
+    mean = torch.stack([feature_factors(chance, draw_counts(chance, each)) for each in draws]).mean(
+        0
+    )
     assert mean.tolist() == pytest.approx([1] * 6, abs=0.08)
 
 
 @pytest.mark.parametrize("values", [(0, 0, 0), (0, 1e-30, 1), (1e30, 1e30, 0), (1e-40, 1e-40, 0)])
 def test_evolutional_factors_are_sound_at_extreme_scales(values):
-    chance = chances(torch.tensor(values, dtype=torch.float32))
-    found = multiples(chance, counts(chance, of(0.1, 0.5, 0.9)))
+    chance = feature_chances(torch.tensor(values, dtype=torch.float32))
+    found = feature_factors(chance, draw_counts(chance, of(0.1, 0.5, 0.9)))
 
     assert chance.sum().item() == pytest.approx(1)
     assert found.isfinite().all()

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import ConfigError, Interrupted, UnknownName
 from mmtrain.functional import confidence, discrepancy
-from mmtrain.functional.modulation import slowed
+from mmtrain.functional.modulation import ogm_factor
 from mmtrain.methods.base import Method
-from mmtrain.methods.ogm import OGM, OGMStar, raised, slowed_cvpr22
+from mmtrain.methods.ogm import OGM, OGMStar, ogm_factor_cvpr22, ogm_star_factor
 from tests.support.enginework import Stop, lines, running, same, small
 from tests.support.methodwork import fitted
 
@@ -44,16 +44,18 @@ def of_encoder(name):
 def test_the_form_of_cvpr22_by_hand():
     # 1 - tanh(.8 * 1.5), tanh(.8 * 1.844623), tanh(.8 * 4); a jump where the lead begins.
     rho = of(1.5, 1.844623, 4.0, 1.0, 1.0 + 1e-6)
-    assert slowed_cvpr22(rho, 0.8, 1.0).tolist() == pytest.approx(
+    assert ogm_factor_cvpr22(rho, 0.8, 1.0).tolist() == pytest.approx(
         [0.166345, 0.099341, 0.003318, 1, 0.335963], abs=1e-5
     )
-    assert slowed_cvpr22(of(1.0001), 2.6, 1.0).item() == pytest.approx(0.010973, abs=1e-5)
+    assert ogm_factor_cvpr22(of(1.0001), 2.6, 1.0).item() == pytest.approx(0.010973, abs=1e-5)
 
 
 def test_ogm_star_by_hand():
     # 1 + .8 tanh(.844623); 4; 1 + tanh(1.475698); the modality ahead is left alone.
     behind = 1 / of(1.844623, 1 / 1.844623)
-    found = {form: raised(behind, 0.8, form, "tanh", 1.0) for form in ("tpami", "bml", "pmr")}
+    found = {
+        form: ogm_star_factor(behind, 0.8, form, "tanh", 1.0) for form in ("tpami", "bml", "pmr")
+    }
 
     assert {form: k[0].item() for form, k in found.items()} == dict.fromkeys(found, 1)
     assert found["tpami"][1].item() == pytest.approx(1.550600, abs=1e-5)
@@ -121,7 +123,7 @@ def test_covariance_noise_weighs_samples_in_the_encoders_only(shards, tmp_path):
         run.generator.manual_seed(3)
         out = run.model.train()(batch)
         scores = {m: confidence(z.detach(), batch.target).sum() for m, z in out.logits.items()}
-        k = slowed(torch.stack([*discrepancy(scores).values()]), 0.8)
+        k = ogm_factor(torch.stack([*discrepancy(scores).values()]), 0.8)
         losses = F.cross_entropy(out.fused, batch.target, reduction="none")
         expected = {
             m: run.gradients(((factor + w - w.mean()) * losses).mean(), run.model.encoders[m])
@@ -208,3 +210,12 @@ def test_wrong_options_are_refused():
         OGM(noise="covariance", tensors="conv")
     with pytest.raises(UnknownName, match="no form 'pmr'; there are"):
         OGM(form="pmr")
+
+
+def test_one_share_of_the_bias_a_modality_is_wanted(shards, tmp_path):
+    fitted(shards, tmp_path / "run", OGM(bias_share="0.4,0.6"))
+    with (
+        pytest.raises(ConfigError, match="or 2 with commas between, for audio, visual; got 3"),
+        running(small(shards), tmp_path / "wrong", OGM(bias_share="0.2,0.3,0.5")),
+    ):
+        pass

@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.methods.olm import OLM, generalising, lagging, pull
+from mmtrain.methods.olm import OLM, generalisation_ratios, loss_ratios, scale_penalty
 from tests.support.enginework import lines, running, small
 from tests.support.methodwork import fitted, trained_losses
 
@@ -19,7 +19,7 @@ def of(*values):
 
 def test_lagging_heads_by_hand():
     # Losses .9, .3, .6 of 1.8: 1/2, 1/6, 1/3, whose mean is 1/3.
-    ratios = lagging(of(0.9, 0.3, 0.6), torch.full((3,), 1.8))
+    ratios = loss_ratios(of(0.9, 0.3, 0.6), torch.full((3,), 1.8))
     assert ratios.tolist() == pytest.approx([1.5, 0.5, 1])
 
 
@@ -27,7 +27,7 @@ def test_the_pull_by_hand():
     # Norms 6, 3, 9, mean 6, times r = 1.5, .5, 1: targets 9, 3, 6, so 3 + 0 + 3; a step down
     # the gradient makes the first longer and the last shorter.
     scales = torch.ones(3, requires_grad=True)
-    found = pull(scales, NORMS, of(1.5, 0.5, 1.0))
+    found = scale_penalty(scales, NORMS, of(1.5, 0.5, 1.0))
     found.sum().backward()
 
     assert found.item() == pytest.approx(6)
@@ -37,9 +37,9 @@ def test_the_pull_by_hand():
 def test_generalisation_by_hand():
     # G = .5, .3, .6 and falls in training of .9, 1.5, 1.2: O = .4, 1.2, .6, ratios 1.25, .25, 1.
     # Targets 6 r = 2.795, 1.028, 2.177 are all below the norms: the gradient is the norms.
-    ratios = generalising(of(0.5, 0.3, 0.6), of(0.9, 1.5, 1.2))
+    ratios = generalisation_ratios(of(0.5, 0.3, 0.6), of(0.9, 1.5, 1.2))
     scales = torch.ones(3, requires_grad=True)
-    pull(scales, NORMS, ratios).sum().backward()
+    scale_penalty(scales, NORMS, ratios).sum().backward()
 
     assert ratios.tolist() == pytest.approx([0.465836, 0.171371, 0.362793], abs=1e-5)
     assert (6 * ratios).tolist() == pytest.approx([2.795, 1.028, 2.177], abs=1e-3)
@@ -49,16 +49,18 @@ def test_generalisation_by_hand():
 def test_ratios_follow_the_heads_and_are_one_for_equals():
     losses, first = torch.rand(4) + 0.1, torch.rand(4) + 0.1
     order = [2, 0, 3, 1]
-    torch.testing.assert_close(lagging(losses[order], first[order]), lagging(losses, first)[order])
-    assert lagging(losses, first).mean().item() == pytest.approx(1)
-    assert lagging(losses, losses).tolist() == pytest.approx([1] * 4)
-    assert generalising(losses, 2 * losses).tolist() == pytest.approx([0.25] * 4)
+    torch.testing.assert_close(
+        loss_ratios(losses[order], first[order]), loss_ratios(losses, first)[order]
+    )
+    assert loss_ratios(losses, first).mean().item() == pytest.approx(1)
+    assert loss_ratios(losses, losses).tolist() == pytest.approx([1] * 4)
+    assert generalisation_ratios(losses, 2 * losses).tolist() == pytest.approx([0.25] * 4)
 
 
 @pytest.mark.parametrize("values", [(0.0, 0.0), (1e-30, 1.0), (1e30, 1.0), (-1e30, 1e30)])
 def test_ratios_are_sound_at_extreme_scales(values):
     losses = of(*values)
-    for ratios in (lagging(losses.abs(), of(1.0, 0.0)), generalising(losses, -losses)):
+    for ratios in (loss_ratios(losses.abs(), of(1.0, 0.0)), generalisation_ratios(losses, -losses)):
         assert ratios.isfinite().all()
 
 
@@ -79,7 +81,7 @@ def test_a_step_moves_the_numbers_by_both_forces(shards, tmp_path, modalities, v
         each = [F.cross_entropy(w * u, batch.target) for w, u in zip(scales, logits, strict=True)]
         losses = torch.stack(each)
         ratios = (losses / losses.mean()).detach()
-        whole = losses.sum() + pull(scales, logits.detach().norm(dim=-1), ratios).mean()
+        whole = losses.sum() + scale_penalty(scales, logits.detach().norm(dim=-1), ratios).mean()
         (gradient,) = torch.autograd.grad(whole, [scales], retain_graph=True)
         network = run.gradients(losses.sum(), run.model.encoders)
         before = [p.detach().clone() for p in run.model.encoders.parameters()]

@@ -6,7 +6,7 @@ import torch
 from mmtrain.errors import ConfigError
 from mmtrain.methods.catalog import METHODS
 from mmtrain.methods.tmc import TMC, divergence_from_uniform, evidential_losses
-from mmtrain.models.fusions.evidential import combined
+from mmtrain.models.fusions.evidential import combine_evidence
 from tests.support.enginework import lines, running, small
 from tests.support.methodwork import fitted, trained_losses
 
@@ -29,7 +29,7 @@ def test_the_combination_by_hand():
     # b = (.5, .125, 0), u = .375 and b = (1/6, 1/3, 0), u = .5: K = 3/16, and b = (.487179,
     # .282051, 0), u = .230769; S = 3 / u = 13, alpha = b S + 1.
     belief, uncertainty, conflict = by_dempster(FIRST, SECOND)
-    evidence = combined([FIRST, SECOND])
+    evidence = combine_evidence([FIRST, SECOND])
 
     assert conflict.item() == pytest.approx(0.1875)
     assert belief[0].tolist() == pytest.approx([0.487179, 0.282051, 0], abs=1e-6)
@@ -57,15 +57,15 @@ def test_the_combination_is_dempsters_whatever_the_order():
         folded = 5 * belief / uncertainty
 
     for order in permutations(opinions):
-        torch.testing.assert_close(combined(order), folded, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(combined([folded, torch.zeros(1, 5)]), folded)
+        torch.testing.assert_close(combine_evidence(order), folded, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(combine_evidence([folded, torch.zeros(1, 5)]), folded)
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-8, 1e6, 1e12])
 def test_loss_and_gradient_are_finite_at_extreme_scales(size):
     # In full conflict, each opinion sure of a class of its own.
     evidence = (torch.eye(3)[:2] * size).requires_grad_()
-    both = combined([evidence[:1], evidence[1:]])
+    both = combine_evidence([evidence[:1], evidence[1:]])
     loss = evidential_losses(both, torch.tensor([2]), 1.0)
     loss.backward()
 
@@ -85,7 +85,7 @@ def test_the_loss_is_over_all_opinions(shards, tmp_path, modalities, joint_view)
         evidence = run.model.fusion.opinions(out.features)
 
         assert len(evidence) == len(modalities) + joint_view
-        every = [*evidence, combined(evidence)]
+        every = [*evidence, combine_evidence(evidence)]
         expected = sum(evidential_losses(each, batch.target, 0.25) for each in every).mean()
         torch.testing.assert_close(method.loss(run, out, batch), expected, rtol=1e-4, atol=1e-4)
         probs = 1 + every[-1]
