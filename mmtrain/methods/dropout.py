@@ -105,7 +105,7 @@ class Dropout(Method):
 
     def rate(self, epoch: int, planned: int) -> float:
         """``p_t``."""
-        whole = planned if self.span is None else self.epochs
+        whole = planned if self.span is None else self.span
         if self.kind == "annealed":
             return annealed_rate(epoch, whole, self.p)
         if self.kind == "curriculum":

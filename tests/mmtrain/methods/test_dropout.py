@@ -27,6 +27,11 @@ def test_the_annealed_rate_by_hand():
     assert [annealed_rate(t, 100, 0.5) for t in (0, 50, 100, 150)] == [0.5, 0.25, 0, 0]
 
 
+def test_the_span_is_that_of_the_run_unless_it_is_given():
+    for span, rate in ((None, 0.25), (100, 0.4), (10, 0)):
+        assert Dropout(kind="annealed", span=span).rate(20, 40) == pytest.approx(rate)
+
+
 def test_the_curriculum_by_hand():
     # Kept: .5 exp(-10 t / 100) + .5 at t = 0, 10, 50, 100.
     kept = [1 - curriculum_rate(t, 100, 0.5, 10.0) for t in (0, 10, 50, 100)]
