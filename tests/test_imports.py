@@ -20,7 +20,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmprep/format": ("mmprep.errors", "mmprep.lazy"),
     "mmprep/storage": ("mmprep.errors",),
     "mmprep/html": (),
-    "mmprep/clips/parts": ("mmprep.config", "mmprep.failure"),
+    "mmprep/clips/parts": ("mmprep.clips.decode.bounds", "mmprep.config", "mmprep.failure"),
     "mmprep/clips/decode": ("mmprep.errors", "mmprep.failure"),
     "mmprep/clips": (
         *("mmprep.config", "mmprep.errors", "mmprep.failure", "mmprep.format"),

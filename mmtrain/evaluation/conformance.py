@@ -50,6 +50,7 @@ _SMALLER: Final[Mapping[str, Sequence[str]]] = {
     "reconboost": ("method.alone=1", "method.together=1", "method.pretrained=true"),
     "reconboost-released": ("method.alone=1", "method.together=1", "method.pretrained=true"),
     "relearning": ("method.interval=1",),
+    "remix": ("curriculum.warm_up=1",),
     "smv": ("curriculum.warm_up=1",),
 }
 # Methods that may have teachers, and train more without.
