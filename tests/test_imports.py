@@ -72,6 +72,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmtrain/models/encoders": ("mmtrain.errors", "mmtrain.models.layers", "mmtrain.fields"),
     "mmtrain/models/fusions": (
         *("mmtrain.errors", "mmtrain.models.layers", "mmtrain.models.encoders", "mmtrain.fields"),
+        "mmtrain.functional",
     ),
     "mmtrain/models": ("mmtrain.catalog", "mmtrain.errors", "mmtrain.modalities", "mmtrain.types"),
     "mmtrain/data/batches": (

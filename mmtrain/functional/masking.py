@@ -1,6 +1,6 @@
 """Masks that withhold features from the fusion, sample by sample."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -42,3 +42,10 @@ def restore_emptied(
 ) -> Bool[Tensor, "batch modalities"]:
     """``keep``, with the whole of each sample that would lose all; see `has_any_modality`."""
     return keep | ~has_any_modality(keep, shown, modalities)[:, None]
+
+
+def zero_others(
+    features: Mapping[str, Float[Tensor, "batch _"]], modalities: Collection[str]
+) -> dict[str, Float[Tensor, "batch _"]]:
+    """Features of ``modalities``, with those of all others at 0."""
+    return {m: x if m in modalities else torch.zeros_like(x) for m, x in features.items()}
