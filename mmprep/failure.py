@@ -20,6 +20,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "truncated": "the file ends before its header says",
     "corrupt": "too much of the stream does not decode",
     "too-short": "under half a second",
+    "ends-early": "a whole video that ends before the listed times of its clip",
     "decode-timeout": "took longer than --clip-timeout",
     "decoder-crash": "the decoding process died",
     "outside-raw": "a link that leads out of --raw",

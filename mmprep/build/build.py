@@ -37,12 +37,15 @@ class BuildReport:
         dataset: Description of the data set that the output holds now.
         clips_read: Clips that this run read; the others were done before.
         seconds: Seconds that each stage took, summed over all workers of this run.
+        checks: Check of the records to the number of samples for which it is true; empty if the
+            data set was complete.
         was_complete: Whether the data set was complete before this run.
     """
 
     dataset: Dataset
     clips_read: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
+    checks: Mapping[str, int] = field(default_factory=dict)
     was_complete: bool = False
 
 
@@ -142,9 +145,10 @@ def build_dataset(
             results_of_run = list(run(todo, job, workers=workers, on_clip=count))
         results |= {result.task: result for result in results_of_run}
         seconds = sum((Counter(result.seconds) for result in results_of_run), Counter[str]())
+        checks = sum((Counter(result.checks) for result in results.values()), Counter[str]())
         dataset = publish(plan, results, store)
         forget_state(store)
-        return BuildReport(dataset=dataset, clips_read=clips, seconds=seconds)
+        return BuildReport(dataset=dataset, clips_read=clips, seconds=seconds, checks=checks)
 
 
 def _begin_or_continue(plan: Plan, store: Store, *, among_others: bool) -> Plan:

@@ -112,7 +112,7 @@ class Plan:
                 raise DataError(f"{origin}: begun by another mmprep; finish there, or use --force")
             plain["parts"] = PartsConfig.from_json(plain["parts"])
             plain["tasks"] = tuple(
-                Task(**{**task, "rows": tuple(Row(**row) for row in task["rows"])})
+                Task(**{**task, "rows": tuple(map(Row.from_json, task["rows"]))})
                 for task in plain["tasks"]
             )
             plain["absent"] = tuple(Failure(**failure) for failure in plain["absent"])

@@ -158,7 +158,7 @@ def _reconstruct(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, ShardR
         if task is None:
             absent.append(Failure(**fields))
         else:
-            failed[task].append((Row(**row), Failure(**fields)))
+            failed[task].append((Row.from_json(row), Failure(**fields)))
     results: dict[str, ShardResult] = {}
     with Shards(store) as shards:
         index = shards.index

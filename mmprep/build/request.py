@@ -134,7 +134,7 @@ def rows_of(request: Request) -> FoundRows:
             data_set = replace(
                 data_set, name=request.manifest.stem, title=f"clips of {request.manifest.name}"
             )
-        rows, absent = _split_by_presence(read_csv(request.manifest), request)
+        rows, absent = _split_by_presence(read_csv(request.manifest, request.raw), request)
     classes = data_set.classes or tuple(sorted({row.label for row in rows}))
     if strangers := {row.label for row in rows} - set(classes):
         raise DataError(f"{request.manifest}: {data_set.name} has no class {min(strangers)!r}")
@@ -214,7 +214,9 @@ def _split_by_presence(
     absent: list[Failure] = []
     for row in rows:
         causes = {
-            source: cause_of_absence(source.partition("#")[0]) for source in row.sources.values()
+            # Only the number of a picture in an idx file stands behind #; elsewhere # is a letter.
+            source: cause_of_absence(source.partition("#")[0] if kind == "image" else source)
+            for kind, source in row.sources.items()
         }
         if outside := [source for source, cause in causes.items() if cause == "outside-raw"]:
             message = "a link that leads out of --raw"

@@ -17,6 +17,7 @@ from mmprep.clips.sample import Sample
 from mmprep.errors import DataError
 from mmprep.failure import Failure
 from mmprep.format import ShardInfo, ShardWriter
+from mmprep.format.parts import RECORD
 from mmprep.format.paths import STATE
 from mmprep.format.tar import SampleEntry
 from mmprep.storage.store import Store
@@ -33,6 +34,7 @@ class ShardResult:
         labels: Class name of each sample.
         failures: Clips that gave no sample.
         seconds: Seconds that each stage took, summed over all clips.
+        checks: Check of the records to the number of samples for which it is true.
     """
 
     task: str
@@ -41,6 +43,7 @@ class ShardResult:
     labels: tuple[str, ...]
     failures: tuple[Failure, ...]
     seconds: dict[str, float] = field(default_factory=dict)
+    checks: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Bytes of the sidecar."""
@@ -126,6 +129,7 @@ def write_shard(
     labels: list[str] = []
     failures: list[Failure] = []
     seconds: Counter[str] = Counter()
+    checks: Counter[str] = Counter()
     with ExitStack() as stack:
         writer: ShardWriter | None = None
         for row, outcome in zip(task.rows, _outcomes_in_order(task, pool, ahead), strict=True):
@@ -136,6 +140,7 @@ def write_shard(
                 entries.append(writer.write(row.key, outcome.payload))
                 labels.append(row.label)
                 seconds.update(outcome.seconds)
+                checks.update(_true_checks(outcome))
             else:
                 failures.append(outcome)
             on_clip(outcome if isinstance(outcome, Failure) else None)
@@ -152,10 +157,16 @@ def write_shard(
         labels=tuple(labels),
         failures=tuple(failures),
         seconds=dict(seconds),
+        checks=dict(checks),
     )
     # Written last: its presence means that the shard is whole.
     store.write(sidecar_path(task.name), result.to_json())
     return result
+
+
+def _true_checks(sample: Sample) -> list[str]:
+    record = json.loads(sample.payload[RECORD][0])
+    return [name for name, value in record["checks"].items() if value]
 
 
 def _outcomes_in_order(task: Task, pool: DecoderPool, ahead: int) -> Iterator[Outcome]:

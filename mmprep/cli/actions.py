@@ -323,7 +323,8 @@ def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: Bui
             "seconds": round(seconds, 3),
             "clips_per_s": round(rate, 2),
         }
-        print_json({**summary, "run": {**run, "seconds_by_stage": stages}})
+        checks = dict(sorted(report.checks.items()))
+        print_json({**summary, "run": {**run, "seconds_by_stage": stages, "checks": checks}})
         return
     table = Table(title=Text(f"{dataset.name} at {flags.out}", "bold"), show_header=False)
     table.add_column()
@@ -337,6 +338,7 @@ def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: Bui
         *((f"bytes, {name}", f"{part['bytes']:,}") for name, part in summary["parts"].items()),
         ("root", dataset.root),
     ]
+    rows += [(f"check, {name}", f"{n:,}") for name, n in sorted(report.checks.items())]
     if report.clips_read:
         spent = ", ".join(f"{name} {value:.2f}" for name, value in stages.items())
         rows.append(

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from mmprep.datasets.lists import Listed, Lists, read
 from mmprep.datasets.lists.listed import option
+from mmprep.datasets.lists.youtube import parse
 from mmprep.datasets.scan import SPLIT_FOLDERS, Scan, scan
 from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError
@@ -200,7 +201,13 @@ def _row(clip: Listed, sources: Mapping[str, str]) -> Row:
         start=clip.start,
         end=clip.end,
         extra=clip.extra,
+        listed=clip.span if _lacks_times(sources) else None,
     )
+
+
+def _lacks_times(sources: Mapping[str, str]) -> bool:
+    """Whether a name carries no times, as those of whole videos from download tools."""
+    return not any(parse(PurePosixPath(source).stem) for source in sources.values())
 
 
 def _missing_failure(clip: Listed, kind: str) -> Failure:

@@ -18,10 +18,11 @@ _LISTED: Final = 40
 _CHECKS: Final[Mapping[str, str]] = {
     "black": "every frame is almost black",
     "damaged": "part of the source could not be decoded; the rest was used",
-    "duration_mismatch": "sound and picture differ in length by more than a second",
+    "duration_mismatch": "sound and picture, or the file and the listed clip, differ in length",
     "frozen": "all frames are almost the same",
     "looped": "the sound is shorter than the clip and is repeated to fill it",
     "no_audio": "the source has no sound; silence stands in for it",
+    "whole_video": "the file is a whole video; the clip was cut out at its listed times",
     "silent": "there is sound, but it is too quiet to be heard",
 }
 
