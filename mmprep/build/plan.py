@@ -6,12 +6,14 @@ It is written before any work begins, and every later run of the build continues
 import hashlib
 import json
 import platform
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import Any, Final, Self
 
+from mmprep.build.stamps import Stamp, Stamps
 from mmprep.config import PartsConfig
 from mmprep.errors import DataError
 from mmprep.failure import Failure
@@ -31,11 +33,18 @@ class Task:
         name: Path of the shard in the output, without suffix.
         split: Name of the split.
         rows: Rows of the manifest, in the order of the shard.
+
+    Raises:
+        ValueError: The name is no path of a shard, and might lead out of the output.
     """
 
     name: str
     split: str
     rows: tuple[Row, ...]
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS or not re.fullmatch(rf"{self.split}/\d{{6,}}", self.name):
+            raise ValueError(f"{self.name!r} is no shard of a split")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +65,9 @@ class Plan:
         listed: Digest of the clips that the lists name, see `listing_digest`.
         absent: Listed clips that have no file.
         made_by: Versions of the libraries that make the bytes.
+        limit: Number of clips that were asked for; None is all.
+        base: Root of the data set that the plan extends; empty for a new data set.
+        stamps: Size, time and digest of every source, see `mmprep.build.stamps`.
     """
 
     name: str
@@ -71,6 +83,9 @@ class Plan:
     listed: str
     absent: tuple[Failure, ...] = ()
     made_by: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    base: str = ""
+    stamps: Stamps = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -79,7 +94,7 @@ class Plan:
 
     @property
     def request(self) -> dict[str, Any]:
-        """Settings that a second run must share with the first to continue it."""
+        """Settings of the plan, for a dry run."""
         return {
             "data set": self.name,
             "classes": list(self.classes),
@@ -118,7 +133,8 @@ class Plan:
             plain["absent"] = tuple(Failure(**failure) for failure in plain["absent"])
             for name in ("classes", "modalities"):
                 plain[name] = tuple(plain[name])
-            return cls(**plain)
+            stamps = {path: Stamp(*stamp) for path, stamp in plain.pop("stamps", {}).items()}
+            return cls(**plain, stamps=stamps)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{origin}: damaged ({error!r}); use --force to start over") from error
 

@@ -62,6 +62,7 @@ def compose(plan: Plan, results: Mapping[str, ShardResult]) -> tuple[Dataset, di
             "seed": plan.seed,
             "shard_size": plan.shard_size,
             "listed": plan.listed,
+            **({} if plan.limit is None else {"limit": plan.limit}),
         },
         licence=plan.licence,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmprep.build.plan import Plan, listing_digest, tasks, trial_rows, versions
+from mmprep.build.stamps import stamps_of
 from mmprep.config import PartsConfig
 from mmprep.datasets import find, spec
 from mmprep.datasets.spec import Spec
@@ -40,6 +41,8 @@ class Request:
         limit: Number of clips to take, spread over all splits and classes; None takes all.
         decoder: Decoder of the pictures, ``pyav`` or ``decord``.
         endpoint: Address of an S3-compatible server that holds ``raw``.
+        hash_sources: Whether to keep a digest of every source, by which a later run of the build
+            sees what has changed; otherwise sizes and times are kept.
 
     Example:
         plan = make_plan(Request(dataset="ave", raw=Path("AVE"), annotations=Path("AVE")))
@@ -58,6 +61,7 @@ class Request:
     limit: int | None = None
     decoder: str = "pyav"
     endpoint: str | None = None
+    hash_sources: bool = False
 
 
 def make_plan(request: Request) -> Plan:
@@ -88,6 +92,14 @@ def make_plan(request: Request) -> Plan:
         listed=listing_digest(rows, absent),
         absent=absent,
         made_by=versions(parts, request.decoder),
+        limit=request.limit,
+        stamps=stamps_of(
+            rows,
+            request.raw,
+            clips.sizes,
+            hashes=request.hash_sources,
+            endpoint=request.endpoint,
+        ),
     )
 
 
@@ -101,6 +113,7 @@ class FoundRows:
         classes: Class names in the order of their ids.
         rows: Clips that have their files.
         absent: Clips that lack a file, with the reason.
+        sizes: Sizes of the files of a bucket, by path.
     """
 
     spec: Spec
@@ -108,6 +121,7 @@ class FoundRows:
     classes: tuple[str, ...]
     rows: list[Row]
     absent: tuple[Failure, ...]
+    sizes: Mapping[str, int]
 
 
 def rows_of(request: Request) -> FoundRows:
@@ -129,16 +143,21 @@ def rows_of(request: Request) -> FoundRows:
             endpoint=request.endpoint,
         )
         rows, absent = collected.rows, (*collected.missing, *collected.refused)
+        sizes = collected.sizes
     else:
         if request.dataset is None:
             data_set = replace(
                 data_set, name=request.manifest.stem, title=f"clips of {request.manifest.name}"
             )
-        rows, absent = _split_by_presence(read_csv(request.manifest, request.raw), request)
+        sizes = _sizes_in_bucket(request)
+        listed = read_csv(request.manifest, request.raw)
+        rows, absent = _split_by_presence(listed, sizes, request.raw)
     classes = data_set.classes or tuple(sorted({row.label for row in rows}))
     if strangers := {row.label for row in rows} - set(classes):
         raise DataError(f"{request.manifest}: {data_set.name} has no class {min(strangers)!r}")
-    return FoundRows(spec=data_set, parts=parts, classes=classes, rows=rows, absent=absent)
+    return FoundRows(
+        spec=data_set, parts=parts, classes=classes, rows=rows, absent=absent, sizes=sizes
+    )
 
 
 def parts_of(data_set: Spec, request: Request) -> PartsConfig:
@@ -206,10 +225,10 @@ def _with_needed_sources(data_set: Spec, parts: PartsConfig) -> Spec:
 
 
 def _split_by_presence(
-    rows: Sequence[Row], request: Request
+    rows: Sequence[Row], sizes: Mapping[str, int], raw: Raw
 ) -> tuple[list[Row], tuple[Failure, ...]]:
     """Splits ``rows`` into those with all files inside ``--raw`` and the others, as failures."""
-    cause_of_absence = _absence_check(request)
+    cause_of_absence = _absence_check(sizes, raw)
     present: list[Row] = []
     absent: list[Failure] = []
     for row in rows:
@@ -228,17 +247,22 @@ def _split_by_presence(
             present.append(row)
     if not present:
         example = absent[0].message if absent else "the manifest is empty"
-        raise ConfigError(f"none of the {len(rows)} clips is in --raw {request.raw}: {example}")
+        raise ConfigError(f"none of the {len(rows)} clips is in --raw {raw}: {example}")
     return present, tuple(absent)
 
 
-def _absence_check(request: Request) -> Callable[[str], str]:
+def _sizes_in_bucket(request: Request) -> dict[str, int]:
+    """Sizes of the files below ``--raw`` by path, if that is a bucket."""
+    if isinstance(request.raw, Path):
+        return {}
+    # One listing, because a request for each of a hundred thousand clips would take an hour.
+    return dict(open_store(request.raw, endpoint=request.endpoint).files())
+
+
+def _absence_check(sizes: Mapping[str, int], raw: Raw) -> Callable[[str], str]:
     """Returns a function from a path below ``--raw`` to the cause of its absence, or ``""``."""
-    raw = request.raw
     if isinstance(raw, str):
-        # One listing, because a request for each of a hundred thousand clips would take an hour.
-        listing = {path for path, _ in open_store(raw, endpoint=request.endpoint).files()}
-        return lambda path: "" if path in listing else "missing"
+        return lambda path: "" if path in sizes else "missing"
     root = raw.resolve()
 
     def look(path: str) -> str:

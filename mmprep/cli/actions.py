@@ -3,15 +3,14 @@
 Results go to stdout, progress and logs to stderr.
 """
 
-import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -31,11 +30,15 @@ from mmprep.datasets import spec
 from mmprep.errors import ConfigError, DataError, StoreError
 from mmprep.failure import Failure
 from mmprep.format import ShardInfo
+from mmprep.inspection.losses import loss_lines, losses, losses_of
 from mmprep.inspection.verify import verify
 from mmprep.manifest import write_csv
+from mmprep.printable import printable, printable_json, printable_values
 from mmprep.shards import Shards
 from mmprep.storage.place import Raw
 from mmprep.storage.store import open_store
+
+_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,7 @@ class BuildFlags:
     clip_timeout_s: float
     dry_run: bool
     force: bool
+    extend: bool
     as_json: bool
 
 
@@ -75,9 +79,9 @@ def run_datasets(as_json: bool) -> None:
         clip_count = counted(sum(s.expected.values()), "clip") if s.expected else ""
         classes = f"{len(s.classes)} classes" if s.classes else ""
         facts = ", ".join(filter(None, (" + ".join(s.modalities), classes, clip_count)))
-        click.echo(f"{s.name:16} {s.title} ({facts})")
+        _print(f"{s.name:16} {s.title} ({facts})")
         if s.variants:
-            click.echo(f"{'':16} variants: {', '.join(s.variants)}")
+            _print(f"{'':16} variants: {', '.join(s.variants)}")
 
 
 def run_manifest(request: Request, out: Path, as_json: bool) -> None:
@@ -93,7 +97,7 @@ def run_manifest(request: Request, out: Path, as_json: bool) -> None:
         print_json({"manifest": str(out), "clips": splits, "absent": len(listing.absent)})
         return
     absent = counted(len(listing.absent), "listed clip")
-    click.echo(f"{out}: {format_counts(splits)}; {absent} absent")
+    _print(f"{out}: {format_counts(splits)}; {absent} absent")
 
 
 def run_build(request: Request, flags: BuildFlags) -> None:
@@ -103,12 +107,7 @@ def run_build(request: Request, flags: BuildFlags) -> None:
         generate(request)
     run = engine_named(flags.engine, _engine_options(flags))
     plan = make_plan(request)
-    absent = Counter(failure.cause for failure in plan.absent)
-    console.print(
-        f"{plan.name}: {counted(plan.rows, 'clip')} in {counted(len(plan.tasks), 'shard')}"
-        + (f"; of the listed clips {format_counts(absent)}" if absent else ""),
-        highlight=False,
-    )
+    _announce(plan)
     if flags.dry_run:
         _print_plan(plan, flags.as_json)
         return
@@ -134,11 +133,50 @@ def run_build(request: Request, flags: BuildFlags) -> None:
         workers=flags.workers,
         max_failed=flags.max_failed,
         force=flags.force,
+        extend=flags.extend,
         begin=begin,
     )
     seconds = time.monotonic() - started
     with Shards(open_store(flags.out, endpoint=flags.endpoint)) as shards:
         _print_built(report, shards, seconds, flags)
+    for line in _warnings(report):
+        console.print(Text(printable(line), "bold yellow"))
+    if flags.extend and report.clips_read and not report.added and not report.was_complete:
+        raise DataError(
+            f"{flags.out}: no clip that was read gave a sample; `mmprep repair` tries again"
+        )
+
+
+def _announce(plan: Plan) -> None:
+    """Prints the size of a plan, and the classes and splits that lack most of their files."""
+    absent = Counter(failure.cause for failure in plan.absent)
+    line = f"{plan.name}: {counted(plan.rows, 'clip')} in {counted(len(plan.tasks), 'shard')}"
+    if absent:
+        line += f"; of the listed clips {format_counts(absent)}"
+    click.echo(printable(line), err=True)
+    rows = Counter((row.label, row.split) for task in plan.tasks for row in task.rows)
+    gone = Counter((failure.label, failure.split) for failure in plan.absent)
+    for text in loss_lines(losses(rows, gone)):
+        click.secho(printable(f"most files are absent: {text}"), fg="yellow", err=True)
+
+
+def _warnings(report: BuildReport) -> Iterator[str]:
+    """Yields what a user should know of a build besides its result."""
+    if report.changed:
+        names = ", ".join(report.changed[:_SHOWN])
+        more = f" and {len(report.changed) - _SHOWN:,} more" if report.changed[_SHOWN:] else ""
+        verb = "has" if len(report.changed) == 1 else "have"
+        yield (
+            f"{counted(len(report.changed), 'source')} {verb} changed since the build was planned: "
+            f"{names}{more}; shards made before hold the earlier content, --force makes all anew"
+        )
+    if report.new_clips:
+        verb = "is" if report.new_clips == 1 else "are"
+        pronoun = "it" if report.new_clips == 1 else "them"
+        yield (
+            f"{counted(report.new_clips, 'clip')} {verb} new since this was planned; "
+            f"--extend adds {pronoun}"
+        )
 
 
 def run_verify(out: str, endpoint: str | None, as_json: bool) -> None:
@@ -158,18 +196,18 @@ def run_verify(out: str, endpoint: str | None, as_json: bool) -> None:
         print_json({"ok": not verdict.problems, **asdict(verdict)})
     for problem in verdict.problems if not as_json else ():
         place = f"{problem.path}: {problem.key}" if problem.key else problem.path
-        click.echo(f"{place}: {problem.message}")
+        _print(f"{place}: {problem.message}")
     if verdict.problems:
         raise DataError(
             f"{out}: {counted(len(verdict.problems), 'problem')}. Build again with --force, "
             "or fetch the files named above from a good copy"
         )
     if not as_json:
-        click.echo(
+        _print(
             f"{out}: {counted(verdict.samples, 'sample')}, {verdict.bytes:,} bytes of shards, "
             "all good"
         )
-        click.echo(f"root {verdict.root}")
+        _print(f"root {verdict.root}")
 
 
 def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -> None:
@@ -193,12 +231,12 @@ def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -
         print_json({**facts, **run, "samples": dataset.samples, "root": dataset.root})
         return
     verb = "would be sent" if flags.dry_run else "sent"
-    click.echo(
+    _print(
         f"{target}: {counted(len(report.sent), 'file')}, {report.bytes:,} bytes of shards {verb}; "
         f"{report.whole} were there already"
     )
     if not flags.dry_run:
-        click.echo(f"{counted(dataset.samples, 'sample')} in {seconds:.1f} s, root {dataset.root}")
+        _print(f"{counted(dataset.samples, 'sample')} in {seconds:.1f} s, root {dataset.root}")
 
 
 def run_info(out: str, html: Path | None, endpoint: str | None, as_json: bool) -> None:
@@ -213,7 +251,7 @@ def run_info(out: str, html: Path | None, endpoint: str | None, as_json: bool) -
     if as_json:
         print_json(summary)
         return
-    info.print_summary(summary, Console())
+    info.print_summary(printable_values(summary), Console())
 
 
 def run_inspect(out: str, key: str | None, png: Path, endpoint: str | None) -> None:
@@ -223,7 +261,7 @@ def run_inspect(out: str, key: str | None, png: Path, endpoint: str | None) -> N
     with Shards(open_store(out, endpoint=endpoint)) as shards:
         chosen = key or next(iter(shards.index.some_keys(1)), "")
         _write_file(png, picture.draw(shards, chosen))
-    click.echo(f"{png}: {chosen}")
+    _print(f"{png}: {chosen}")
 
 
 def run_repair(
@@ -247,15 +285,13 @@ def run_repair(
         facts = {"tried": report.tried, "mended": report.mended, "absent": report.absent}
         print_json({**facts, "failures": failures, "root": report.dataset.root})
         return
-    click.echo(
-        f"{out}: tried {counted(report.tried, 'clip')} again, {report.mended} are samples now"
-    )
+    _print(f"{out}: tried {counted(report.tried, 'clip')} again, {report.mended} are samples now")
     if failures:
-        click.echo(f"still without a sample: {format_counts(failures)}")
+        _print(f"still without a sample: {format_counts(failures)}")
     if report.absent:
-        click.echo(
+        _print(
             f"{counted(report.absent, 'listed clip')} had no file when the shards were planned; "
-            "`mmprep build --force` plans anew with what is there now"
+            "`mmprep build --extend` adds those that have one now"
         )
 
 
@@ -282,7 +318,12 @@ def generate(request: Request) -> None:
 
 def print_json(plain: Mapping[str, Any]) -> None:
     """Prints one JSON object on stdout."""
-    click.echo(json.dumps(plain, ensure_ascii=False, indent=1))
+    click.echo(printable_json(plain))
+
+
+def _print(text: str) -> None:
+    """Prints a line of a result on stdout; names in it cannot steer the terminal."""
+    click.echo(printable(text))
 
 
 def format_counts(counts: Mapping[str, int]) -> str:
@@ -307,8 +348,8 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
         return
     for task in plan.tasks:
         clips = counted(len(task.rows), "clip")
-        click.echo(f"{task.name}.tar  {clips}, from {task.rows[0].source}")
-    click.echo(f"{format_counts(splits)}; parts {', '.join(plan.parts.names)}; nothing was written")
+        _print(f"{task.name}.tar  {clips}, from {task.rows[0].source}")
+    _print(f"{format_counts(splits)}; parts {', '.join(plan.parts.names)}; nothing was written")
 
 
 def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: BuildFlags) -> None:
@@ -318,15 +359,19 @@ def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: Bui
     rate = report.clips_read / seconds if report.clips_read and seconds else 0.0
     stages = {name: round(value, 3) for name, value in sorted(report.seconds.items())}
     if flags.as_json:
-        run = {
+        run: dict[str, Any] = {
             "clips": report.clips_read,
             "seconds": round(seconds, 3),
             "clips_per_s": round(rate, 2),
         }
         checks = dict(sorted(report.checks.items()))
-        print_json({**summary, "run": {**run, "seconds_by_stage": stages, "checks": checks}})
+        facts = {"new_clips": report.new_clips, "added": report.added}
+        changed = {"changed_sources": list(report.changed)}
+        run |= {"seconds_by_stage": stages, "checks": checks, **facts, **changed}
+        print_json({**summary, "run": run})
         return
-    table = Table(title=Text(f"{dataset.name} at {flags.out}", "bold"), show_header=False)
+    title = printable(f"{dataset.name} at {flags.out}")
+    table = Table(title=Text(title, "bold"), show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
     rows = [
@@ -334,7 +379,9 @@ def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: Bui
             (f"samples, {k}", f"{v.samples:,} of {counted(len(v.classes), 'class')}")
             for k, v in dataset.splits.items()
         ),
-        *((f"no sample, {cause}", f"{count:,}") for cause, count in dataset.failures.items()),
+        ("never downloaded", f"{summary['absent']:,}" if summary["absent"] else ""),
+        *((f"failed, {cause}", f"{count:,}") for cause, count in summary["broken"].items()),
+        *(("lost most of its clips", line) for line in loss_lines(losses_of(shards))),
         *((f"bytes, {name}", f"{part['bytes']:,}") for name, part in summary["parts"].items()),
         ("root", dataset.root),
     ]
@@ -350,8 +397,11 @@ def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: Bui
         rows.append(("seconds, all workers", spent))
     else:
         rows.append(("this run", "nothing to do: everything was there already"))
+    if report.added:
+        rows.append(("added", counted(report.added, "sample")))
     for name, value in rows:
-        table.add_row(name, Text(value))
+        if value:
+            table.add_row(Text(printable(name)), Text(printable(value)))
     Console().print(table)
 
 

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import click
 
 from mmprep.errors import MmprepError
+from mmprep.printable import printable
 
 
 class Command(click.Command):
@@ -35,7 +36,7 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except MmprepError as error:
-            click.echo(f"{error.prefix}{error}", err=True)
+            click.echo(printable(f"{error.prefix}{error}"), err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("Stopped. The same command goes on from here.", err=True)

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from mmprep.datasets.lists import Listed, Lists, read
@@ -26,11 +26,13 @@ class Found:
         rows: Clips with all the sources they need.
         missing: Clips that lack one.
         refused: Clips whose file is a link that leads out of the raw folder.
+        sizes: Sizes of the files of a bucket, by path; empty for a folder.
     """
 
     rows: list[Row]
     missing: list[Failure]
     refused: list[Failure]
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 def collect(
@@ -48,7 +50,7 @@ def collect(
     clips = find(listed, files, spec)
     if not clips.rows:
         raise nothing_found(listed, files, spec, raw)
-    return clips
+    return replace(clips, sizes=files.sizes)
 
 
 def find(listed: Sequence[Listed], files: Iterable[str], spec: Spec) -> Found:

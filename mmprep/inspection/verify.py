@@ -1,6 +1,7 @@
 """Verification of every byte of a data set against its index, checksums and root hash."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import numpy as np
 
 from mmprep.errors import DataError, StoreError
 from mmprep.format import DATASET, FAILURES, INDEX, Index, ShardInfo, crc32c
-from mmprep.format.paths import STATE
+from mmprep.format.paths import PLAN, STATE
 from mmprep.format.tar import BLOCK, header, padded_size
 from mmprep.shards import Shards, read_dataset
 from mmprep.storage.store import Store
@@ -70,9 +71,11 @@ def verify(store: Store, progress: Callable[[ShardInfo], None] = lambda shard: N
         verdict.problems.append(Problem(path=DATASET, key=None, message=str(error)))
         return verdict
     verdict.root, verdict.samples = dataset.root, dataset.samples
+    unfinished = _planned_shards(store) if PLAN in present else set()
     known = {DATASET, INDEX, FAILURES, *(shard.name for shard in dataset.shards)}
     for path in sorted(set(present) - known):
-        what = "left by an unfinished build or repair" if path.startswith(STATE) else "not ours"
+        ours = path.startswith(STATE) or path in unfinished
+        what = "left by an unfinished build or repair" if ours else "not ours"
         verdict.problems.append(Problem(path=path, key=None, message=what))
     verdict.problems += _small_files(store, dataset.files, present)
     with ExitStack() as stack:
@@ -89,6 +92,14 @@ def verify(store: Store, progress: Callable[[ShardInfo], None] = lambda shard: N
             verdict.bytes += shard.bytes
             progress(shard)
     return verdict
+
+
+def _planned_shards(store: Store) -> set[str]:
+    """Shards of an extension that is under way."""
+    try:
+        return {f"{task['name']}.tar" for task in json.loads(store.read(PLAN))["tasks"]}
+    except (ValueError, KeyError, TypeError):
+        return set()
 
 
 def _small_files(

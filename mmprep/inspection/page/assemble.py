@@ -40,7 +40,7 @@ def data_set_page(shards: Shards, *, thumbnails: int = 24, seed: int = 0) -> str
         sections.durations(records, summary["samples"]),
         sections.parts(summary),
         sections.checks(records),
-        sections.failures(summary["failures"], failure_examples(shards)),
+        sections.failures(summary, failure_examples(shards)),
         _samples(thumbs, seed),
     )
 
@@ -51,7 +51,8 @@ def _header(summary: Mapping[str, Any]) -> Markup:
         "classes": f"{len(summary['classes']):,}",
         "bytes": decimal(summary["bytes"]),
         "shards": f"{summary['shards']:,}",
-        "clips without a sample": f"{summary['failed']:,}",
+        "clips that failed": f"{sum(summary['broken'].values()):,}",
+        "never downloaded": f"{summary['absent']:,}",
     }
     facts = {
         "splits": ", ".join(f"{name} {n:,}" for name, n in summary["splits"].items()),

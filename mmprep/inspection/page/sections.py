@@ -10,6 +10,7 @@ from mmprep.failure import CAUSES
 from mmprep.html.charts import swatches
 from mmprep.html.markup import Markup, el, folded, join, note, section, table
 from mmprep.inspection.info import parameters
+from mmprep.inspection.losses import ABSENT, Loss, loss_lines
 from mmprep.inspection.page import charts
 from mmprep.inspection.page.excerpt import RecordSummary
 
@@ -115,22 +116,39 @@ def checks(records: RecordSummary) -> Markup:
 
 
 def failures(
-    causes: Mapping[str, int], examples: Mapping[str, Sequence[Mapping[str, Any]]]
+    summary: Mapping[str, Any], examples: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Markup:
-    """Shows how many clips gave no sample, and why.
+    """Shows how many clips gave no sample, and why; those never downloaded apart.
 
     Args:
-        causes: Cause to the number of clips.
+        summary: Result of `mmprep.inspection.info.summarise`.
         examples: Cause to some of its lines of failures.jsonl.
     """
+    lost = loss_lines(Loss(**loss) for loss in summary["losses"])
+    return join(
+        section("Lost most of their clips", el("ul", *(el("li", line) for line in lost)))
+        if lost
+        else None,
+        _causes("Clips that failed", summary["broken"], examples),
+        _causes("Clips that were never downloaded", {ABSENT: summary["absent"]}, examples)
+        if summary["absent"]
+        else None,
+    )
+
+
+def _causes(
+    title: str,
+    causes: Mapping[str, int],
+    examples: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Markup:
     if not causes:
-        return section("Clips without a sample", note("None."))
+        return section(title, note("None."))
     rows = (
         (cause, f"{count:,}", CAUSES.get(cause, ""), _examples(examples.get(cause, ())))
         for cause, count in sorted(causes.items(), key=lambda item: -item[1])
     )
     head = ("cause", "clips", "meaning", "for example")
-    return section("Clips without a sample", table(head, rows, numbers=(1,)))
+    return section(title, table(head, rows, numbers=(1,)))
 
 
 def _examples(failures: Sequence[Mapping[str, Any]]) -> Markup:
