@@ -8,17 +8,23 @@ from typing import Any, Final
 
 # Escape sequences, NUL, C1 controls, characters that reorder text, and halves of surrogate pairs.
 _MARKS: Final = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_USERINFO: Final = re.compile(r"(?<=://)[^/\s@]+@")
 _UNSAFE: Final = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_MARKS}]")
 
 
+def without_userinfo(text: str) -> str:
+    """Leaves out names and passwords of URLs, as of ``https://user:password@host/path``."""
+    return _USERINFO.sub("", text)
+
+
 def printable(text: str) -> str:
-    r"""Writes control characters as escapes; line ends and tabs stay.
+    r"""Writes control characters as escapes, and URLs without passwords; line ends and tabs stay.
 
     Example:
         >>> printable("cat\x1b[2J")
         'cat\\x1b[2J'
     """
-    return _UNSAFE.sub(_escape, text)
+    return _UNSAFE.sub(_escape, without_userinfo(text))
 
 
 def printable_values(value: Any) -> Any:
@@ -33,8 +39,8 @@ def printable_values(value: Any) -> Any:
 
 
 def printable_json(plain: Mapping[str, Any]) -> str:
-    """Text of a JSON object, whose control characters are written as JSON's own escapes."""
-    text = json.dumps(plain, ensure_ascii=False, indent=1)
+    """Text of a JSON object, with control characters as JSON's escapes and URLs without passwords."""
+    text = without_userinfo(json.dumps(plain, ensure_ascii=False, indent=1))
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

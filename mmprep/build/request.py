@@ -15,6 +15,7 @@ from mmprep.errors import ConfigError, DataError, UnknownName
 from mmprep.failure import Failure
 from mmprep.format.parts import PARTS
 from mmprep.manifest import Row, read_csv
+from mmprep.printable import without_userinfo
 from mmprep.storage.place import Raw
 from mmprep.storage.store import open_store
 
@@ -85,7 +86,8 @@ def make_plan(request: Request) -> Plan:
         modalities=clips.spec.modalities,
         licence=clips.spec.licence,
         parts=parts,
-        raw=str(request.raw),
+        # Written into dataset.json, which may be copied anywhere.
+        raw=without_userinfo(str(request.raw)),
         seed=request.seed,
         shard_size=request.shard_size,
         tasks=tasks(rows, seed=request.seed, shard_size=request.shard_size),

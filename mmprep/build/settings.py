@@ -71,9 +71,9 @@ def class_differences(old: Sequence[str], new: Sequence[str]) -> list[str]:
 def listing_differences(old: Listing, new: Listing) -> list[str]:
     """Returns a line with the clips that only one of two listings has, or that differ."""
     parts = [
-        ("only there", [key for key in old if key not in new]),
-        ("only now", [key for key in new if key not in old]),
-        ("with another label or split", [k for k in old if k in new and old[k] != new[k]]),
+        ("only there", sorted(key for key in old if key not in new)),
+        ("only now", sorted(key for key in new if key not in old)),
+        ("with another label or split", sorted(k for k in old if k in new and old[k] != new[k])),
     ]
     texts = [f"{len(keys):,} {what} ({_some(keys)})" for what, keys in parts if keys]
     return [f"listed clips: {', '.join(texts)}"] if texts else []

@@ -6,18 +6,14 @@ Results go to stdout, progress and logs to stderr.
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
 
-import click
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from mmprep.build.build import BuildReport, build_dataset
+from mmprep.build.build import build_dataset
 from mmprep.build.copy import copy
 from mmprep.build.engines import engine_named
 from mmprep.build.plan import Plan
@@ -25,20 +21,18 @@ from mmprep.build.repair import repair
 from mmprep.build.request import Request, make_plan, rows_of
 from mmprep.cli.group import counted
 from mmprep.cli.progress import byte_progress, clip_progress
+from mmprep.cli.report import announce, format_counts, print_built, print_json, print_line, warn
 from mmprep.clips.job import Job
 from mmprep.datasets import spec
 from mmprep.errors import ConfigError, DataError, StoreError
 from mmprep.failure import Failure
 from mmprep.format import ShardInfo
-from mmprep.inspection.losses import loss_lines, losses, losses_of
 from mmprep.inspection.verify import verify
 from mmprep.manifest import write_csv
-from mmprep.printable import printable, printable_json, printable_values
+from mmprep.printable import printable_values
 from mmprep.shards import Shards
 from mmprep.storage.place import Raw
 from mmprep.storage.store import open_store
-
-_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +73,9 @@ def run_datasets(as_json: bool) -> None:
         clip_count = counted(sum(s.expected.values()), "clip") if s.expected else ""
         classes = f"{len(s.classes)} classes" if s.classes else ""
         facts = ", ".join(filter(None, (" + ".join(s.modalities), classes, clip_count)))
-        _print(f"{s.name:16} {s.title} ({facts})")
+        print_line(f"{s.name:16} {s.title} ({facts})")
         if s.variants:
-            _print(f"{'':16} variants: {', '.join(s.variants)}")
+            print_line(f"{'':16} variants: {', '.join(s.variants)}")
 
 
 def run_manifest(request: Request, out: Path, as_json: bool) -> None:
@@ -97,7 +91,7 @@ def run_manifest(request: Request, out: Path, as_json: bool) -> None:
         print_json({"manifest": str(out), "clips": splits, "absent": len(listing.absent)})
         return
     absent = counted(len(listing.absent), "listed clip")
-    _print(f"{out}: {format_counts(splits)}; {absent} absent")
+    print_line(f"{out}: {format_counts(splits)}; {absent} absent")
 
 
 def run_build(request: Request, flags: BuildFlags) -> None:
@@ -107,7 +101,7 @@ def run_build(request: Request, flags: BuildFlags) -> None:
         generate(request)
     run = engine_named(flags.engine, _engine_options(flags))
     plan = make_plan(request)
-    _announce(plan)
+    announce(plan)
     if flags.dry_run:
         _print_plan(plan, flags.as_json)
         return
@@ -138,44 +132,12 @@ def run_build(request: Request, flags: BuildFlags) -> None:
     )
     seconds = time.monotonic() - started
     with Shards(open_store(flags.out, endpoint=flags.endpoint)) as shards:
-        _print_built(report, shards, seconds, flags)
-    for line in _warnings(report):
-        console.print(Text(printable(line), "bold yellow"))
-    if flags.extend and report.clips_read and not report.added and not report.was_complete:
+        print_built(report, shards, seconds, out=flags.out, as_json=flags.as_json)
+    warn(report)
+    if report.added == 0:
         raise DataError(
-            f"{flags.out}: no clip that was read gave a sample; `mmprep repair` tries again"
-        )
-
-
-def _announce(plan: Plan) -> None:
-    """Prints the size of a plan, and the classes and splits that lack most of their files."""
-    absent = Counter(failure.cause for failure in plan.absent)
-    line = f"{plan.name}: {counted(plan.rows, 'clip')} in {counted(len(plan.tasks), 'shard')}"
-    if absent:
-        line += f"; of the listed clips {format_counts(absent)}"
-    click.echo(printable(line), err=True)
-    rows = Counter((row.label, row.split) for task in plan.tasks for row in task.rows)
-    gone = Counter((failure.label, failure.split) for failure in plan.absent)
-    for text in loss_lines(losses(rows, gone)):
-        click.secho(printable(f"most files are absent: {text}"), fg="yellow", err=True)
-
-
-def _warnings(report: BuildReport) -> Iterator[str]:
-    """Yields what a user should know of a build besides its result."""
-    if report.changed:
-        names = ", ".join(report.changed[:_SHOWN])
-        more = f" and {len(report.changed) - _SHOWN:,} more" if report.changed[_SHOWN:] else ""
-        verb = "has" if len(report.changed) == 1 else "have"
-        yield (
-            f"{counted(len(report.changed), 'source')} {verb} changed since the build was planned: "
-            f"{names}{more}; shards made before hold the earlier content, --force makes all anew"
-        )
-    if report.new_clips:
-        verb = "is" if report.new_clips == 1 else "are"
-        pronoun = "it" if report.new_clips == 1 else "them"
-        yield (
-            f"{counted(report.new_clips, 'clip')} {verb} new since this was planned; "
-            f"--extend adds {pronoun}"
+            f"{flags.out}: none of the {counted(report.clips_read, 'new clip')} gave a sample; "
+            "`mmprep repair` tries them again"
         )
 
 
@@ -196,18 +158,18 @@ def run_verify(out: str, endpoint: str | None, as_json: bool) -> None:
         print_json({"ok": not verdict.problems, **asdict(verdict)})
     for problem in verdict.problems if not as_json else ():
         place = f"{problem.path}: {problem.key}" if problem.key else problem.path
-        _print(f"{place}: {problem.message}")
+        print_line(f"{place}: {problem.message}")
     if verdict.problems:
         raise DataError(
             f"{out}: {counted(len(verdict.problems), 'problem')}. Build again with --force, "
             "or fetch the files named above from a good copy"
         )
     if not as_json:
-        _print(
+        print_line(
             f"{out}: {counted(verdict.samples, 'sample')}, {verdict.bytes:,} bytes of shards, "
             "all good"
         )
-        _print(f"root {verdict.root}")
+        print_line(f"root {verdict.root}")
 
 
 def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -> None:
@@ -231,12 +193,12 @@ def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -
         print_json({**facts, **run, "samples": dataset.samples, "root": dataset.root})
         return
     verb = "would be sent" if flags.dry_run else "sent"
-    _print(
+    print_line(
         f"{target}: {counted(len(report.sent), 'file')}, {report.bytes:,} bytes of shards {verb}; "
         f"{report.whole} were there already"
     )
     if not flags.dry_run:
-        _print(f"{counted(dataset.samples, 'sample')} in {seconds:.1f} s, root {dataset.root}")
+        print_line(f"{counted(dataset.samples, 'sample')} in {seconds:.1f} s, root {dataset.root}")
 
 
 def run_info(out: str, html: Path | None, endpoint: str | None, as_json: bool) -> None:
@@ -261,7 +223,7 @@ def run_inspect(out: str, key: str | None, png: Path, endpoint: str | None) -> N
     with Shards(open_store(out, endpoint=endpoint)) as shards:
         chosen = key or next(iter(shards.index.some_keys(1)), "")
         _write_file(png, picture.draw(shards, chosen))
-    _print(f"{png}: {chosen}")
+    print_line(f"{png}: {chosen}")
 
 
 def run_repair(
@@ -285,11 +247,13 @@ def run_repair(
         facts = {"tried": report.tried, "mended": report.mended, "absent": report.absent}
         print_json({**facts, "failures": failures, "root": report.dataset.root})
         return
-    _print(f"{out}: tried {counted(report.tried, 'clip')} again, {report.mended} are samples now")
+    print_line(
+        f"{out}: tried {counted(report.tried, 'clip')} again, {report.mended} are samples now"
+    )
     if failures:
-        _print(f"still without a sample: {format_counts(failures)}")
+        print_line(f"still without a sample: {format_counts(failures)}")
     if report.absent:
-        _print(
+        print_line(
             f"{counted(report.absent, 'listed clip')} had no file when the shards were planned; "
             "`mmprep build --extend` adds those that have one now"
         )
@@ -316,21 +280,6 @@ def generate(request: Request) -> None:
         write(raw, progress=progress, workers=os.cpu_count() or 1)
 
 
-def print_json(plain: Mapping[str, Any]) -> None:
-    """Prints one JSON object on stdout."""
-    click.echo(printable_json(plain))
-
-
-def _print(text: str) -> None:
-    """Prints a line of a result on stdout; names in it cannot steer the terminal."""
-    click.echo(printable(text))
-
-
-def format_counts(counts: Mapping[str, int]) -> str:
-    """Text of counts, such as ``train 12, test 3``; ``none`` if there are none."""
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
-
-
 def _engine_options(flags: BuildFlags) -> dict[str, object]:
     for name, given in (("ray", flags.ray_address), ("slurm", flags.slurm)):
         if given and flags.engine != name:
@@ -348,61 +297,8 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
         return
     for task in plan.tasks:
         clips = counted(len(task.rows), "clip")
-        _print(f"{task.name}.tar  {clips}, from {task.rows[0].source}")
-    _print(f"{format_counts(splits)}; parts {', '.join(plan.parts.names)}; nothing was written")
-
-
-def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: BuildFlags) -> None:
-    from mmprep.inspection import info
-
-    dataset, summary = report.dataset, info.summarise(shards)
-    rate = report.clips_read / seconds if report.clips_read and seconds else 0.0
-    stages = {name: round(value, 3) for name, value in sorted(report.seconds.items())}
-    if flags.as_json:
-        run: dict[str, Any] = {
-            "clips": report.clips_read,
-            "seconds": round(seconds, 3),
-            "clips_per_s": round(rate, 2),
-        }
-        checks = dict(sorted(report.checks.items()))
-        facts = {"new_clips": report.new_clips, "added": report.added}
-        changed = {"changed_sources": list(report.changed)}
-        run |= {"seconds_by_stage": stages, "checks": checks, **facts, **changed}
-        print_json({**summary, "run": run})
-        return
-    title = printable(f"{dataset.name} at {flags.out}")
-    table = Table(title=Text(title, "bold"), show_header=False)
-    table.add_column()
-    table.add_column(overflow="fold")
-    rows = [
-        *(
-            (f"samples, {k}", f"{v.samples:,} of {counted(len(v.classes), 'class')}")
-            for k, v in dataset.splits.items()
-        ),
-        ("never downloaded", f"{summary['absent']:,}" if summary["absent"] else ""),
-        *((f"failed, {cause}", f"{count:,}") for cause, count in summary["broken"].items()),
-        *(("lost most of its clips", line) for line in loss_lines(losses_of(shards))),
-        *((f"bytes, {name}", f"{part['bytes']:,}") for name, part in summary["parts"].items()),
-        ("root", dataset.root),
-    ]
-    rows += [(f"check, {name}", f"{n:,}") for name, n in sorted(report.checks.items())]
-    if report.clips_read:
-        spent = ", ".join(f"{name} {value:.2f}" for name, value in stages.items())
-        rows.append(
-            (
-                "this run",
-                f"{counted(report.clips_read, 'clip')} in {seconds:.1f} s, {rate:.1f} clips/s",
-            )
-        )
-        rows.append(("seconds, all workers", spent))
-    else:
-        rows.append(("this run", "nothing to do: everything was there already"))
-    if report.added:
-        rows.append(("added", counted(report.added, "sample")))
-    for name, value in rows:
-        if value:
-            table.add_row(Text(printable(name)), Text(printable(value)))
-    Console().print(table)
+        print_line(f"{task.name}.tar  {clips}, from {task.rows[0].source}")
+    print_line(f"{format_counts(splits)}; parts {', '.join(plan.parts.names)}; nothing was written")
 
 
 def _write_file(path: Path, data: bytes) -> None:

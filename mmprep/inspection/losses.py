@@ -72,8 +72,8 @@ def losses_of(shards: Shards) -> list[Loss]:
         for number, line in enumerate(file, 1):
             try:
                 failure = json.loads(line)
-                lost[str(failure["label"]), str(failure["split"])] += 1
-            except (ValueError, KeyError, TypeError) as error:
+                lost[str(failure.get("label")), str(failure.get("split"))] += 1
+            except (ValueError, AttributeError) as error:
                 place = f"{shards.store.url}/{FAILURES}, line {number}"
                 raise DataError(f"{place}: {error!r}") from error
     return losses(samples, lost)

@@ -14,7 +14,7 @@ from mmprep.format import DATASET, FAILURES, INDEX, Index, ShardInfo, crc32c
 from mmprep.format.paths import PLAN, STATE
 from mmprep.format.tar import BLOCK, header, padded_size
 from mmprep.shards import Shards, read_dataset
-from mmprep.storage.store import Store
+from mmprep.storage.store import PARTIAL, Store
 
 _END: Final = bytes(2 * BLOCK)
 # Most problems that are listed for one shard; a swapped shard has one for each of its samples.
@@ -75,6 +75,8 @@ def verify(store: Store, progress: Callable[[ShardInfo], None] = lambda shard: N
     known = {DATASET, INDEX, FAILURES, *(shard.name for shard in dataset.shards)}
     for path in sorted(set(present) - known):
         ours = path.startswith(STATE) or path in unfinished
+        # A killed extension leaves a half-written shard beside the others.
+        ours = ours or (bool(unfinished) and path.rpartition("/")[2].startswith(PARTIAL))
         what = "left by an unfinished build or repair" if ours else "not ours"
         verdict.problems.append(Problem(path=path, key=None, message=what))
     verdict.problems += _small_files(store, dataset.files, present)
