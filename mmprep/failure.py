@@ -1,4 +1,11 @@
-"""Failures of single clips: a closed list of causes, and the record in `failures.jsonl`."""
+"""Failures of single clips: a closed list of causes, and the record in `failures.jsonl`.
+
+`failures.jsonl` has one JSON object a line, with the fields of `Failure`: ``key``, ``label``,
+``split``, ``source``, ``stage``, ``cause``, ``message``. A clip whose file was there has two more:
+``task``, the path of its shard without suffix, and ``row``, the fields of `mmprep.manifest.Row`;
+`mmprep repair` tries those again. They come first. Clips that had no file (``cause`` ``missing``)
+come behind them and have neither; `mmprep build --extend` adds those that have one by then.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -39,7 +39,7 @@ def printable_values(value: Any) -> Any:
 
 
 def printable_json(plain: Mapping[str, Any]) -> str:
-    """Text of a JSON object, with control characters as JSON's escapes and URLs without passwords."""
+    """Text of a JSON object, with JSON's escapes for control characters and no passwords."""
     text = without_userinfo(json.dumps(plain, ensure_ascii=False, indent=1))
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 

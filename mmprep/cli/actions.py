@@ -136,8 +136,8 @@ def run_build(request: Request, flags: BuildFlags) -> None:
     warn(report)
     if report.added == 0:
         raise DataError(
-            f"{flags.out}: none of the {counted(report.clips_read, 'new clip')} gave a sample; "
-            "`mmprep repair` tries them again"
+            f"{flags.out}: {counted(report.clips_read, 'new clip')} read, and no sample from any; "
+            "`mmprep repair` tries again"
         )
 
 

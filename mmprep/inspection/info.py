@@ -98,9 +98,10 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     console.print(
         f"{summary['samples']:,} samples of {len(summary['classes']):,} classes, "
         f"{decimal(summary['bytes'])} in {summary['shards']:,} shards; "
-        f"{sum(summary['broken'].values()):,} clips failed, "
-        f"{summary['absent']:,} were never downloaded",
+        f"without a sample {sum(summary['broken'].values()):,} that failed, "
+        f"{summary['absent']:,} never downloaded",
         highlight=False,
+        soft_wrap=True,
     )
     for line in loss_lines(Loss(**loss) for loss in summary["losses"]):
         console.print(Text(f"most clips gave no sample: {line}", "yellow"))

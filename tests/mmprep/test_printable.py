@@ -1,4 +1,4 @@
-"""Names from strangers' files never steer a terminal or a page, and passwords stay where they are."""
+"""Names from strangers' files never steer a terminal or a page; passwords are not printed."""
 
 import json
 import logging
