@@ -44,6 +44,12 @@ def printable_json(plain: Mapping[str, Any]) -> str:
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where it needs one: ``1 clip``, ``2,000 classes``."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
+
+
 class PrintableFormatter(logging.Formatter):
     """Formats log records as `printable` text."""
 

@@ -6,7 +6,9 @@ from typing import Any, NoReturn
 import click
 
 from mmprep.errors import MmprepError
-from mmprep.printable import printable
+from mmprep.printable import counted, printable
+
+__all__ = ["Command", "Group", "counted", "listed"]
 
 
 class Command(click.Command):
@@ -53,12 +55,6 @@ def listed(
     if not texts:
         return None
     return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, in the plural where it needs one: ``1 clip``, ``2,000 classes``."""
-    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
-    return f"{number:,} {noun}{ending}"
 
 
 def _refuse(option: click.Option, times: int, ctx: click.Context) -> NoReturn:

@@ -14,6 +14,7 @@ from rich.text import Text
 from mmprep.failure import CAUSES
 from mmprep.format import Index
 from mmprep.inspection.losses import ABSENT, Loss, loss_lines, losses_of
+from mmprep.printable import counted
 from mmprep.shards import Shards
 
 _CHUNK: Final = 1 << 16
@@ -96,8 +97,8 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     title = Text.assemble((summary["name"], "bold"), "  ", (summary["title"], "dim"))
     console.print(title)
     console.print(
-        f"{summary['samples']:,} samples of {len(summary['classes']):,} classes, "
-        f"{decimal(summary['bytes'])} in {summary['shards']:,} shards; "
+        f"{counted(summary['samples'], 'sample')} of {counted(len(summary['classes']), 'class')}, "
+        f"{decimal(summary['bytes'])} in {counted(summary['shards'], 'shard')}; "
         f"without a sample {sum(summary['broken'].values()):,} that failed, "
         f"{summary['absent']:,} never downloaded",
         highlight=False,

@@ -16,6 +16,7 @@ from mmprep.inspection.page.excerpt import (
     summarise_records,
 )
 from mmprep.inspection.page.thumbs import Thumb, thumb
+from mmprep.printable import counted
 from mmprep.shards import Shards
 
 
@@ -34,7 +35,7 @@ def data_set_page(shards: Shards, *, thumbnails: int = 24, seed: int = 0) -> str
     thumbs = map_rows(partial(thumb, shards), draw_rows(shards, thumbnails, seed))
     records = summarise_records(shards, seed)
     return document(
-        f"{summary['name']}: {summary['samples']:,} samples",
+        f"{summary['name']}: {counted(summary['samples'], 'sample')}",
         _header(summary),
         sections.classes(summary),
         sections.durations(records, summary["samples"]),
