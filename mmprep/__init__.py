@@ -17,6 +17,7 @@ Example:
 from typing import TYPE_CHECKING
 
 from mmprep.lazy import exporter
+from mmprep.version import VERSION
 
 if TYPE_CHECKING:
     from mmprep.build.build import build_dataset
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mmprep.shards import Shards
     from mmprep.storage.store import open_store
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "Dataset",

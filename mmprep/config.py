@@ -18,11 +18,13 @@ class FrameConfig:
         fps: Frames a second, each from the middle of its interval.
         short_side: Pixels of the shorter side; pictures are enlarged or reduced to it.
         quality: Quality of the JPEG, 1 to 100.
+        square: Whether pictures stored with other pixels are stretched to square ones.
     """
 
     fps: float = 1.0
     short_side: int = 256
     quality: int = 90
+    square: bool = True
 
     def __post_init__(self) -> None:
         _check_range("frames.fps", self.fps, 0.01, 1000)
@@ -71,6 +73,7 @@ class FlowConfig:
         bound: Largest motion in pixels; u and v are clipped to +-bound and stored in 8 bits.
         short_side: Pixels of the shorter side at which flow is computed.
         quality: Quality of the JPEG, 1 to 100.
+        square: Whether pictures stored with other pixels are stretched to square ones.
     """
 
     algorithm: str = "dis"
@@ -78,6 +81,7 @@ class FlowConfig:
     bound: float = 20.0
     short_side: int = 256
     quality: int = 90
+    square: bool = True
 
     def __post_init__(self) -> None:
         if self.algorithm not in FLOWS:
@@ -123,9 +127,13 @@ class PartsConfig:
     def to_json(self) -> dict[str, Any]:
         """Plain values of the parameters on which the parts in use depend.
 
-        Others are left out, so that a new default of theirs changes no root hash.
+        Others are left out, so that a new default of theirs changes no root hash. ``square`` is
+        left out where it is off, because data sets from before it kept the stored pixels.
         """
         plain = asdict(self)
+        for table in ("frames", "flow"):
+            if not plain[table]["square"]:
+                del plain[table]["square"]
         for table in {*_TABLES} - {table for name in self.names for table in PARTS[name].settings}:
             del plain[table]
         return {**plain, "names": list(self.names)}
@@ -146,6 +154,22 @@ class PartsConfig:
         if "names" in values:
             values["names"] = tuple(values["names"])
         return cls(**values)
+
+
+def complete_stored(plain: Any) -> Any:
+    """Adds parameters that are younger than the data set or plan from which ``plain`` was read.
+
+    Older builds kept the storage size of pictures, whatever the shape of their pixels.
+    """
+    if not isinstance(plain, dict):
+        return plain
+    older = {"square": False}
+    return {
+        name: {**older, **values}
+        if name in ("frames", "flow") and isinstance(values, dict)
+        else values
+        for name, values in plain.items()
+    }
 
 
 # Parameters that stand in a table of their own; `mmprep.format.parts` names the parts they change.

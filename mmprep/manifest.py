@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from mmprep.errors import DataError
 from mmprep.splits import pick
@@ -68,12 +68,6 @@ class Row:
         if self.listed is None:
             del plain["listed"]
         return plain
-
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        """Inverts `to_json`."""
-        listed = plain.get("listed")
-        return cls(**{**plain, "listed": None if listed is None else (listed[0], listed[1])})
 
 
 def safe_key(name: str) -> str:

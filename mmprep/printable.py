@@ -6,15 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from mmprep.storage.redact import redacted
+
 # Escape sequences, NUL, C1 controls, characters that reorder text, and halves of surrogate pairs.
 _MARKS: Final = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-_USERINFO: Final = re.compile(r"(?<=://)[^/\s@]+@")
 _UNSAFE: Final = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_MARKS}]")
-
-
-def without_userinfo(text: str) -> str:
-    """Leaves out names and passwords of URLs, as of ``https://user:password@host/path``."""
-    return _USERINFO.sub("", text)
 
 
 def printable(text: str) -> str:
@@ -24,7 +20,7 @@ def printable(text: str) -> str:
         >>> printable("cat\x1b[2J")
         'cat\\x1b[2J'
     """
-    return _UNSAFE.sub(_escape, without_userinfo(text))
+    return _UNSAFE.sub(_escape, redacted(text))
 
 
 def printable_values(value: Any) -> Any:
@@ -40,7 +36,7 @@ def printable_values(value: Any) -> Any:
 
 def printable_json(plain: Mapping[str, Any]) -> str:
     """Text of a JSON object, with JSON's escapes for control characters and no passwords."""
-    text = without_userinfo(json.dumps(plain, ensure_ascii=False, indent=1))
+    text = redacted(json.dumps(plain, ensure_ascii=False, indent=1))
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

@@ -1,14 +1,19 @@
 """Reads a finished data set, on disk or in a bucket: description, index, single samples."""
 
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from mmprep.config import PartsConfig, complete_stored
 from mmprep.errors import ConfigError, DataError
-from mmprep.format import DATASET, INDEX, Dataset, Index, crc32c
+from mmprep.format import DATASET, INDEX, Dataset, crc32c
+from mmprep.format.agreement import open_index
+from mmprep.format.damage import naming_damage
+from mmprep.format.dataset import REMEDY
+from mmprep.format.fields import build
 from mmprep.format.paths import JOURNAL
+from mmprep.format.record import parse_record
 from mmprep.storage.store import LocalStore, Store
 
 
@@ -42,10 +47,8 @@ class Shards:
             self._spool = tempfile.TemporaryDirectory(prefix="mmprep-")
             path = Path(self._spool.name, INDEX)
             path.write_bytes(store.read(INDEX))
-        self.index = Index.open(path)
+        self.index = open_index(path, self.dataset, store.url)
         self._sizes = {shard.name: shard.bytes for shard in self.dataset.shards}
-        if list(self.index.shards) != list(self._sizes):
-            raise DataError(f"{store.url}/{INDEX}: names other shards than {DATASET}")
 
     def __enter__(self) -> Self:
         return self
@@ -94,8 +97,27 @@ class Shards:
 
     def record(self, row: int) -> dict[str, Any]:
         """Content of ``KEY.json`` of the sample in ``row``."""
-        record: dict[str, Any] = json.loads(self.read(row, ["json"])["json"][0])
-        return record
+        name = f"{self.store.url}/{self.index.shards[self.index.shard[row]]}"
+        data = self.read(row, ["json"])["json"]
+        return parse_record(data, f"{name}: {self.index.key[row].decode()}.json")
+
+    def config(self) -> PartsConfig:
+        """Parameters of the parts.
+
+        Raises:
+            DataError: `dataset.json` holds parameters that this format does not have.
+        """
+        return parts_config(self.dataset, self.store.url)
+
+
+def parts_config(dataset: Dataset, place: str) -> PartsConfig:
+    """Parameters of the parts of the data set at ``place``.
+
+    Raises:
+        DataError: It holds parameters that this format does not have.
+    """
+    with naming_damage(f"{place}/{DATASET}", REMEDY, "damaged parameters of the parts"):
+        return build(PartsConfig, complete_stored(dict(dataset.parts)))
 
 
 def read_dataset(store: Store) -> Dataset:

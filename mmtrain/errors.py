@@ -7,11 +7,12 @@ MmtrainError           exit 1: a failure that has a message instead of a traceba
 │   └── UnknownName    no such method, curriculum, fusion, encoder or modality
 └── DataError          exit 3: names the data set, run or sample, and how to repair it
 
-`ConfigError` and `UnknownName` are those of `mmprep.errors`, and `MmtrainError` is the root of that
-tree under this package's name: one `except` also covers errors that come from reading shards.
+`ConfigError`, `UnknownName` and `DataError` are those of `mmprep.errors`, and `MmtrainError` is the
+root of that tree under this package's name: one `except` also covers errors that come from reading
+shards.
 """
 
-from mmprep.errors import ConfigError, UnknownName
+from mmprep.errors import ConfigError, DataError, UnknownName
 from mmprep.errors import MmprepError as MmtrainError
 
 __all__ = ["ConfigError", "DataError", "Interrupted", "MmtrainError", "RunError", "UnknownName"]
@@ -25,9 +26,3 @@ class Interrupted(RunError):
     """Training was asked to stop, and can be resumed."""
 
     prefix = ""  # The user asked for it, so it is no error.
-
-
-class DataError(MmtrainError):
-    """A data set or a run on disk is wrong."""
-
-    exit_code = 3

@@ -1,25 +1,67 @@
 """Files that are replaced whole or not at all."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from mmprep.storage.refusals import disk_refusal
+from mmtrain.errors import MmtrainError
 
-def replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
+
+def replace(
+    path: Path,
+    write: Callable[[BinaryIO], object],
+    prove: Callable[[Path], object] = lambda aside: None,
+) -> None:
     """Writes a file beside ``path``, brings it to the disk, and renames it to ``path``.
 
-    Whoever reads ``path`` finds the old file or the new one, whenever the process is killed.
+    Whoever reads ``path`` finds the old file or the new one, whenever the process is killed or the
+    disk fills up.
+
+    Args:
+        path: Place of the file.
+        write: Function that writes the content.
+        prove: Function that reads the new file back before the old one goes, and raises if it is
+            not what was written.
+
+    Raises:
+        MmtrainError: The disk refused; the message names the file and the reason.
     """
     aside = path.with_name(f".{path.name}.partial")
-    with aside.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.rename(path)
-    # The new name is an entry of the folder, which has to reach the disk as well.
-    folder = os.open(path.parent, os.O_RDONLY)
+    with naming_refusals(path):
+        try:
+            with aside.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            prove(aside)
+            aside.rename(path)
+        except BaseException:
+            # Half a file is of no use, and on a full disk its room is needed.
+            aside.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+@contextmanager
+def naming_refusals(path: Path) -> Iterator[None]:
+    """Turns a refusal of the disk into an error that names ``path`` and what to do.
+
+    Raises:
+        MmtrainError: The disk refused.
+    """
     try:
-        os.fsync(folder)
+        yield
+    except OSError as error:
+        raise MmtrainError(f"cannot write {path}: {disk_refusal(error)}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Brings the names in a folder to the disk; without it a synced file may lose its name."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

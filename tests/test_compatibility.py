@@ -15,7 +15,7 @@ from mmprep.storage.store import LocalStore
 from mmtrain.data import open_dataset
 from mmtrain.evaluation.audit import audit
 from mmtrain.evaluation.evaluate import evaluate
-from mmtrain.training.assemble import config_of
+from mmtrain.training.parts import config_of
 from mmtrain.training.train import train
 
 FIXTURE = Path(__file__).parent / "fixtures" / "format-1"

@@ -1,4 +1,4 @@
-"""What users read says what is true: every command and option is documented."""
+"""The documentation is true: every command and option is in it."""
 
 import importlib.util
 from collections.abc import Iterator

@@ -22,8 +22,8 @@ from mmprep.build.settings import (
 )
 from mmprep.build.shard import ShardResult
 from mmprep.errors import ConfigError
-from mmprep.format import Dataset
-from mmprep.format.paths import PLAN
+from mmprep.format import DATASET, Dataset
+from mmprep.format.paths import PLAN, task_name
 from mmprep.manifest import Row
 from mmprep.shards import Shards
 from mmprep.storage.store import Store
@@ -62,7 +62,8 @@ def known_clips(store: Store, dataset: Dataset) -> KnownClips:
         keys = (key.decode() for key in index.key.tolist())
         listing = dict(zip(keys, zip(labels, splits, strict=True), strict=True))
     absent: set[str] = set()
-    names = {shard.name.removesuffix(".tar") for shard in dataset.shards}
+    place = f"{store.url}/{DATASET}"
+    names = {task_name(shard.name.removesuffix(".tar"), place) for shard in dataset.shards}
     for failure, task, row in read_failures(store):
         listing[failure.key] = failure.label, failure.split
         if row is None:

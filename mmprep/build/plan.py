@@ -6,18 +6,20 @@ It is written before any work begins, and every later run of the build continues
 import hashlib
 import json
 import platform
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import Any, Final, Self
 
-from mmprep.build.stamps import Stamp, Stamps
-from mmprep.config import PartsConfig
+from mmprep.build.stamps import Stamp
+from mmprep.config import PartsConfig, complete_stored
 from mmprep.errors import DataError
 from mmprep.failure import Failure
-from mmprep.manifest import SPLITS, Row
+from mmprep.format.damage import naming_damage
+from mmprep.format.fields import build, parse_json
+from mmprep.format.paths import task_name
+from mmprep.manifest import SPLITS, Row, safe_key
 
 _VERSION: Final = 1
 # Libraries on which the bytes of every shard depend.
@@ -33,18 +35,11 @@ class Task:
         name: Path of the shard in the output, without suffix.
         split: Name of the split.
         rows: Rows of the manifest, in the order of the shard.
-
-    Raises:
-        ValueError: The name is no path of a shard, and might lead out of the output.
     """
 
     name: str
     split: str
     rows: tuple[Row, ...]
-
-    def __post_init__(self) -> None:
-        if self.split not in SPLITS or not re.fullmatch(rf"{self.split}/\d{{6,}}", self.name):
-            raise ValueError(f"{self.name!r} is no shard of a split")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +80,7 @@ class Plan:
     made_by: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     base: str = ""
-    stamps: Stamps = field(default_factory=dict)
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -121,22 +116,30 @@ class Plan:
         Raises:
             DataError: The plan is damaged or of another version.
         """
-        try:
-            plain = json.loads(text)
+        with naming_damage(origin, "use --force to start over", "damaged"):
+            plain = parse_json(text)
             if plain.pop("version") != _VERSION:
                 raise DataError(f"{origin}: begun by another mmprep; finish there, or use --force")
-            plain["parts"] = PartsConfig.from_json(plain["parts"])
-            plain["tasks"] = tuple(
-                Task(**{**task, "rows": tuple(map(Row.from_json, task["rows"]))})
-                for task in plain["tasks"]
-            )
-            plain["absent"] = tuple(Failure(**failure) for failure in plain["absent"])
-            for name in ("classes", "modalities"):
-                plain[name] = tuple(plain[name])
-            stamps = {path: Stamp(*stamp) for path, stamp in plain.pop("stamps", {}).items()}
-            return cls(**plain, stamps=stamps)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{origin}: damaged ({error!r}); use --force to start over") from error
+            plain["parts"] = complete_stored(plain["parts"])
+            plan = build(cls, plain)
+            for task in plan.tasks:
+                if task_name(task.name, origin).partition("/")[0] != task.split:
+                    raise ValueError(f"{task.name} is no shard of the split {task.split!r:.40}")
+                check_rows(task.rows)
+        return plan
+
+
+def check_rows(rows: Iterable[Row]) -> None:
+    """Refuses rows of a stranger's file whose keys would name other files than a sample's.
+
+    Raises:
+        ValueError: A key has other letters than a key may have.
+    """
+    for row in rows:
+        if safe_key(row.key) != row.key:
+            raise ValueError(f"{row.key!r:.100} is no key of a sample")
+        if not row.sources:
+            raise ValueError(f"{row.key} has no source")
 
 
 def listing_digest(rows: Iterable[Row], absent: Iterable[Failure]) -> str:
@@ -155,9 +158,9 @@ def versions(parts: PartsConfig, decoder: str) -> dict[str, str]:
     names: tuple[str, ...] = (*_LIBRARIES, "decord") if decoder == "decord" else _LIBRARIES
     if "spectrogram" in parts.names:
         names += _RECIPE_LIBRARIES[parts.spectrogram.recipe]
-    from mmprep import __version__
+    from mmprep.version import VERSION
 
-    program = {"mmprep": __version__, "machine": platform.machine(), "decoder": decoder}
+    program = {"mmprep": VERSION, "machine": platform.machine(), "decoder": decoder}
     return program | {name: metadata.version(name) for name in sorted(names)}
 
 

@@ -1,11 +1,11 @@
 """Turns a request into a plan: reads the lists, finds the clips and settles the parameters."""
 
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from mmprep.assignments import parse_value, split_assignment
 from mmprep.build.plan import Plan, listing_digest, tasks, trial_rows, versions
 from mmprep.build.stamps import stamps_of
 from mmprep.config import PartsConfig
@@ -15,8 +15,8 @@ from mmprep.errors import ConfigError, DataError, UnknownName
 from mmprep.failure import Failure
 from mmprep.format.parts import PARTS
 from mmprep.manifest import Row, read_csv
-from mmprep.printable import without_userinfo
 from mmprep.storage.place import Raw
+from mmprep.storage.redact import redacted
 from mmprep.storage.store import open_store
 
 # Parameters with an option of their own, which --set refuses.
@@ -87,7 +87,7 @@ def make_plan(request: Request) -> Plan:
         licence=clips.spec.licence,
         parts=parts,
         # Written into dataset.json, which may be copied anywhere.
-        raw=without_userinfo(str(request.raw)),
+        raw=redacted(str(request.raw)),
         seed=request.seed,
         shard_size=request.shard_size,
         tasks=tasks(rows, seed=request.seed, shard_size=request.shard_size),
@@ -182,23 +182,20 @@ def parts_of(data_set: Spec, request: Request) -> PartsConfig:
 
 def _apply_setting(plain: dict[str, Any], setting: str) -> None:
     """Writes the value of ``setting``, which is ``key=value``, into the tables of ``plain``."""
-    path, equals_sign, text = setting.partition("=")
-    *tables, name = path.strip().split(".")
+    try:
+        path, text = split_assignment(setting)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    *tables, name = path.split(".")
     place = plain
     for table in tables:
         inner = place.get(table)
         if not isinstance(inner, dict):
             raise UnknownName("parameter", path, _parameter_names(plain))
         place = inner
-    if not equals_sign or name not in place or isinstance(place[name], dict) or path in _BY_FLAG:
+    if name not in place or isinstance(place[name], dict) or path in _BY_FLAG:
         raise UnknownName("parameter", path, _parameter_names(plain))
-    try:
-        # As TOML, so that numbers and booleans need no parser of their own; a bare word is no TOML.
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    if isinstance(place[name], float) and isinstance(value, int):
-        value = float(value)
+    value = parse_value(text, type(place[name]))
     if type(value) is not type(place[name]):
         kind = type(place[name]).__name__
         raise ConfigError(f"--set {setting}: {path} is {kind}, such as {place[name]!r}")

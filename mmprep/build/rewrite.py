@@ -8,18 +8,20 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from mmprep.build.plan import Plan, Task
+from mmprep.build.plan import Plan, Task, check_rows
 from mmprep.build.publish import compose
 from mmprep.build.shard import ShardResult
-from mmprep.config import PartsConfig
 from mmprep.errors import DataError
 from mmprep.failure import Failure
 from mmprep.format import DATASET, FAILURES, Dataset
-from mmprep.format.paths import JOURNAL, STATE
+from mmprep.format.damage import naming_damage
+from mmprep.format.fields import build, parse_json
+from mmprep.format.paths import JOURNAL, STATE, safe_path, task_name
 from mmprep.manifest import SPLITS, Row
-from mmprep.shards import Shards
+from mmprep.shards import Shards, parts_config
 from mmprep.storage.store import Store
 
 NEW: Final = STATE + "new/"
@@ -45,13 +47,26 @@ def finish_moves(store: Store) -> None:
     """Moves the files that a journal names to their places, `dataset.json` last."""
     if store.size(JOURNAL) is None:
         return
-    paths: list[str] = json.loads(store.read(JOURNAL))
+    paths = _moves(store.read(JOURNAL), f"{store.url}/{JOURNAL}")
     if store.size(NEW + DATASET) is not None:
         store.delete(DATASET)
     for path in paths:
         if store.size(NEW + path) is not None:
             store.move(NEW + path, path)
     store.delete(JOURNAL)
+
+
+def _moves(journal: bytes, origin: str) -> list[str]:
+    """Paths of a journal.
+
+    Raises:
+        DataError: The journal is damaged, or names a file outside the data set.
+    """
+    with naming_damage(origin, "delete it, and run `mmprep verify`", "damaged"):
+        paths = parse_json(journal)
+        if not isinstance(paths, list):
+            raise ValueError("no list of paths")
+    return [safe_path(path, origin) for path in paths]
 
 
 def check_files(store: Store, dataset: Dataset) -> None:
@@ -77,7 +92,8 @@ def reconstruct(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, ShardRe
     with Shards(store) as shards:
         index = shards.index
         ids = {name: number for number, name in enumerate(index.shards)}
-        names = sorted({name.removesuffix(".tar") for name in ids} | set(failed), key=split_order)
+        of_index = {task_name(name.removesuffix(".tar"), store.url) for name in ids}
+        names = sorted(of_index | set(failed), key=split_order)
         for name in names:
             number = ids.get(f"{name}.tar")
             rows = [] if number is None else (index.shard == number).nonzero()[0].tolist()
@@ -88,52 +104,63 @@ def reconstruct(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, ShardRe
                 labels=tuple(index.classes[index.label[row]] for row in rows),
                 failures=tuple(failure for _, failure in failed[name]),
             )
-    request = dataset.request
+    with naming_damage(f"{store.url}/{DATASET}", "build anew", "damaged"):
+        request = build(_Request, dict(dataset.request))
     plan = Plan(
         name=dataset.name,
         title=dataset.title,
         classes=dataset.classes,
         modalities=dataset.modalities,
         licence=dataset.licence,
-        parts=PartsConfig.from_json(dict(dataset.parts)),
-        raw=str(request["raw"]),
-        seed=int(request["seed"]),
-        shard_size=int(request["shard_size"]),
+        parts=parts_config(dataset, store.url),
+        raw=request.raw,
+        seed=request.seed,
+        shard_size=request.shard_size,
         tasks=tuple(
             Task(
                 name=name, split=name.partition("/")[0], rows=tuple(row for row, _ in failed[name])
             )
             for name in names
         ),
-        listed=str(request["listed"]),
+        listed=request.listed,
         absent=tuple(absent),
         made_by=dict(dataset.made_by),
-        limit=request.get("limit"),
+        limit=request.limit,
     )
     return plan, results
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    """Settings of a build that a finished data set keeps."""
+
+    raw: str
+    seed: int
+    shard_size: int
+    listed: str
+    limit: int | None = None
 
 
 def read_failures(store: Store) -> Iterator[tuple[Failure, str, Row | None]]:
     """Yields the lines of `failures.jsonl`: failure, task and row; ``""`` and None if absent.
 
     Raises:
-        DataError: A line is malformed; the message names it.
+        DataError: A line is damaged, or names a file outside the data set; the message names it.
     """
     for number, line in enumerate(store.read(FAILURES).splitlines(), 1):
-        try:
-            fields: dict[str, Any] = json.loads(line)
-            task, row = fields.pop("task", None), fields.pop("row", None)
-            failure = Failure(**fields)
-            if task is None:
-                yield failure, "", None
-            else:
-                # A task with a path of its own would be written there by a repair.
-                Task(name=task, split=task.partition("/")[0], rows=())
-                yield failure, task, Row.from_json(row)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise DataError(
-                f"{store.url}/{FAILURES}, line {number}: damaged ({error!r})"
-            ) from error
+        yield _failed_clip(line, f"{store.url}/{FAILURES}, line {number}")
+
+
+def _failed_clip(line: bytes, origin: str) -> tuple[Failure, str, Row | None]:
+    with naming_damage(origin, "build anew", "damaged"):
+        fields: dict[str, Any] = {**parse_json(line)}
+        task, plain = fields.pop("task", None), fields.pop("row", None)
+        failure = build(Failure, fields)
+        if task is None:
+            return failure, "", None
+        row = build(Row, plain)
+        check_rows([row])
+    return failure, task_name(task, origin), row
 
 
 def split_order(name: str) -> tuple[int, str]:

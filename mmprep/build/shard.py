@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from mmprep.build.plan import Task
 from mmprep.clips.pool import DecoderPool, Outcome
 from mmprep.clips.sample import Sample
-from mmprep.errors import DataError
 from mmprep.failure import Failure
 from mmprep.format import ShardInfo, ShardWriter
+from mmprep.format.damage import naming_damage
+from mmprep.format.fields import build, parse_json
 from mmprep.format.parts import RECORD
-from mmprep.format.paths import STATE
+from mmprep.format.paths import STATE, safe_path, task_name
 from mmprep.format.tar import SampleEntry
 from mmprep.storage.store import Store
 
@@ -60,23 +61,14 @@ class ShardResult:
         Raises:
             DataError: The sidecar is damaged.
         """
-        try:
-            plain: dict[str, Any] = json.loads(data)
-            shard = plain.pop("shard")
-            entries = tuple(
-                SampleEntry(**_lists_to_tuples(entry)) for entry in plain.pop("entries")
-            )
-            failures = tuple(Failure(**failure) for failure in plain.pop("failures"))
-            labels = tuple(plain.pop("labels"))
-            return cls(
-                shard=ShardInfo(**shard) if shard else None,
-                entries=entries,
-                failures=failures,
-                labels=labels,
-                **plain,
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{origin}: damaged ({error!r}); delete it and build again") from error
+        with naming_damage(origin, "delete it and build again", "damaged"):
+            result = build(cls, parse_json(data))
+            if len(result.labels) != len(result.entries):
+                raise ValueError(f"{len(result.labels)} labels of {len(result.entries)} samples")
+        task_name(result.task, origin)
+        if result.shard is not None:
+            safe_path(result.shard.name, origin)
+        return result
 
 
 def sidecar_path(task: str) -> str:
@@ -182,7 +174,3 @@ def _outcomes_in_order(task: Task, pool: DecoderPool, ahead: int) -> Iterator[Ou
     finally:
         for future in waiting:
             future.cancel()
-
-
-def _lists_to_tuples(entry: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}

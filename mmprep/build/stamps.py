@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from mmprep.clips.sources import Sources, sources
 from mmprep.failure import ClipError
@@ -13,7 +14,8 @@ from mmprep.storage.place import Raw
 _CHUNK: Final = 1 << 20
 
 
-class Stamp(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Stamp:
     """State of a source.
 
     Attributes:
@@ -57,7 +59,7 @@ def stamps_of(
     for path in paths:
         stamp = _stat(raw / path) if isinstance(raw, Path) else _listed(sizes, path)
         if stamp is not None:
-            stamps[path] = stamp._replace(sha256=_digest(files, path) if files else None)
+            stamps[path] = replace(stamp, sha256=_digest(files, path) if files else None)
     return stamps
 
 

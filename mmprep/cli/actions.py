@@ -61,6 +61,7 @@ class CopyFlags:
     dry_run: bool
     force: bool
     as_json: bool
+    anonymous: bool = False
 
 
 def run_datasets(as_json: bool) -> None:
@@ -141,7 +142,7 @@ def run_build(request: Request, flags: BuildFlags) -> None:
         )
 
 
-def run_verify(out: str, endpoint: str | None, as_json: bool) -> None:
+def run_verify(out: str, endpoint: str | None, anonymous: bool, as_json: bool) -> None:
     """Verifies a data set and prints each problem.
 
     Raises:
@@ -153,12 +154,16 @@ def run_verify(out: str, endpoint: str | None, as_json: bool) -> None:
         if console.is_terminal:
             console.print(f"{shard.name}: {counted(shard.samples, 'sample')}", highlight=False)
 
-    verdict = verify(open_store(out, endpoint=endpoint), progress)
+    store = open_store(out, endpoint=endpoint, anonymous=anonymous)
+    verdict, out = verify(store, progress), store.url
     if as_json:
         print_json({"ok": not verdict.problems, **asdict(verdict)})
     for problem in verdict.problems if not as_json else ():
         place = f"{problem.path}: {problem.key}" if problem.key else problem.path
         print_line(f"{place}: {problem.message}")
+        click.echo(f"{place}: {problem.message}")
+    for note in verdict.notes if not as_json else ():
+        print_line(f"note: {note}")
     if verdict.problems:
         raise DataError(
             f"{out}: {counted(len(verdict.problems), 'problem')}. Build again with --force, "
@@ -178,7 +183,7 @@ def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -
     started = time.monotonic()
     with ExitStack() as stack:
         report = copy(
-            open_store(source, endpoint=endpoint),
+            open_store(source, endpoint=endpoint, anonymous=flags.anonymous),
             open_store(target, endpoint=endpoint),
             workers=flags.workers,
             force=flags.force,
@@ -201,11 +206,13 @@ def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -
         print_line(f"{counted(dataset.samples, 'sample')} in {seconds:.1f} s, root {dataset.root}")
 
 
-def run_info(out: str, html: Path | None, endpoint: str | None, as_json: bool) -> None:
+def run_info(
+    out: str, html: Path | None, endpoint: str | None, anonymous: bool, as_json: bool
+) -> None:
     """Prints a summary of a data set, and writes its page."""
     from mmprep.inspection import info, page
 
-    with Shards(open_store(out, endpoint=endpoint)) as shards:
+    with Shards(open_store(out, endpoint=endpoint, anonymous=anonymous)) as shards:
         if html is not None:
             _write_file(html, page.data_set_page(shards).encode())
             Console(stderr=True).print(f"page: {html}", highlight=False)
@@ -216,11 +223,13 @@ def run_info(out: str, html: Path | None, endpoint: str | None, as_json: bool) -
     info.print_summary(printable_values(summary), Console())
 
 
-def run_inspect(out: str, key: str | None, png: Path, endpoint: str | None) -> None:
+def run_inspect(
+    out: str, key: str | None, png: Path, endpoint: str | None, anonymous: bool
+) -> None:
     """Draws one sample into a PNG file."""
     from mmprep.inspection import picture
 
-    with Shards(open_store(out, endpoint=endpoint)) as shards:
+    with Shards(open_store(out, endpoint=endpoint, anonymous=anonymous)) as shards:
         chosen = key or next(iter(shards.index.some_keys(1)), "")
         _write_file(png, picture.draw(shards, chosen))
     print_line(f"{png}: {chosen}")

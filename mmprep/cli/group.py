@@ -1,5 +1,6 @@
 """The group and the commands of both packages: errors become exit codes, options are given once."""
 
+import errno
 from collections import Counter
 from typing import Any, NoReturn
 
@@ -7,6 +8,7 @@ import click
 
 from mmprep.errors import MmprepError
 from mmprep.printable import counted, printable
+from mmprep.storage.refusals import disk_refusal
 
 __all__ = ["Command", "Group", "counted", "listed"]
 
@@ -40,6 +42,13 @@ class Group(click.Group):
         except MmprepError as error:
             click.echo(printable(f"{error.prefix}{error}"), err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            # A pipe that its reader closed is no failure, and Click's to handle.
+            if error.errno in (None, errno.EPIPE):
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            click.echo(printable(f"Error: {place}{disk_refusal(error)}"), err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("Stopped. The same command goes on from here.", err=True)
             ctx.exit(1)

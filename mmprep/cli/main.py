@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mmprep import __version__
 from mmprep.cli.group import Group, listed
 from mmprep.errors import ConfigError
 from mmprep.format.parts import PARTS
 from mmprep.printable import PrintableFormatter
+from mmprep.version import VERSION
 
 if TYPE_CHECKING:
     from mmprep.build.request import Request
@@ -35,6 +35,9 @@ def _raw_place(ctx: click.Context, param: click.Parameter, value: str | None) ->
 
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout."
+)
+anonymous = click.option(
+    "--anonymous", is_flag=True, help="Read a public bucket without credentials."
 )
 endpoint = click.option(
     "--endpoint",
@@ -57,7 +60,7 @@ clip_timeout = click.option(
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="mmprep")
+@click.version_option(VERSION, prog_name="mmprep")
 def main() -> None:
     """Turns raw videos into WebDataset shards: frames, spectrograms and optical flow.
 
@@ -288,15 +291,16 @@ def _split_pair(option: str, text: str) -> tuple[str, str]:
 @main.command(epilog="\b\nExample:\n  mmprep verify shards/ks")
 @click.argument("out")
 @endpoint
+@anonymous
 @as_json
-def verify(out: str, endpoint: str | None, as_json: bool) -> None:
+def verify(out: str, endpoint: str | None, anonymous: bool, as_json: bool) -> None:
     """Compare every byte of OUT with its index, checksums and root hash.
 
     Prints the damaged samples and exits with code 3 if there are any.
     """
     from mmprep.cli import actions
 
-    actions.run_verify(out, endpoint, as_json)
+    actions.run_verify(out, endpoint, anonymous, as_json)
 
 
 @main.command(epilog="\b\nExample:\n  mmprep copy shards/ks s3://bucket/ks")
@@ -304,6 +308,7 @@ def verify(out: str, endpoint: str | None, as_json: bool) -> None:
 @click.argument("target", metavar="DST")
 @workers
 @endpoint
+@anonymous
 @click.option("--dry-run", is_flag=True, help="Print what would be sent and write nothing.")
 @click.option("--force", is_flag=True, help="Remove another data set at DST first.")
 @as_json
@@ -312,6 +317,7 @@ def copy(
     target: str,
     workers: int | None,
     endpoint: str | None,
+    anonymous: bool,
     dry_run: bool,
     force: bool,
     as_json: bool,
@@ -323,7 +329,9 @@ def copy(
     """
     from mmprep.cli import actions
 
-    flags = actions.CopyFlags(workers=workers, dry_run=dry_run, force=force, as_json=as_json)
+    flags = actions.CopyFlags(
+        workers=workers, dry_run=dry_run, force=force, as_json=as_json, anonymous=anonymous
+    )
     actions.run_copy(source, target, endpoint, flags)
 
 
@@ -335,12 +343,13 @@ def copy(
     help="HTML file to write, with charts and example samples.",
 )
 @endpoint
+@anonymous
 @as_json
-def info(out: str, html: Path | None, endpoint: str | None, as_json: bool) -> None:
+def info(out: str, html: Path | None, endpoint: str | None, anonymous: bool, as_json: bool) -> None:
     """Summarise OUT: splits, classes, parts, bytes, failures by cause."""
     from mmprep.cli import actions
 
-    actions.run_info(out, html, endpoint, as_json)
+    actions.run_info(out, html, endpoint, anonymous, as_json)
 
 
 @main.command(
@@ -355,11 +364,12 @@ def info(out: str, html: Path | None, endpoint: str | None, as_json: bool) -> No
     help="PNG file to write.",
 )
 @endpoint
-def inspect(out: str, key: str | None, png: Path, endpoint: str | None) -> None:
+@anonymous
+def inspect(out: str, key: str | None, png: Path, endpoint: str | None, anonymous: bool) -> None:
     """Draw one sample of OUT: frames, spectrogram, flow and checks in one picture."""
     from mmprep.cli import actions
 
-    actions.run_inspect(out, key, png, endpoint)
+    actions.run_inspect(out, key, png, endpoint, anonymous)
 
 
 @main.command(epilog="\b\nExample:\n  mmprep repair shards/ks --raw videos")

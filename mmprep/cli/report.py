@@ -15,6 +15,7 @@ from rich.text import Text
 from mmprep.build.build import BuildReport
 from mmprep.build.plan import Plan
 from mmprep.cli.group import counted
+from mmprep.clips.job import slow_flow_s
 from mmprep.inspection.losses import loss_lines, losses, losses_of
 from mmprep.printable import printable, printable_json
 from mmprep.shards import Shards
@@ -38,7 +39,7 @@ def format_counts(counts: Mapping[str, int]) -> str:
 
 
 def announce(plan: Plan) -> None:
-    """Prints the size of a plan, and the classes and splits that lack most of their files."""
+    """Prints the size of a plan, the classes that lack most of their files, and a slow flow."""
     absent = Counter(failure.cause for failure in plan.absent)
     line = f"{plan.name}: {counted(plan.rows, 'clip')} in {counted(len(plan.tasks), 'shard')}"
     if absent:
@@ -48,6 +49,13 @@ def announce(plan: Plan) -> None:
     gone = Counter((failure.label, failure.split) for failure in plan.absent)
     for text in loss_lines(losses(rows, gone)):
         click.secho(printable(f"most files are absent: {text}"), fg="yellow", err=True)
+    if slow_s := slow_flow_s(plan.parts):
+        text = (
+            f"Warning: TV-L1 flow takes about {slow_s:,.0f} s of one core a clip, "
+            f"{slow_s * plan.rows / 3600:,.1f} core hours in all; flow.algorithm=dis takes a "
+            "hundredth"
+        )
+        click.secho(text, fg="yellow", err=True)
 
 
 def warn(report: BuildReport) -> None:

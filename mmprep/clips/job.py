@@ -1,9 +1,23 @@
 """Settings that all tasks of a build share, on whichever machine they run."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from mmprep.config import PartsConfig
 from mmprep.storage.place import Raw
+
+# Seconds of one core for one TV-L1 field of 341 x 256 pixels; time grows with the pixels.
+_TVL1_S: Final = 1.0
+# Times that the estimate of slow flow is granted: cores are shared, and wide pictures take longer.
+_SPARE: Final = 4.0
+
+
+def slow_flow_s(config: PartsConfig) -> float:
+    """Seconds of one core that TV-L1 needs for one clip, about; 0 if it is not asked for."""
+    if "flow" not in config.names or config.flow.algorithm != "tvl1":
+        return 0.0
+    pairs = config.flow.fields * max(1, round(config.clip_s * config.frames.fps))
+    return pairs * _TVL1_S * (config.flow.short_side / 256) ** 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +31,8 @@ class Job:
         raw: Folder with the clips, or URL of a bucket's prefix.
         config: Parts of each sample and their parameters.
         decoder: Decoder of the pictures, ``pyav`` or ``decord``.
-        clip_timeout_s: Seconds after which the decoding of a clip is given up.
+        clip_timeout_s: Seconds after which the decoding of a clip is given up; the time that slow
+            flow takes comes on top, see `limit_s`.
     """
 
     out: str
@@ -26,3 +41,8 @@ class Job:
     config: PartsConfig
     decoder: str = "pyav"
     clip_timeout_s: float = 60.0
+
+    @property
+    def limit_s(self) -> float:
+        """Seconds after which a clip is given up, with those that its flow may take."""
+        return self.clip_timeout_s + _SPARE * slow_flow_s(self.config)

@@ -7,11 +7,14 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
+from mmprep.clips.decode.bounds import MAX_PIXELS
 from mmprep.clips.job import Job
 from mmprep.clips.sample import Sample
 from mmprep.errors import MmprepError, StoreError
@@ -34,7 +37,8 @@ class DecoderPool:
 
     def __init__(self, job: Job, workers: int) -> None:
         self._queue: queue.SimpleQueue[tuple[Row, Future[Outcome]] | None] = queue.SimpleQueue()
-        self._slots = [_Slot(job, self._queue) for _ in range(workers)]
+        self._turns = _Turns()
+        self._slots = [_Slot(job, self._queue, self._turns) for _ in range(workers)]
         self._closed = False
         self._lock = threading.Lock()
 
@@ -74,17 +78,76 @@ class DecoderPool:
         for slot in self._slots:
             if kind is not None:
                 slot.kill()
+        if kind is not None:
+            self._turns.stop()
         for slot in self._slots:
             slot.join()
+
+
+class _Turns:
+    """Lets clips be decoded side by side, or one alone while the others wait."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._busy = 0
+        self._waiting = 0
+        self._stopped = False
+
+    @contextmanager
+    def side_by_side(self) -> Iterator[None]:
+        """Runs a block beside others of its kind, once none wants to be alone."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or not self._waiting)
+            self._busy += 1
+        with self._leaving():
+            yield
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Runs a block once all others have ended."""
+        with self._changed:
+            self._waiting += 1
+            self._changed.wait_for(lambda: self._stopped or not self._busy)
+            self._busy += 1
+        try:
+            with self._leaving():
+                yield
+        finally:
+            with self._changed:
+                self._waiting -= 1
+                self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Ends all waiting, since the pool is left."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    @contextmanager
+    def _leaving(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
+
+
+class _Killed(Exception):
+    """Raised if a decoding process ended by SIGKILL that the pool did not send."""
 
 
 class _Slot(threading.Thread):
     """A thread of the pool that keeps one decoding process alive and sends it rows."""
 
     def __init__(
-        self, job: Job, rows: "queue.SimpleQueue[tuple[Row, Future[Outcome]] | None]"
+        self,
+        job: Job,
+        rows: "queue.SimpleQueue[tuple[Row, Future[Outcome]] | None]",
+        turns: _Turns,
     ) -> None:
         super().__init__(daemon=True)
+        self._turns = turns
         self._job = job
         self._rows = rows
         self._process: subprocess.Popen[bytes] | None = None
@@ -115,10 +178,25 @@ class _Slot(threading.Thread):
             process.kill()
 
     def _ask(self, row: Row) -> Outcome:
+        try:
+            with self._turns.side_by_side():
+                return self._try(row)
+        except _Killed:
+            pass
+        # The kernel kills for lack of memory, perhaps for that of a neighbour. Without neighbours
+        # the outcome depends on the clip alone.
+        try:
+            with self._turns.alone():
+                return self._try(row)
+        except _Killed:
+            message = "the decoding process died twice: SIGKILL, perhaps for lack of memory"
+            return Failure.of(row, row.source, "decode", "decoder-crash", message)
+
+    def _try(self, row: Row) -> Outcome:
         if self._stopped:
             raise MmprepError("stopped")
         connection = self._ready_connection()
-        limit = self._job.clip_timeout_s
+        limit = self._job.limit_s
         try:
             connection.send(row)
             if connection.poll(limit):
@@ -128,7 +206,13 @@ class _Slot(threading.Thread):
                 return outcome
             cause, message = "decode-timeout", f"took longer than {limit:g} s (--clip-timeout)"
         except (EOFError, ConnectionError):
-            cause, message = "decoder-crash", f"the decoding process died: {self._exit_reason()}"
+            assert self._process is not None
+            code = self._process.wait()
+            self._stop()
+            if code == -signal.SIGKILL:
+                raise _Killed from None
+            reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            cause, message = "decoder-crash", f"the decoding process died: {reason}"
         self._stop()
         return Failure.of(row, row.source, "decode", cause, message)
 
@@ -157,13 +241,6 @@ class _Slot(threading.Thread):
             "a decoding process does not start; `python -c 'import mmprep.clips.worker'` shows why"
         )
 
-    def _exit_reason(self) -> str:
-        assert self._process is not None
-        code = self._process.wait()
-        if code == -signal.SIGKILL:
-            return "SIGKILL, perhaps for lack of memory"
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-
     def _stop(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -181,7 +258,12 @@ def _start_worker() -> tuple[Connection, "subprocess.Popen[bytes]"]:
         process = subprocess.Popen(
             # -P, because `-m` alone would look for modules in the current folder first.
             [sys.executable, "-P", "-m", "mmprep.clips.worker", str(theirs.fileno())],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=os.environ
+            | {
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                # OpenCV reads its own limit when it is loaded.
+                "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
+            },
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

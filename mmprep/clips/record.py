@@ -65,6 +65,11 @@ class Record:
             rotation=clip.rotation,
             decoder=clip.decoder,
         )
+        # Noted where they are out of the common, so that the records of most clips stay as short.
+        if clip.mirrored:
+            self.note(mirrored=True)
+        if clip.pixel_ratio != 1:
+            self.note(pixel_ratio=round(clip.pixel_ratio, 4))
         self._checks["damaged"] = clip.damaged
         if self._sound_s and len(clip.times):
             gap_s = abs(self._sound_s - clip.duration_s)

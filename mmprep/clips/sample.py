@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmprep.clips.decode import idx
+from mmprep.clips.decode.bounds import check_scaled
 from mmprep.clips.decode.clip import Clip
+from mmprep.clips.decode.image_header import check_image
 from mmprep.clips.decode.sniff import sniff
 from mmprep.clips.parts import flow as flows
 from mmprep.clips.parts import frames as pictures
 from mmprep.clips.parts import spectrogram as sounds
 from mmprep.clips.record import Record
+from mmprep.clips.scaling import Scaler
 from mmprep.clips.sources import sources
 from mmprep.clips.span import check_listed_times, is_whole_video
 from mmprep.config import PartsConfig
@@ -146,11 +149,13 @@ class SampleMaker:
             flows.consecutive_indices(i, count, 1) for i in shown if "difference" in config.names
         ]
         wanted = {*shown, *(i for step in steps for i in step)}
+        moving = {i for run in runs for i in run}
+        scaler = Scaler(clip, config.frames, config.flow, wanted, moving)
         with record.stage("video"):
-            decoded = clip.pictures(sorted({*wanted, *(i for run in runs for i in run)}))
+            decoded = clip.convert_pictures(sorted(wanted | moving), scaler.scale)
         parts: dict[str, list[bytes]] = {}
         with record.stage("frames"):
-            small = {i: pictures.resize(decoded[i], config.frames.short_side) for i in wanted}
+            small = {i: p.frame for i, p in decoded.items() if p.frame is not None}
             parts["frames"] = [pictures.jpeg(small[i], config.frames.quality) for i in shown]
             parts["difference"] = [
                 pictures.jpeg(pictures.difference(small[a], small[b]), config.frames.quality)
@@ -159,24 +164,25 @@ class SampleMaker:
             record.add_pictures(clip.times[shown].tolist(), [small[i] for i in shown])
         if self._flow is not None:
             with record.stage("flow"):
-                parts["flow"] = [self._encode_flow(self._flow, decoded, run) for run in runs]
+                grey = {i: p.grey for i, p in decoded.items() if p.grey is not None}
+                parts["flow"] = [self._encode_flow(self._flow, grey, run) for run in runs]
         return parts
 
     def _encode_flow(
-        self, maker: flows.FlowMaker, decoded: Mapping[int, NDArray[np.uint8]], run: Sequence[int]
+        self, maker: flows.FlowMaker, grey: Mapping[int, NDArray[np.uint8]], run: Sequence[int]
     ) -> bytes:
-        side = self._config.flow.short_side
-        grey = [flows.shrink(pictures.luma(decoded[i]), side) for i in run]
-        return pictures.jpeg(maker.compute_stack(grey), self._config.flow.quality)
+        height, width = grey[run[0]].shape
+        # Before the fields are computed, which is slow.
+        check_scaled(width, 2 * self._config.flow.fields * height)
+        stack = maker.compute_stack([grey[i] for i in run])
+        return pictures.jpeg(stack, self._config.flow.quality)
 
     def _depth(self, record: Record, clip: Clip) -> list[bytes]:
         config = self._config.frames
+        shown = _frame_indices(clip, self._config)
+        scaler = Scaler(clip, config, self._config.flow, set(), set())
         with record.stage("depth"):
-            shown = _frame_indices(clip, self._config)
-            decoded = clip.pictures(sorted(set(shown)))
-            small = {
-                i: pictures.resize(pictures.luma(decoded[i]), config.short_side) for i in decoded
-            }
+            small = clip.convert_pictures(sorted(set(shown)), scaler.scale_depth)
             if not self._wants_pictures:
                 record.add_pictures(clip.times[shown].tolist(), [small[i] for i in shown])
             return [pictures.jpeg(small[i], config.quality) for i in shown]
@@ -229,7 +235,11 @@ def _require(clip: Clip | None, kind: str, row: Row) -> Clip:
 
 
 def _read_image(path: Path) -> NDArray[np.uint8]:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    check_image(path)
+    try:
+        picture = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:
+        raise ValueError("not an image that OpenCV reads") from error
     if picture is None:
         raise ValueError("not an image that OpenCV reads")
     return np.asarray(picture, np.uint8)

@@ -2,19 +2,22 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
 from mmprep.errors import DataError
+from mmprep.format.damage import naming_damage
+from mmprep.format.fields import build, parse_json
+from mmprep.format.parts import PARTS
+from mmprep.format.paths import STATE, safe_path
 
 FORMAT_VERSION: Final = 1
 DATASET: Final = "dataset.json"
 INDEX: Final = "index.h5"
 FAILURES: Final = "failures.jsonl"
-# Safe paths: no component begins with a dot, so none leads out of the data set.
-_FILE: Final = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
+# Advice for a damaged description.
+REMEDY: Final = "copy the data set again, or build it anew"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +112,8 @@ class Dataset:
             DataError: The text is no JSON, of a newer format, lacks fields, or does not fit its
                 hashes.
         """
-        try:
-            plain = json.loads(text)
+        with naming_damage(origin, REMEDY, "not a data set of this format"):
+            plain = parse_json(text)
             # The version is read first, because a newer format may lack or rename everything else.
             if (version := plain.pop("format")) != FORMAT_VERSION:
                 raise DataError(
@@ -118,26 +121,42 @@ class Dataset:
                     "Upgrade mmprep"
                 )
             root, checksum = plain.pop("root"), plain.pop("checksum")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise DataError(f"{origin}: not a data set of this format ({error!r})") from error
-        try:
-            plain["shards"] = tuple(ShardInfo(**shard) for shard in plain["shards"])
-            plain["splits"] = {name: SplitInfo(**split) for name, split in plain["splits"].items()}
-            for name in ("classes", "modalities"):
-                plain[name] = tuple(plain[name])
-            dataset = cls(**plain)
+        with naming_damage(origin, REMEDY, "fields are missing or unknown"):
+            dataset = build(cls, plain)
             hashes = dataset.root, _digest(asdict(dataset))
-        # ValueError: half of a surrogate pair has no UTF-8 and so no digest.
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DataError(f"{origin}: fields are missing or unknown ({error})") from error
         if hashes != (root, checksum) or dataset.to_json() != text:
             raise DataError(f"{origin}: was changed or damaged; its hashes do not fit its content")
         for name in (*dataset.files, *(shard.name for shard in dataset.shards)):
-            if not _FILE.fullmatch(name) or name == DATASET:
+            if safe_path(name, origin) == DATASET or name.startswith(STATE):
                 raise DataError(
                     f"{origin}: names {name!r}, which is no file of a data set; refused"
                 )
+        with naming_damage(origin, REMEDY, "not a data set of this format"):
+            _check_values(dataset)
         return dataset
+
+
+def _check_values(dataset: Dataset) -> None:
+    """Raises `ValueError` for values that have the right types and yet cannot be."""
+    numbers = [
+        *(number for shard in dataset.shards for number in (shard.samples, shard.bytes)),
+        *(number for split in dataset.splits.values() for number in split.classes.values()),
+        *(split.samples for split in dataset.splits.values()),
+        *dataset.failures.values(),
+    ]
+    if min(numbers, default=0) < 0:
+        raise ValueError("a number of samples or bytes is below 0")
+    if len({shard.name for shard in dataset.shards}) != len(dataset.shards):
+        raise ValueError("a shard is listed twice")
+    if len(set(dataset.classes)) != len(dataset.classes):
+        raise ValueError("a class is listed twice")
+    for name, value in dataset.parts.items():
+        kind = {"names": list, **dict.fromkeys(PARTS, dict)}.get(name)
+        if kind is not None and type(value) is not kind:
+            raise ValueError(f"parts.{name} is {value!r:.40}")
+        flat = value.values() if isinstance(value, dict) else value if name == "names" else [value]
+        if any(isinstance(each, (dict, list)) for each in flat):
+            raise ValueError(f"the parameters of parts.{name} are not plain values")
 
 
 def _digest(content: Mapping[str, Any]) -> str:

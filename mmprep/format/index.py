@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmprep.errors import DataError
+from mmprep.format.hdf5 import map_table, opened, plain_table
 from mmprep.format.parts import PARTS, RECORD
 from mmprep.format.tar import BLOCK, SampleEntry, member_names, padded_size
 
@@ -30,7 +31,15 @@ _TABLES: Final[Mapping[str, str]] = {
     "crc": "<u4",
 }
 _CODES: Final = dict(zip(_TABLES, "HBIQQHII", strict=True))  # the same widths, for `array`
+_RANKS: Final = {"counts": 2}  # every other table has one dimension
 _NAMES: Final = ("classes", "splits", "shards", "parts")
+
+# Advice for a damaged index. A copy lies wherever the data set came from.
+REMEDY: Final = "run `mmprep verify`, and copy or build the data set again"
+# Bytes of keys: names of files could lead elsewhere with any others.
+_KEY_BYTES: Final = np.zeros(256, bool)
+_KEY_BYTES[[0, *b"-_", *range(48, 58), *range(65, 91), *range(97, 123)]] = True
+_LONGEST_KEY: Final = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,16 +122,14 @@ class Index:
         Raises:
             DataError: The file is no index, or its columns do not fit together.
         """
-        try:
-            with h5py.File(path, "r") as file:
-                names: dict[str, Any] = {
-                    name: tuple(s.decode() for s in file[name][:]) for name in _NAMES
-                }
-                columns: dict[str, Any] = {
-                    name: _map_column(path, file[name]) for name in ("key", *_TABLES)
-                }
-        except (OSError, KeyError, ValueError) as error:
-            raise DataError(f"{path}: not an index of this format ({error})") from error
+        with opened(path, "an index", REMEDY) as file:
+            names: dict[str, Any] = {
+                name: _read_names(plain_table(file, name, "S", 1), path) for name in _NAMES
+            }
+            columns: dict[str, Any] = {
+                name: map_table(path, plain_table(file, name, dtype, _RANKS.get(name, 1)))
+                for name, dtype in {"key": "S", **_TABLES}.items()
+            }
         index = cls(**names, **columns)
         index._check(path)
         return index
@@ -212,6 +219,7 @@ class Index:
 
     def _check(self, path: Path) -> None:
         n, m = len(self.key), len(self.size)
+        self._check_keys(path)
         shapes = {
             name: len(getattr(self, name))
             for name in ("label", "split", "shard", "start", "first", "counts")
@@ -234,14 +242,18 @@ class Index:
             if n and int(getattr(self, name).max()) >= len(known):
                 raise DataError(f"{path}: column {name!r} points outside its {len(known)} names")
 
+    def _check_keys(self, path: Path) -> None:
+        width = self.key.dtype.itemsize
+        letters = np.ascontiguousarray(self.key).view(np.uint8).reshape(len(self), width)
+        used = letters != 0
+        # Zeros fill a key up behind its end, and nowhere else.
+        whole = used[:, :1].all() and not (used[:, 1:] & ~used[:, :-1]).any()
+        if width > _LONGEST_KEY or not whole or not _KEY_BYTES[letters].all():
+            raise DataError(f"{path}: holds a key that no sample may have; {REMEDY}")
 
-def _map_column(path: Path, table: h5py.Dataset) -> NDArray[Any]:
-    offset = table.id.get_offset()
-    if offset is None or not table.size:
-        return np.asarray(table[...])
-    mapped = np.memmap(path, dtype=table.dtype, mode="r", offset=offset, shape=table.shape)
-    # A plain array over the same memory: single rows come out of it ten times as fast.
-    return mapped.view(np.ndarray)
+
+def _read_names(table: h5py.Dataset, path: Path) -> tuple[str, ...]:
+    return tuple(name.decode() for name in map_table(path, table).tolist())
 
 
 def write_index(

@@ -1,13 +1,13 @@
 """Classes and splits of which most clips gave no sample: a data set that lacks them misleads."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mmprep.errors import DataError
 from mmprep.format import FAILURES
+from mmprep.format.damage import naming_damage
+from mmprep.format.fields import parse_json
 from mmprep.shards import Shards
 
 # Cause of the clips that were never downloaded; all other failures are of files that are there.
@@ -70,12 +70,9 @@ def losses_of(shards: Shards) -> list[Loss]:
     lost: Counter[tuple[str, str]] = Counter()
     with shards.store.open(FAILURES) as file:
         for number, line in enumerate(file, 1):
-            try:
-                failure = json.loads(line)
+            with naming_damage(f"{shards.store.url}/{FAILURES}, line {number}"):
+                failure = parse_json(line)
                 lost[str(failure.get("label")), str(failure.get("split"))] += 1
-            except (ValueError, AttributeError) as error:
-                place = f"{shards.store.url}/{FAILURES}, line {number}"
-                raise DataError(f"{place}: {error!r}") from error
     return losses(samples, lost)
 
 

@@ -1,8 +1,7 @@
 """Verification of every byte of a data set against its index, checksums and root hash."""
 
 import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO, Final
@@ -11,12 +10,17 @@ import numpy as np
 
 from mmprep.errors import DataError, StoreError
 from mmprep.format import DATASET, FAILURES, INDEX, Index, ShardInfo, crc32c
+from mmprep.format.fields import parse_json
 from mmprep.format.paths import PLAN, STATE
 from mmprep.format.tar import BLOCK, header, padded_size
 from mmprep.shards import Shards, read_dataset
+from mmprep.storage.bucket import WEB
 from mmprep.storage.store import PARTIAL, Store
 
 _END: Final = bytes(2 * BLOCK)
+# Indexes of wids and Energon.
+_SIDE_ENDINGS: Final = (".idx", ".tar.json")
+_SIDE_FOLDERS: Final = (".nv-meta", ".wids")
 # Most problems that are listed for one shard; a swapped shard has one for each of its samples.
 _MOST: Final = 20
 
@@ -45,12 +49,14 @@ class Verdict:
         samples: Number of samples in the index.
         bytes: Number of bytes that were read.
         problems: All faults; none means that every byte is as it was written.
+        notes: Files that are no part of the data set and do it no harm.
     """
 
     root: str = ""
     samples: int = 0
     bytes: int = 0
     problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def verify(store: Store, progress: Callable[[ShardInfo], None] = lambda shard: None) -> Verdict:
@@ -64,16 +70,19 @@ def verify(store: Store, progress: Callable[[ShardInfo], None] = lambda shard: N
         ConfigError: There is no data set.
     """
     verdict = Verdict()
-    present = dict(store.files())
     try:
         dataset = read_dataset(store)
     except DataError as error:
         verdict.problems.append(Problem(path=DATASET, key=None, message=str(error)))
         return verdict
     verdict.root, verdict.samples = dataset.root, dataset.samples
-    unfinished = _planned_shards(store) if PLAN in present else set()
     known = {DATASET, INDEX, FAILURES, *(shard.name for shard in dataset.shards)}
+    present = _present(store, known)
+    unfinished = _planned_shards(store) if PLAN in present else set()
     for path in sorted(set(present) - known):
+        if _is_side_file(path):
+            verdict.notes.append(f"{path}: made by another reader; not checked")
+            continue
         ours = path.startswith(STATE) or path in unfinished
         # A killed extension leaves a half-written shard beside the others.
         ours = ours or (bool(unfinished) and path.rpartition("/")[2].startswith(PARTIAL))
@@ -99,9 +108,22 @@ def verify(store: Store, progress: Callable[[ShardInfo], None] = lambda shard: N
 def _planned_shards(store: Store) -> set[str]:
     """Shards of an extension that is under way."""
     try:
-        return {f"{task['name']}.tar" for task in json.loads(store.read(PLAN))["tasks"]}
+        return {f"{task['name']}.tar" for task in parse_json(store.read(PLAN))["tasks"]}
     except (ValueError, KeyError, TypeError):
         return set()
+
+
+def _present(store: Store, known: Iterable[str]) -> dict[str, int]:
+    """Size of every file; where files cannot be listed, as on the web, of those in ``known``."""
+    if store.url.partition("://")[0] in WEB:
+        sizes = {path: store.size(path) for path in known}
+        return {path: size for path, size in sizes.items() if size is not None}
+    return dict(store.files())
+
+
+def _is_side_file(path: str) -> bool:
+    """Whether a file is one that other readers of tars keep beside them."""
+    return path.endswith(_SIDE_ENDINGS) or any(part in _SIDE_FOLDERS for part in path.split("/"))
 
 
 def _small_files(

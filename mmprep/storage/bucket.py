@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Final
 
 from mmprep.errors import ConfigError, StoreError
+from mmprep.storage.redact import redacted
 from mmprep.storage.refusals import bucket_refusal
 
 if TYPE_CHECKING:
@@ -45,14 +46,17 @@ class BucketStore:
     """
 
     def __init__(self, url: str, endpoint: str | None = None, anonymous: bool = False) -> None:
-        self.url = url.rstrip("/")
-        self._endpoint, self._anonymous = endpoint, anonymous
+        # The address without a password, which messages and files may show.
+        self.url = redacted(url.rstrip("/"))
+        self._address = url.rstrip("/")
+        self._endpoint, self._anonymous = with_scheme(endpoint), anonymous
         retry: RetryConfig = {"max_retries": 8, "retry_timeout": timedelta(minutes=2)}
-        self._store = _bucket(self.url, endpoint, anonymous, retry)
+        self._store = _bucket(self._address, self._endpoint, anonymous, retry)
 
     def client(self) -> "ObjectStore":
         """Client that tries each request once and without a timeout; its caller handles both."""
-        return _bucket(self.url, self._endpoint, self._anonymous, {"max_retries": 0}, timeout=None)
+        once: RetryConfig = {"max_retries": 0}
+        return _bucket(self._address, self._endpoint, self._anonymous, once, timeout=None)
 
     def read(self, path: str, start: int = 0, end: int | None = None) -> bytes:
         import obstore
@@ -188,10 +192,13 @@ def _bucket(
 
     scheme = url.partition("://")[0]
     if scheme == "s3":
-        endpoint = endpoint or _environment("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-    plain = url.startswith("http://") or (endpoint or "").startswith("http://")
-    client: ClientConfig = {"allow_http": plain, "timeout": timeout or "1day"}
-    # obstore takes every setting that is absent here from the environment.
+        names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+        endpoint = endpoint or with_scheme(_environment(*names))
+    # obstore takes every setting that is absent here from the environment: AWS_ALLOW_HTTP and
+    # AZURE_STORAGE_ENDPOINT, for example.
+    client: ClientConfig = {"timeout": timeout or "1day"}
+    if url.startswith("http://") or (endpoint or "").startswith("http://"):
+        client["allow_http"] = True
     region = _environment("AWS_REGION", "AWS_DEFAULT_REGION") or "us-east-1"
     s3: S3Config = {"region": region}
     gs: GCSConfig = {}
@@ -209,7 +216,21 @@ def _bucket(
             return AzureStore.from_url(url, config=az, client_options=client, retry_config=retry)
         return S3Store.from_url(url, config=s3, client_options=client, retry_config=retry)
     except (BaseError, ValueError) as error:
-        raise ConfigError(f"{url}: {bucket_refusal(error)}") from error
+        raise ConfigError(f"{redacted(url)}: {bucket_refusal(error)}") from error
+
+
+def with_scheme(endpoint: str | None) -> str | None:
+    """Address of a server with its scheme: ``http`` for this machine, ``https`` for any other.
+
+    Example:
+        >>> with_scheme("127.0.0.1:9000"), with_scheme("storage.example.org")
+        ('http://127.0.0.1:9000', 'https://storage.example.org')
+    """
+    if not endpoint or "://" in endpoint:
+        return endpoint
+    host = endpoint.rpartition("@")[2].partition("/")[0]
+    local = host.startswith(("127.", "localhost", "[::1]"))
+    return f"{'http' if local else 'https'}://{endpoint}"
 
 
 def _environment(*names: str) -> str | None:

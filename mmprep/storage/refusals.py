@@ -5,7 +5,14 @@ import re
 import tempfile
 from typing import Final
 
-_PUBLIC: Final = "a public bucket needs none (--anonymous of mmtrain)"
+from mmprep.storage.redact import redacted
+
+_PUBLIC: Final = "a public bucket needs none (--anonymous)"
+_TLS: Final = (
+    "the server's certificate is not trusted here: set SSL_CERT_FILE to that of its authority, or "
+    "use an http:// endpoint"
+)
+_REGION: Final = "set AWS_REGION to the region of the bucket"
 _CREDENTIALS: Final = f"check the credentials and what they may do; {_PUBLIC}"
 # A piece of obstore's error text to the remedy.
 _HINTS: Final = {
@@ -14,6 +21,21 @@ _HINTS: Final = {
     f"AWS_SECRET_ACCESS_KEY; {_PUBLIC}",
     "computeMetadata": "there are no credentials here: set GOOGLE_APPLICATION_CREDENTIALS; "
     f"{_PUBLIC}",
+    "ExpiredToken": "the credentials have expired: get new ones, AWS_SESSION_TOKEN too",
+    "TokenRefreshRequired": "the credentials have expired: get new ones",
+    "RequestTimeTooSkewed": "the clock of this machine is wrong; set it",
+    "InvalidAccessKeyId": "AWS_ACCESS_KEY_ID is none of this server",
+    "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY_ID",
+    "PermanentRedirect": _REGION,
+    "AuthorizationHeaderMalformed": _REGION,
+    "IllegalLocationConstraint": _REGION,
+    "301 Moved Permanently": _REGION,
+    "without LOCATION": _REGION,
+    "redirect without": _REGION,
+    "NoSuchBucket": "there is no such bucket; check its name and the endpoint",
+    "certificate": _TLS,
+    "UnknownIssuer": _TLS,
+    "400 Bad Request": f"check endpoint and credentials, and {_REGION}",
     "MissingAccount": "set AZURE_STORAGE_ACCOUNT_NAME",
     "Range request not supported": "choose a server that answers range requests",
 }
@@ -37,7 +59,7 @@ def bucket_refusal(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         spool = tempfile.gettempdir()
         return f"{disk_refusal(error)} (files for a bucket are made in {spool} first)"
-    text = str(error).strip() or repr(error)
+    text = redacted(str(error).strip() or repr(error))
     first = text.splitlines()[0].partition("<?xml")[0].rstrip(": ")
     code = re.search(r"<Code>(\w+)</Code>", text)
     reason = f"{first} ({code[1]})" if code else first

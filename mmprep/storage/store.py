@@ -14,6 +14,7 @@ from typing import IO, Final, Protocol
 
 from mmprep.errors import ConfigError, StoreError
 from mmprep.storage.bucket import SCHEMES, BucketStore
+from mmprep.storage.redact import redacted
 from mmprep.storage.refusals import disk_refusal
 
 __all__ = ["PARTIAL", "SCHEMES", "BucketStore", "LocalStore", "Store", "open_store"]
@@ -82,9 +83,8 @@ def open_store(url: str, *, endpoint: str | None = None, anonymous: bool = False
     if not separator:
         return LocalStore(Path(url))
     if scheme not in SCHEMES:
-        raise ConfigError(
-            f"{url}: a place is a folder or one of {', '.join(s + '://' for s in SCHEMES)}"
-        )
+        schemes = ", ".join(f"{each}://" for each in SCHEMES)
+        raise ConfigError(f"{redacted(url)}: a place is a folder or one of {schemes}")
     return BucketStore(url, endpoint, anonymous)
 
 

@@ -3,14 +3,13 @@
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mmprep.cli.group import Command, Group
-from mmtrain.catalog import Catalog, Entry, Explanation
+from mmprep.cli.group import Group
+from mmtrain.cli.catalogs import listing
 from mmtrain.cli.compare import compare
 from mmtrain.cli.evaluate import evaluate
 from mmtrain.cli.options import as_json, moved_data, run_options
@@ -28,29 +27,6 @@ def main() -> None:
     Exit codes: 0 done, 1 a bug or failure, 2 a wrong request, 3 bad data.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-
-
-def _listing(catalog: Catalog[object]) -> click.Command:
-    """Makes the command that lists ``catalog``, or explains one of its entries."""
-    text = (
-        f"List the {catalog.plural}, or explain one: its paper, equation and parameters.\n\n"
-        f"Names: {', '.join(catalog.names)}."
-    )
-    example = f"\b\nExamples:\n  mmtrain {catalog.plural}\n  mmtrain {catalog.plural} "
-
-    @click.command(catalog.plural, cls=Command, help=text, epilog=example + catalog.names[0])
-    @click.argument("name", required=False)
-    @as_json
-    def command(name: str | None, as_json: bool) -> None:
-        if name is not None:
-            explanation = catalog.explain(canonical(name, catalog.names))
-            _print(catalog, [_plain(explanation)], as_json, _as_text(explanation))
-        else:
-            width = max(map(len, catalog.names))
-            lines = [f"{e.name:{width}}  {e.summary} [{e.paper}]" for e in catalog.entries]
-            _print(catalog, [_line(e) for e in catalog.entries], as_json, "\n".join(lines))
-
-    return command
 
 
 @main.command(
@@ -126,34 +102,7 @@ def audit(ctx: click.Context, run: Path, data: str | None, as_json: bool) -> Non
         ctx.exit(3)
 
 
-def _print(
-    catalog: Catalog[object], rows: Sequence[Mapping[str, object]], as_json: bool, text: str
-) -> None:
-    click.echo(json.dumps({catalog.plural: rows}, default=str) if as_json else text)
-
-
-def _line(entry: Entry) -> dict[str, object]:
-    return {"name": entry.name, "paper": entry.paper, "summary": entry.summary}
-
-
-def _plain(explanation: Explanation) -> dict[str, object]:
-    return {
-        **_line(explanation.entry),
-        "text": explanation.text,
-        "parameters": [parameter._asdict() for parameter in explanation.parameters],
-    }
-
-
-def _as_text(explanation: Explanation) -> str:
-    entry = explanation.entry
-    lines = [f"{entry.name} [{entry.paper}]", "", explanation.text]
-    if explanation.parameters:
-        lines += ["", "Parameters:"]
-        lines += [f"  {p.name} = {p.default}\n      {p.help}" for p in explanation.parameters]
-    return "\n".join(lines)
-
-
 for _command in (evaluate, probe, compare, report):
     main.add_command(_command)
 for _catalog in CATALOGS:
-    main.add_command(_listing(_catalog))
+    main.add_command(listing(_catalog))

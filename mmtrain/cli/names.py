@@ -6,19 +6,12 @@ from typing import Final, TypeAlias
 import click
 
 from mmprep.cli.group import listed
-from mmtrain.curricula.catalog import CURRICULA
-from mmtrain.methods.catalog import METHODS
-from mmtrain.models.catalog import ENCODERS, FUSIONS
+from mmtrain.config.choices import BY_CHOICE
 from mmtrain.names import MODALITY_ALIASES, canonical
 
 Callback: TypeAlias = Callable[[click.Context, click.Parameter, str | None], str | None]
 
-CATALOGS: Final = {
-    "method": METHODS,
-    "curriculum": CURRICULA,
-    "fusion": FUSIONS,
-    "encoder": ENCODERS,
-}
+CATALOGS: Final = BY_CHOICE
 
 
 def name_in(known: Iterable[str]) -> Callback:
@@ -54,3 +47,10 @@ def modalities(
     if given is None:
         return None
     return tuple(canonical(name, MODALITY_ALIASES.values(), MODALITY_ALIASES) for name in given)
+
+
+def given_texts(
+    ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
+) -> tuple[str, ...] | None:
+    """The callback of a repeatable option whose texts are read later; None if it was not given."""
+    return texts or None

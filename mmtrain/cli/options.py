@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from mmtrain.cli.names import CATALOGS, modalities, name_in
+from mmtrain.cli.names import CATALOGS, given_texts, modalities, name_in
 from mmtrain.config.run import DEVICES, PRECISIONS, TrainConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -30,10 +30,9 @@ other_device = click.option(
 
 _DEFAULTS: Final = TrainConfig(data="")
 _NAMES: Final = {
-    "method": "Method, one of `mmtrain methods`.",
-    "curriculum": "Order of the samples, one of `mmtrain curricula`.",
-    "fusion": "Fusion, one of `mmtrain fusions`.",
-    "encoder": "Encoder of each modality, one of `mmtrain encoders`.",
+    "method": "Method, one of `mmtrain methods` or FILE.py:CLASS.",
+    "curriculum": "Order of the samples, one of `mmtrain curricula` or FILE.py:CLASS.",
+    "fusion": "Fusion, one of `mmtrain fusions` or FILE.py:CLASS.",
 }
 _NUMBERS: Final = {
     "epochs": (1, "Number of passes over the train split."),
@@ -72,7 +71,8 @@ def run_options(*without: str) -> Callable[[Command], Command]:
         "recipe": click.option(
             "--recipe",
             metavar="NAME",
-            help="Recipe, one of `mmtrain recipes`; other options and --set override its values.",
+            help="Recipe, one of `mmtrain recipes` or FILE.toml; other options and --set override "
+            "its values.",
         ),
         "endpoint": click.option(
             "--endpoint",
@@ -107,6 +107,14 @@ def run_options(*without: str) -> Callable[[Command], Command]:
             )
             for name, text in _NAMES.items()
         },
+        "encoder": click.option(
+            "--encoder",
+            multiple=True,
+            callback=given_texts,
+            metavar="NAME",
+            help="Encoder, one of `mmtrain encoders` or FILE.py:CLASS, of every modality; or of "
+            "some, such as audio=resnet18,visual=small-cnn; repeatable. " + _default("encoder"),
+        ),
         "modalities": click.option(
             "--modalities",
             multiple=True,
@@ -134,6 +142,18 @@ def run_options(*without: str) -> Callable[[Command], Command]:
             is_flag=True,
             default=None,
             help="Leave damaged samples out and count them, instead of stopping at the first.",
+        ),
+        "compile": click.option(
+            "--compile",
+            is_flag=True,
+            default=None,
+            help="Compile the encoders: faster steps on a GPU, after a slow first one.",
+        ),
+        "allow_changed": click.option(
+            "--allow-changed",
+            is_flag=True,
+            default=None,
+            help="Go on with a run although the file of a plug-in has changed since it began.",
         ),
         "scores": click.option(
             "--scores",

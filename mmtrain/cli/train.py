@@ -10,13 +10,9 @@ from rich.console import Console
 from mmprep.cli.group import counted
 from mmtrain.cli.progress import watching
 from mmtrain.comparison.entrants import Contest, seeds_of
-from mmtrain.config.overrides import changes, names_of, paired
-from mmtrain.config.recipes import applied
-from mmtrain.config.recipes import names as recipe_names
-from mmtrain.config.run import TrainConfig
-from mmtrain.errors import ConfigError, Interrupted
-from mmtrain.names import canonical
-from mmtrain.training.assemble import CONFIG, config_of
+from mmtrain.config.request import Request
+from mmtrain.errors import Interrupted
+from mmtrain.training.parts import CONFIG, config_of
 from mmtrain.training.train import train
 
 
@@ -31,18 +27,8 @@ def run_train(
         out: Folder of the run.
         resume: Whether to go on with a run that is there.
     """
-    if resume and (out / CONFIG).exists():
-        base = config_of(out)
-    elif "data" not in given:
-        raise ConfigError("--data is needed: the folder or address of the shards")
-    else:
-        base = TrainConfig(data=given["data"])
-    options = {**given}
-    recipe = _recipe_of(options)
-    if recipe is not None:
-        base = applied(recipe, paired(base.changed(options)))
-    asked = paired(base.changed(options))
-    config = asked.changed(changes(settings, names_of(asked)))
+    base = config_of(out) if resume and (out / CONFIG).exists() else None
+    config = _request(given, settings).config(base)
     try:
         with watching(Console(stderr=True), config.epochs) as watch:
             return train(config, out, resume=resume, watch=watch)
@@ -61,20 +47,16 @@ def run_compare(given: Mapping[str, Any], entrants: Mapping[str, Any], out: Path
     # Its charts take a second to load, which `train` would wait for in vain.
     from mmtrain.comparison.compare import compare
 
-    if "data" not in given:
-        raise ConfigError("--data is needed: the folder or address of the shards")
-    options = {**given}
-    recipe = _recipe_of(options)
-    base = TrainConfig(data=given["data"]).changed(options)
-    request = {"base": base, "recipe": recipe, "given": options}
-    contest = Contest(**{**entrants, **request, "seeds": seeds_of(entrants["seeds"])})
+    request = _request(given, ())
+    common = {"base": Request(options=request.options).config(), "recipe": request.recipe}
+    seeds = seeds_of(entrants["seeds"])
+    contest = Contest(**{**entrants, **common, "seeds": seeds, "given": request.options})
     return compare(contest, out, partial(watching, Console(stderr=True)))
 
 
-def _recipe_of(options: dict[str, Any]) -> str | None:
-    """Takes the recipe's name out of ``options``: it is no field of a config."""
-    name = options.pop("recipe", None)
-    return None if name is None else canonical(name, recipe_names())
+def _request(given: Mapping[str, Any], settings: Sequence[str]) -> Request:
+    options = {**given}  # A recipe is no field of a config.
+    return Request(recipe=options.pop("recipe", None), options=options, settings=settings)
 
 
 def summary(result: Mapping[str, Any]) -> str:

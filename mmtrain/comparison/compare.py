@@ -20,11 +20,10 @@ from mmtrain.comparison.entrants import Contest, Entrant, folder_name
 from mmtrain.comparison.rows import differing, earlier_rows, finished_runs, with_earlier_seeds
 from mmtrain.comparison.table import Row, markdown, row_json
 from mmtrain.config.run import TrainConfig
-from mmtrain.data import open_dataset
 from mmtrain.errors import ConfigError, Interrupted, MmtrainError
 from mmtrain.evaluation.open_run import write_json
 from mmtrain.report import write
-from mmtrain.training.assemble import CONFIG, config_of
+from mmtrain.training.parts import CONFIG, config_of, shards_of
 from mmtrain.training.train import RESULT, train
 from mmtrain.training.watch import Watch
 
@@ -52,7 +51,7 @@ def compare(
         ConfigError: The request does not fit the data, or a folder of DIR holds another run.
         Interrupted: A signal asked to stop.
     """
-    with open_dataset(contest.base.data) as dataset:
+    with shards_of(contest.base) as dataset:
         entrants = contest.entrants(dataset)
     for entrant in entrants:
         _refuse_other_runs(entrant, contest.seeds, folder)

@@ -2,19 +2,20 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Final
 from urllib.parse import quote
 
-from mmtrain.config.overrides import changes, names_of, paired
-from mmtrain.config.recipes import applied
+from mmtrain import plugins
+from mmtrain.config.overrides import overrides
+from mmtrain.config.request import Request
 from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.catalog import METHODS
 from mmtrain.names import canonical
-from mmtrain.training.assemble import fitted
+from mmtrain.training.parts import fitted
 
 # Fields that a comparison varies by itself, to the option that sets how.
 _VARIED: Final = {
@@ -47,15 +48,15 @@ class Contest:
 
     Attributes:
         base: Config that all entrants share.
-        methods: Names in METHODS.
-        curricula: Names in CURRICULA; every method is combined with each.
+        methods: Names in METHODS, or plug-ins.
+        curricula: Names in CURRICULA, or plug-ins; every method is combined with each.
         seeds: Seeds with which every entrant runs once each; tuning uses the first.
         alone: Whether `joint` on each single modality takes part too.
         settings: Texts ``KEY=VALUE`` for all entrants.
         settings_for: Texts ``METHOD:KEY=VALUE`` for one method each.
         tune: Texts ``KEY=V1,V2,...``; the grid is their product.
         recipe: Name of a recipe, which may have values for each method.
-        given: Values that override the recipe, as `TrainConfig.changed` takes them.
+        given: Options that override the recipe, as `Request` takes them.
     """
 
     base: TrainConfig
@@ -75,7 +76,10 @@ class Contest:
             if not values or len(set(values)) < len(values):
                 shown = ", ".join(map(str, values)) or "nothing"
                 raise ConfigError(f"{name} are one or more, each once; got {shown}")
-        known = (*self.methods, *((_ALONE,) if self.alone else ()))
+        labels = [plugins.label(method) for method in self.methods]
+        if len(set(labels)) < len(labels):
+            raise ConfigError(f"two methods have the same name: {', '.join(self.methods)}")
+        known = (*labels, *((_ALONE,) if self.alone else ()))
         for text in self.settings_for:
             method, setting = _method_and_setting(text)
             if not setting:
@@ -92,23 +96,26 @@ class Contest:
         """
         if self.tune and not dataset.splits.get("val"):
             raise ConfigError(f"{self.base.data}: no val split to choose settings on; drop --tune")
-        base = replace(self.base, seed=self.seeds[0])
-        configs = {
-            method if len(self.curricula) == 1 else f"{method}+{curriculum}": replace(
-                base, method=method, curriculum=curriculum
-            )
+        options: dict[str, dict[str, Any]] = {
+            plugins.label(method)
+            if len(self.curricula) == 1
+            else f"{plugins.label(method)}+{plugins.label(curriculum)}": {
+                "method": method,
+                "curriculum": curriculum,
+            }
             for method, curriculum in product(self.methods, self.curricula)
         }
         if self.alone:
-            own = fitted(base, dataset).modalities
-            joint = replace(base, method=_ALONE)
-            configs = {f"{m}-alone": replace(joint, modalities=(m,)) for m in own} | configs
-        return [self._entrant(label, config, dataset) for label, config in configs.items()]
+            own = fitted(self._config({"method": _ALONE}), dataset).modalities
+            joint = {"method": _ALONE, "curriculum": self.base.curriculum}
+            options = {f"{m}-alone": {**joint, "modalities": (m,)} for m in own} | options
+        return [self._entrant(label, own, dataset) for label, own in options.items()]
 
-    def _entrant(self, label: str, config: TrainConfig, dataset: ShardedDataset) -> Entrant:
+    def _entrant(self, label: str, options: Mapping[str, Any], dataset: ShardedDataset) -> Entrant:
         try:
-            config = self._apply_recipe(paired(config))
-            config = _override(config, (*self.settings, *self._settings_of(config.method)))
+            config = self._config(options)
+            texts = (*self.settings, *self._settings_of(plugins.label(config.method)))
+            config = _override(config, texts)
             return Entrant(
                 label=label,
                 config=fitted(config, dataset),
@@ -120,12 +127,10 @@ class Contest:
         except ConfigError as error:
             raise ConfigError(f"{label}: {error}") from error
 
-    def _apply_recipe(self, config: TrainConfig) -> TrainConfig:
-        """The config with the recipe's values where none was given."""
-        if self.recipe is None:
-            return config
-        filled = applied(self.recipe, config).changed(self.given)
-        return replace(filled, modalities=config.modalities or filled.modalities)
+    def _config(self, options: Mapping[str, Any]) -> TrainConfig:
+        """Config of an entrant without its settings: what is given, options, and the recipe."""
+        own = {**self.given, "seed": self.seeds[0], **options}
+        return Request(options=own, recipe=self.recipe).config(self.base)
 
     def _settings_of(self, method: str) -> list[str]:
         """Settings for ``method`` alone, without its name."""
@@ -171,7 +176,7 @@ def _method_and_setting(text: str) -> tuple[str, str]:
 
 
 def _override(config: TrainConfig, texts: Sequence[str]) -> TrainConfig:
-    values = changes(texts, names_of(config))
+    values = overrides(texts, config)
     for name in values:
         if name in _VARIED:
             raise ConfigError(f"{name} cannot be set in a comparison; use {_VARIED[name]}")

@@ -1,6 +1,5 @@
 """Finished runs in the folder of a comparison, whichever command trained them."""
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,8 +9,8 @@ from urllib.parse import unquote
 
 from mmtrain.comparison.table import Row
 from mmtrain.config.run import TrainConfig
-from mmtrain.training.assemble import CONFIG, config_of
-from mmtrain.training.train import RESULT
+from mmtrain.training.parts import CONFIG, config_of
+from mmtrain.training.train import RESULT, result_of
 
 
 def finished_runs(home: Path) -> dict[int, Path]:
@@ -53,8 +52,7 @@ def differing(folder: Path, config: TrainConfig) -> list[str]:
 
 def read_result(folder: Path) -> dict[str, Any]:
     """The result of the run in ``folder``; names the folder, which may have been moved."""
-    result: dict[str, Any] = json.loads((folder / RESULT).read_text("utf-8"))
-    return {**result, "run": str(folder)}
+    return {**result_of(folder), "run": str(folder)}
 
 
 def _setting_of(home: Path, config: TrainConfig) -> str | None:

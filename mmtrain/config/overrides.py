@@ -1,65 +1,78 @@
-"""From names and texts to a config: what ``--set`` means, and the parameters of what is chosen."""
+"""Overrides of a config: texts of ``--set``, and the parameters of everything that is chosen."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
-from mmtrain.catalog import Catalog
-from mmtrain.config.run import CHOICES, TrainConfig, Value, keys, parse
-from mmtrain.curricula.catalog import CURRICULA
+from mmprep.assignments import Value, split_assignment
+from mmtrain import plugins
+from mmtrain.config.choices import BY_CHOICE
+from mmtrain.config.run import TrainConfig, changed_file, keys
+from mmtrain.config.values import Kind, kind_of_default, parse
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.catalog import METHODS
-from mmtrain.models.catalog import ENCODERS, FUSIONS
 from mmtrain.names import PARAMETER_ALIASES, canonical
 
-_CATALOGS: Final[Mapping[str, Catalog[object]]] = dict(
-    zip(CHOICES, (METHODS, CURRICULA, FUSIONS, ENCODERS), strict=True)
-)
+log = logging.getLogger(__name__)
 
 
-def changes(texts: Iterable[str], names: Mapping[str, str]) -> dict[str, Value]:
-    """What ``KEY=VALUE`` texts change, as `TrainConfig.changed` takes it.
+def overrides(texts: Iterable[str], config: TrainConfig) -> dict[str, Value]:
+    """Values that texts ``KEY=VALUE`` give, as `TrainConfig.changed` takes them.
 
     Args:
-        texts: ``epochs=3``, ``optimizer.lr=0.1`` or ``method.alpha=0.5``; where only one thing has
-            a parameter of that name, ``lr=0.1`` and ``alpha=0.5`` do.
-        names: Choice to the chosen name: ``{"method": "ogm", ...}``.
-
-            ``schedule=cosine`` is ``schedule.name=cosine``.
+        texts: ``epochs=3``, ``optimizer.lr=0.1``, ``method.alpha=0.5`` or, for the encoder of one
+            modality, ``encoder.audio.width=64``. Where only one thing has a parameter of that name,
+            ``lr=0.1`` and ``alpha=0.5`` do. ``schedule=cosine`` is ``schedule.name=cosine``.
+        config: Config that chooses the method, curriculum, fusion and encoders.
 
     Raises:
         ConfigError: No ``=``, a name that several have, or a value of a wrong type.
         UnknownName: Nothing has a parameter of that name.
     """
-    known: dict[str, type] = keys() | {
-        f"{choice}.{p.name}": object if p.default is None else type(p.default)
-        for choice, name in names.items()
-        for p in _CATALOGS[choice].explain(name).parameters
+    known = keys() | {
+        f"{choice}.{name}": kind_of_default(default)
+        for choice in BY_CHOICE
+        for name, default in _parameters(config, choice).items()
     }
-    found: dict[str, Value] = {}
+    values: dict[str, Value] = {}
     for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--set takes KEY=VALUE; got {text!r}")
-        key = canonical(key.strip().lower().replace("-", "_"), known, PARAMETER_ALIASES)
-        meant = [k for k in known if key in (k, k.partition(".")[2], k.removesuffix(".name"))]
-        if not meant:
-            raise UnknownName(
-                "parameter", key, {*known, *filter(None, (k.partition(".")[2] for k in known))}
-            )
-        if len(meant) > 1 and key not in meant:
-            raise ConfigError(f"several parameters are called {key}: say {' or '.join(meant)}")
-        name = key if key in meant else meant[0]
-        found[name] = parse(name, value.strip(), known[name])
-    return found
+        try:
+            key, value = split_assignment(text)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        name, kind = _meant(key, known, config)
+        values[name] = parse(name, value, kind)
+    return values
+
+
+def _meant(key: str, known: Mapping[str, Kind], config: TrainConfig) -> tuple[str, Kind]:
+    """Full name of a parameter, and the kind of its values."""
+    if key.startswith("encoder.") and key.count(".") == 2:
+        _, modality, parameter = key.split(".")
+        encoder = config.encoder_of(modality)
+        own = _defaults("encoder", encoder)
+        name = canonical(parameter, own)
+        if name not in own:
+            raise UnknownName(f"parameter of encoder {encoder}", parameter, own)
+        return f"encoder.{modality}.{name}", kind_of_default(own[name])
+    key = canonical(key.lower().replace("-", "_"), known, PARAMETER_ALIASES)
+    meant = [k for k in known if key in (k, k.partition(".")[2], k.removesuffix(".name"))]
+    if not meant:
+        short = filter(None, (k.partition(".")[2] for k in known))
+        raise UnknownName("parameter", key, {*known, *short})
+    if len(meant) > 1 and key not in meant:
+        raise ConfigError(f"several parameters are called {key}: say {' or '.join(meant)}")
+    name = key if key in meant else meant[0]
+    return name, known[name]
 
 
 def paired(config: TrainConfig) -> TrainConfig:
     """The config with the curriculum that is part of its method.
 
     Raises:
-        ConfigError: Another one was chosen.
-        UnknownName: No such method.
+        ConfigError: Another curriculum was chosen.
+        UnknownName: There is no such method.
     """
     entry = METHODS.entry(config.method)
     if entry.curriculum is None or config.curriculum == entry.curriculum:
@@ -74,23 +87,94 @@ def paired(config: TrainConfig) -> TrainConfig:
 
 
 def resolved(config: TrainConfig) -> TrainConfig:
-    """The config with every parameter of what it chooses, defaults included.
+    """The config with every parameter of what it chooses, and the digests of its plug-ins' files.
+
+    Encoders of modalities that the run does not train on are dropped.
 
     Raises:
         UnknownName: A choice that is in no catalog, or a parameter that it does not have.
+        ConfigError: The file of a plug-in has changed since the run began.
     """
-    config = paired(config)
+    config = _for_its_modalities(paired(config))
     settings: dict[str, dict[str, Any]] = {}
-    for choice, catalog in _CATALOGS.items():
-        name = getattr(config, choice)
-        parameters = {p.name: p.default for p in catalog.explain(name).parameters}
+    for choice in BY_CHOICE:
         given = config.settings.get(choice, {})
-        for strange in set(given) - set(parameters):
-            raise UnknownName(f"parameter of {choice} {name}", strange, parameters)
-        settings[choice] = {**parameters, **given}
-    return replace(config, settings=settings)
+        known = _parameters(config, choice)
+        for strange in set(given) - set(known):
+            name = getattr(config, choice)
+            raise UnknownName(f"parameter of {choice} {name}", strange, known)
+        settings[choice] = {**_defaults(choice, getattr(config, choice)), **given}
+    settings |= _by_modality(config)
+    return replace(config, settings=settings, plugins=_digests(config))
 
 
-def names_of(config: TrainConfig) -> dict[str, str]:
-    """Choice to the chosen name."""
-    return {choice: getattr(config, choice) for choice in CHOICES}
+def _defaults(choice: str, name: str) -> dict[str, Any]:
+    return {p.name: p.default for p in BY_CHOICE[choice].explain(name).parameters}
+
+
+def _parameters(config: TrainConfig, choice: str) -> dict[str, Any]:
+    """Parameter to its default, of a choice; of all encoders together."""
+    own = _defaults(choice, getattr(config, choice))
+    others = config.encoders.values() if choice == "encoder" else ()
+    for name in others:
+        own = {**_defaults(choice, name), **own}
+    return own
+
+
+def _for_its_modalities(config: TrainConfig) -> TrainConfig:
+    """Without encoders that are the one of all, or of modalities that are not trained on."""
+
+    def wanted(modality: str) -> bool:
+        return not config.modalities or modality in config.modalities
+
+    encoders = {
+        m: name for m, name in config.encoders.items() if wanted(m) and name != config.encoder
+    }
+    settings = {
+        choice: own
+        for choice, own in config.settings.items()
+        if not choice.startswith("encoder.") or wanted(choice.removeprefix("encoder."))
+    }
+    return replace(config, encoders=encoders, settings=settings)
+
+
+def _by_modality(config: TrainConfig) -> dict[str, dict[str, Any]]:
+    """``encoder.MODALITY`` to the parameters of an encoder that has some of its own."""
+    common = config.settings.get("encoder", {})
+    own = {c.removeprefix("encoder."): v for c, v in config.settings.items() if "." in c}
+    found: dict[str, dict[str, Any]] = {}
+    for modality in dict.fromkeys((*config.encoders, *own)):
+        name = config.encoder_of(modality)
+        known, given = _defaults("encoder", name), own.get(modality, {})
+        for strange in set(given) - set(known):
+            raise UnknownName(f"parameter of encoder {name}", strange, known)
+        shared = {key: value for key, value in common.items() if key in known}
+        found[f"encoder.{modality}"] = {**known, **shared, **given}
+    return found
+
+
+def _digests(config: TrainConfig) -> dict[str, str]:
+    """SHA-256 of the files of plug-ins, as they were when the run began."""
+    chosen = [getattr(config, choice) for choice in BY_CHOICE]
+    now = plugins.digests([*chosen, *config.encoders.values()])
+    before = {path: config.plugins.get(path, digest) for path, digest in now.items()}
+    for path, digest in now.items():
+        if digest != before[path]:
+            message = changed_file(path, before[path], digest)
+            if not config.allow_changed:
+                raise ConfigError(message)
+            log.warning("%s", message)
+    return before
+
+
+def require_encoders(config: TrainConfig, modalities: Iterable[str]) -> None:
+    """Refuses an encoder for a modality that the data lack.
+
+    Raises:
+        UnknownName: There is no such modality.
+    """
+    known = tuple(modalities)
+    own = (choice.removeprefix("encoder.") for choice in config.settings if "." in choice)
+    for modality in (*config.encoders, *own):
+        if modality not in known:
+            raise UnknownName("modality with an encoder", modality, known)

@@ -1,16 +1,18 @@
-"""What a training run is: frozen, checked, and written into RUN/config.json.
+"""Config of a training run: frozen, checked, and written into RUN/config.json.
 
-Needs the standard library only, for the command line reads its defaults here.
+Needs the standard library only, because the command line reads its defaults here.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self
 
+from mmprep.assignments import Value
+from mmprep.storage.redact import redacted
+from mmtrain.config.values import Kind, checked, flat, kind_of
 from mmtrain.errors import ConfigError, UnknownName
-
-Value: TypeAlias = bool | int | float | str | tuple[str, ...] | None
+from mmtrain.fields import above, at_least, between, check_fields, one_of
 
 DEVICES: Final = ("auto", "cpu", "cuda")
 PRECISIONS: Final = ("fp32", "bf16")
@@ -18,14 +20,13 @@ OPTIMIZERS: Final = ("sgd", "adamw")
 SCHEDULES: Final = ("constant", "step", "cosine", "plateau")
 CROPS: Final = ("random-resized-crop", "random-crop", "resize")
 SELECTS: Final = ("accuracy", "map", "macro_f1")
-# What is chosen by name, and may have parameters of its own.
+# Things that are chosen by name, and may have parameters of their own.
 CHOICES: Final = ("method", "curriculum", "fusion", "encoder")
-# How a run runs. A resumed run may have others, for they do not change what it computes.
+# Fields that do not change what a run computes: a resumed run may have other values.
 FREE: Final = (
-    *("data", "endpoint", "anonymous", "cache", "cache_size", "skip_corrupt"),
+    *("data", "endpoint", "anonymous", "cache", "cache_size", "skip_corrupt", "allow_changed"),
     *("device", "workers", "save_every_steps"),
 )
-_NULLABLE: Final = ("clip", "workers", "scores", "endpoint", "cache")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,192 +35,233 @@ class OptimizerConfig:
 
     Attributes:
         name: ``sgd`` or ``adamw``.
-        lr: Rate at the start, after warm-up.
-        momentum: Of SGD.
-        weight_decay: L2 in SGD, decoupled in AdamW.
+        lr: Learning rate at the start, after warm-up.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay: L2 in SGD, decoupled in AdamW.
         clip: Largest norm of all gradients together; None does not clip.
     """
 
-    name: str = "sgd"
-    lr: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    clip: float | None = None
+    name: str = one_of(*OPTIMIZERS, kind="optimizer")
+    lr: float = above(0, default=0.01)
+    momentum: float = between(0, 1, ends="[)", default=0.9)
+    weight_decay: float = at_least(0, default=1e-4)
+    clip: float | None = above(0, default=None)
 
     def __post_init__(self) -> None:
-        _among("optimizer", self.name, OPTIMIZERS)
-        _require(self.lr > 0, f"lr is above 0; got {self.lr}")
-        _require(0 <= self.momentum < 1, f"momentum is in [0, 1); got {self.momentum}")
-        _require(self.weight_decay >= 0, f"weight_decay is at least 0; got {self.weight_decay}")
-        _require(self.clip is None or self.clip > 0, f"clip is above 0; got {self.clip}")
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    """How the rate changes; it is the same within an epoch.
+    """Schedule of the learning rate, which stays the same within an epoch.
 
     Attributes:
         name: ``constant``; ``step`` multiplies by ``gamma`` every ``every`` epochs; ``cosine``
             falls to 0 over the run; ``plateau`` multiplies by ``gamma`` when the loss on val (on
             train where there is no val) has not fallen for more than ``patience`` epochs.
-        every: Epochs.
-        gamma: Factor, in (0, 1].
-        patience: Epochs.
+        every: Epochs between two steps.
+        gamma: Factor of a step, in (0, 1].
+        patience: Epochs without progress before a plateau's step.
         warmup: Epochs of a linear rise before the first at full rate.
     """
 
-    name: str = "step"
-    every: int = 70
-    gamma: float = 0.1
-    patience: int = 10
-    warmup: int = 0
+    name: str = one_of(*SCHEDULES, default="step", kind="schedule")
+    every: int = at_least(1, default=70)
+    gamma: float = between(0, 1, ends="(]", default=0.1)
+    patience: int = at_least(0, default=10)
+    warmup: int = at_least(0, default=0)
 
     def __post_init__(self) -> None:
-        _among("schedule", self.name, SCHEDULES)
-        _require(self.every >= 1, f"schedule.every is at least 1; got {self.every}")
-        _require(0 < self.gamma <= 1, f"gamma is in (0, 1]; got {self.gamma}")
-        _require(self.patience >= 0, f"patience is at least 0; got {self.patience}")
-        _require(self.warmup >= 0, f"warmup is at least 0; got {self.warmup}")
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewConfig:
-    """How pictures are shown, see `mmtrain.data.View`.
+    """View of the pictures of a clip, see `mmtrain.data.View`.
 
     Attributes:
         frames: Frames of a clip.
         size: Side of the square picture in pixels.
         crop: ``random-resized-crop``, ``random-crop`` or ``resize``.
-        flip: Mirror every second clip in training.
+        flip: Whether every second clip is mirrored in training.
     """
 
-    frames: int = 3
-    size: int = 224
-    crop: str = "random-resized-crop"
+    frames: int = at_least(1, default=3)
+    size: int = at_least(1, default=224)
+    crop: str = one_of(*CROPS)
     flip: bool = True
 
     def __post_init__(self) -> None:
-        _among("crop", self.crop, CROPS)
-        _require(self.frames >= 1, f"frames is at least 1; got {self.frames}")
-        _require(self.size >= 1, f"size is at least 1; got {self.size}")
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """One run.
+    """Config of one run.
 
     Attributes:
         data: Folder or address of the shards.
         endpoint: Address of the server of an S3-compatible bucket; the environment's for None.
-        anonymous: Read a public bucket without credentials.
-        cache: Folder on a local disk that keeps what a bucket gave, for later epochs and runs.
-        cache_size: Bytes of that folder.
-        skip_corrupt: Leave damaged samples out, and count them, in place of stopping.
-        method: Name in METHODS.
-        curriculum: Name in CURRICULA.
-        fusion: Name in FUSIONS.
-        encoder: Name in ENCODERS, for every modality.
-        modalities: What to train on; empty is all that the data set lists.
+        anonymous: Whether a public bucket is read without credentials.
+        cache: Folder on a local disk that keeps what was read from a bucket, for later epochs and
+            runs.
+        cache_size: Largest size of that folder in bytes.
+        skip_corrupt: Whether damaged samples are left out and counted, in place of stopping.
+        allow_changed: Whether the run goes on although the file of a plug-in has changed.
+        method: Name in METHODS, or a plug-in.
+        curriculum: Name in CURRICULA, or a plug-in.
+        fusion: Name in FUSIONS, or a plug-in.
+        encoder: Name in ENCODERS, or a plug-in: encoder of every modality that has no other.
+        encoders: Modality to its encoder, where that is another one.
+        modalities: Modalities to train on; empty stands for all that the data set lists.
         epochs: Passes over the order of the curriculum.
-        batch_size: Samples a step, of all ranks together.
-        seed: Of everything that is drawn.
-        scores: The `scores.h5` of another run, from which a curriculum that scores starts.
-        device: ``cuda`` where there is one, for ``auto``.
-        precision: ``bf16`` computes the encoders so; weights stay float32.
+        batch_size: Samples in a step, over all ranks.
+        seed: Seed of every random draw.
+        scores: File `scores.h5` of another run, from which a curriculum that scores starts.
+        device: Device to compute on; ``auto`` is ``cuda`` where there is one.
+        precision: Precision of the encoders, ``fp32`` or ``bf16``; weights stay float32.
+        compile: Whether the encoders are compiled.
         workers: Threads that decode; one a core for None.
-        select: The measure on val by which the tested epoch is chosen; then the loss on val.
+        select: Measure on val by which the tested epoch is chosen; ties go to the lower loss.
         save_every_steps: Steps between checkpoints; one is written after every epoch anyway.
         optimizer: The optimizer.
-        schedule: How its rate changes.
-        view: How pictures are shown.
-        settings: ``method``, ``curriculum``, ``fusion`` or ``encoder`` to its parameters.
+        schedule: Schedule of its rate.
+        view: View of the pictures.
+        settings: ``method``, ``curriculum``, ``fusion``, ``encoder`` or, for a single modality,
+            such as ``encoder.audio`` to its parameters.
+        plugins: File of each plug-in to its SHA-256 when the run began.
     """
 
     data: str
     endpoint: str | None = None
     anonymous: bool = False
     cache: str | None = None
-    cache_size: int = 20_000_000_000
+    cache_size: int = at_least(1, default=20_000_000_000)
     skip_corrupt: bool = False
+    allow_changed: bool = False
     method: str = "joint"
     curriculum: str = "uniform"
     fusion: str = "concat"
     encoder: str = "resnet18"
+    encoders: Mapping[str, str] = field(default_factory=dict)
     modalities: tuple[str, ...] = ()
-    epochs: int = 100
-    batch_size: int = 64
+    epochs: int = at_least(1, default=100)
+    batch_size: int = at_least(1, default=64)
     seed: int = 0
     scores: str | None = None
-    device: str = "auto"
-    precision: str = "fp32"
-    workers: int | None = None
-    select: str = "accuracy"
-    save_every_steps: int = 500
+    device: str = one_of(*DEVICES)
+    precision: str = one_of(*PRECISIONS)
+    compile: bool = False
+    workers: int | None = at_least(1, default=None)
+    select: str = one_of(*SELECTS)
+    save_every_steps: int = at_least(1, default=500)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     view: ViewConfig = field(default_factory=ViewConfig)
     settings: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    plugins: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _among("device", self.device, DEVICES)
-        _among("precision", self.precision, PRECISIONS)
-        _among("select", self.select, SELECTS)
+        check_fields(self)
         for choice in self.settings:
-            _among("choice with settings", choice, CHOICES)
-        for name in ("epochs", "batch_size", "save_every_steps", "cache_size"):
-            value = getattr(self, name)
-            _require(value >= 1, f"{name} is at least 1; got {value}")
-        _require(self.workers is None or self.workers >= 1, "workers is at least 1")
-        _require(0 <= self.seed < 2**63, f"seed is in [0, 2^63); got {self.seed}")
-        twice = len(set(self.modalities)) < len(self.modalities)
-        _require(not twice, f"a modality is named twice: {', '.join(self.modalities)}")
+            if not _has_settings(choice):
+                raise UnknownName("choice with settings", choice, CHOICES)
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed is in [0, 2^63); got {self.seed}")
+        if len(set(self.modalities)) < len(self.modalities):
+            raise ConfigError(f"a modality is named twice: {', '.join(self.modalities)}")
+
+    def encoder_of(self, modality: str) -> str:
+        """Name of the encoder of ``modality``."""
+        return self.encoders.get(modality, self.encoder)
+
+    def encoder_settings(self, modality: str) -> Mapping[str, Value]:
+        """Parameters of the encoder of ``modality``, in a config that is `resolved`."""
+        return self.settings.get(f"encoder.{modality}", self.settings["encoder"])
+
+    def only(self, modality: str) -> Self:
+        """Config of a run on ``modality`` alone, with its encoder; of one that is `resolved`."""
+        own = {"encoder": self.encoder_settings(modality)}
+        others = {c: v for c, v in self.settings.items() if not c.startswith("encoder")}
+        return replace(
+            self,
+            modalities=(modality,),
+            encoder=self.encoder_of(modality),
+            encoders={},
+            settings={**others, **own},
+        )
 
     def to_json(self) -> str:
-        """The file's text."""
-        return json.dumps(asdict(self), indent=1) + "\n"
+        """Text of config.json, without passwords in addresses."""
+        plain = asdict(self)
+        for name in ("data", "endpoint"):
+            plain[name] = plain[name] and redacted(plain[name])
+        return json.dumps(plain, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str, place: str) -> Self:
         """The config that `to_json` wrote.
 
         Args:
-            text: The file's text.
-            place: Its name, for messages.
+            text: Text of the file.
+            place: Name of the file, for messages.
 
         Raises:
             ConfigError: Not JSON, or a field that is not ours or has a wrong type.
         """
         try:
-            plain = json.loads(text)
-            made: Self = _made(cls, plain)
-        except (ValueError, TypeError, ConfigError) as error:
+            config: Self = _read(cls, json.loads(text))
+        # Over a file that somebody else made: RecursionError in json, AttributeError and KeyError
+        # where a value is of another type.
+        except (
+            *(ValueError, TypeError, ArithmeticError, AttributeError),
+            *(LookupError, RecursionError, ConfigError),
+        ) as error:
             raise ConfigError(f"{place}: not the config of a run: {error}") from error
-        return made
+        return config
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """The config with other values.
 
         Args:
-            changes: ``epochs``, or ``optimizer.lr`` for a field of a section.
+            changes: Key to value. A key is a field, such as ``epochs``; the field of a section,
+                such as ``optimizer.lr``; the parameter of a choice, such as ``method.alpha`` or
+                ``encoder.audio.width``; or ``encoders.audio``.
         """
         own = {name: value for name, value in changes.items() if "." not in name}
         for name, value in changes.items():
-            section, dot, key = name.partition(".")
-            if dot and section in CHOICES:
+            section, dot, key = name.rpartition(".")
+            if dot and _has_settings(section):
                 settings = own.setdefault("settings", dict(self.settings))
                 settings[section] = {**settings.get(section, {}), key: value}
+            elif section == "encoders":
+                own[section] = {**own.get(section, self.encoders), key: value}
             elif dot:
                 own[section] = replace(own.get(section, getattr(self, section)), **{key: value})
         return replace(self, **own)
 
     def differences(self, other: Self) -> list[str]:
         """One line for each value that makes ``other`` another run."""
-        mine, theirs = _flat(asdict(self)), _flat(asdict(other))
-        return [
-            f"{name} {mine.get(name)!r} -> {theirs.get(name)!r}"
-            for name in dict.fromkeys((*mine, *theirs))
-            if mine.get(name) != theirs.get(name) and name not in FREE
-        ]
+        mine, theirs = flat(asdict(self)), flat(asdict(other))
+        lines = []
+        for name in dict.fromkeys((*mine, *theirs)):
+            before, now = mine.get(name), theirs.get(name)
+            if before == now or name in FREE:
+                continue
+            if not name.startswith("plugins."):
+                lines.append(f"{name} {before!r} -> {now!r}")
+            elif before and now and not other.allow_changed:
+                # A file that only one of them has is seen by the choice that names it.
+                lines.append(changed_file(name.removeprefix("plugins."), before, now))
+        return lines
+
+
+def changed_file(path: str, before: str, now: str) -> str:
+    """Message that the file of a plug-in has changed, with both digests and the way out."""
+    return (
+        f"{path} has changed since the run began, from SHA-256 {before} to {now} "
+        "(--allow-changed goes on with it)"
+    )
 
 
 _SECTIONS: Final[Mapping[str, Any]] = {
@@ -227,86 +269,52 @@ _SECTIONS: Final[Mapping[str, Any]] = {
     "schedule": ScheduleConfig,
     "view": ViewConfig,
 }
+# Mappings, which have no key of their own: their values do.
+_MAPPINGS: Final = ("encoders", "settings", "plugins")
 
 
-def keys() -> dict[str, type]:
-    """What `TrainConfig.changed` takes, choices' parameters apart, to the type of its value."""
-    found: dict[str, type] = {}
+def keys() -> dict[str, Kind]:
+    """Keys that `TrainConfig.changed` takes, parameters of choices apart, to kinds of value."""
+    kinds: dict[str, Kind] = {}
     for each in fields(TrainConfig):
         if each.name in _SECTIONS:
             section = fields(_SECTIONS[each.name])
-            found |= {f"{each.name}.{f.name}": _plain_type(f.type) for f in section}
-        elif each.name != "settings":
-            found[each.name] = _plain_type(each.type)
-    return found
+            kinds |= {f"{each.name}.{f.name}": kind_of(f.type) for f in section}
+        elif each.name not in _MAPPINGS:
+            kinds[each.name] = kind_of(each.type)
+    return kinds
 
 
-def parse(name: str, text: str, kind: type) -> Value:
-    """The value that ``text`` stands for.
-
-    Raises:
-        ConfigError: It is not of the type.
-    """
-    if kind is str:
-        return text
-    if kind is tuple or kind is list:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    try:
-        value: Value = json.loads(text.lower())
-    except ValueError:
-        value = text
-    return _checked(name, value, kind)
+def _has_settings(choice: str) -> bool:
+    return choice in CHOICES or choice.startswith("encoder.")
 
 
-def _checked(name: str, value: Value, kind: type) -> Value:
-    if kind is object or (value is None and name.rpartition(".")[2] in _NULLABLE):
-        return value
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise ConfigError(f"{name} takes a value of type {kind.__name__}; got {value!r}")
-    return value
-
-
-def _plain_type(hint: object) -> type:
-    """``float`` for ``float | None``, ``tuple`` for ``tuple[str, ...]``."""
-    text = hint.__name__ if isinstance(hint, type) else str(hint)
-    plain = {"bool": bool, "int": int, "float": float, "str": str, "tuple": tuple}
-    return plain[text.partition("[")[0].partition(" ")[0]]
-
-
-def _made(kind: Any, plain: Mapping[str, Any]) -> Any:
+def _read(kind: Any, plain: Mapping[str, Any]) -> Any:
+    """An instance of ``kind`` with the values of JSON."""
     known = {f.name: f for f in fields(kind)}
     if strange := sorted(set(plain) - set(known)):
         raise ConfigError(f"unknown fields {', '.join(strange)}; written by another version?")
     values: dict[str, Any] = {}
     for name, value in plain.items():
         if name in _SECTIONS and kind is TrainConfig:
-            values[name] = _made(_SECTIONS[name], value)
+            values[name] = _read(_SECTIONS[name], value)
         elif name == "modalities":
+            if not _is_list_of_text(value):
+                raise ConfigError(f"modalities is a list of names; got {value!r:.60}")
             values[name] = tuple(value)
         elif name == "settings":
+            values[name] = {choice: _settings(own) for choice, own in value.items()}
+        elif name in _MAPPINGS:
             values[name] = dict(value)
         else:
-            values[name] = _checked(name, value, _plain_type(known[name].type))
+            values[name] = checked(name, value, kind_of(known[name].type))
     return kind(**values)
 
 
-def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in plain.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
-    return flat
+def _settings(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a choice; JSON has lists where they are tuples."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()}
 
 
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ConfigError(message)
-
-
-def _among(what: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise UnknownName(what, name, known)
+def _is_list_of_text(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)

@@ -12,46 +12,45 @@ the sign of the score exchanged, its NVGesture script takes cosines of logits, n
 The talk counts BSS-H's epochs from 0, the code from 1: ``offset``, by default the code's.
 """
 
-import logging
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from mmtrain.curricula.balance import balance_facts, balance_score, fact_names
 from mmtrain.curricula.base import Curriculum
-from mmtrain.curricula.memory import Judged, Memory
+from mmtrain.curricula.memory import Memory
 from mmtrain.data.order import SampleOrder
-from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.errors import ConfigError
+from mmtrain.fields import at_least, between, check_fields, one_of
+from mmtrain.methods.base import Method
+from mmtrain.tasks.task import Task
+from mmtrain.types import Batch, Outputs
 
-log = logging.getLogger(__name__)
-
-WEIGHTINGS: Final = ("softmax", "linear")
-# Of the code's linear weights, none of which is then 0.
+_BOTH: Final = "presim,loss"
+COLUMNS: Final = fact_names(_BOTH)
+# Added to each of the code's linear weights, so that none is 0.
 _LEAST: Final = 0.01
 
 
-def balance_score(judged: Judged) -> NDArray[np.float32]:
-    """``s`` (n,) in [-1, 1], high where a sample is balanced.
-
-    ``s_i = (sim_i - min sim) / (max sim - min sim) - (l_i - min l) / (max l - min l)``, over the
-    whole training set (talk). A term whose values are all equal is 0. A loss that is not finite
-    counts as the largest that is, a similarity as the smallest.
-    """
-    similarity, loss = judged
-    return _ranged(_finite("similarity", similarity, -1)) - _ranged(_finite("loss", loss, 1))
-
-
-def pacing(t: int, start: float, grow: int) -> float:
+def pacing(t: int, start: float, grow: int, pace: str = "root") -> float:
     """``lambda(t)`` in (0, 1], the share of the data in use.
 
-    ``min(1, sqrt((1 - lambda_0^2) / T_grow * t + lambda_0^2))`` (talk, Algorithm 1).
+    ``min(1, sqrt((1 - lambda_0^2) / T_grow * t + lambda_0^2))`` (talk, Algorithm 1) for ``root``;
+    ``min(1, (1 - lambda_0) / T_grow * t + lambda_0)`` for ``linear``.
 
     Args:
         t: Epoch.
         start: ``lambda_0``, the share at 0.
         grow: ``T_grow``, from which epoch on it is 1.
+        pace: ``root``, ``linear``, or ``none``, which is 1 throughout.
     """
+    if pace == "none":
+        return 1.0
+    if pace == "linear":
+        return float(min(1.0, (1 - start) / grow * t + start))
     return float(min(1.0, np.sqrt((1 - start**2) / grow * t + start**2)))
 
 
@@ -59,21 +58,23 @@ def probabilities(score: NDArray[np.float32], weighting: str = "softmax") -> NDA
     """``p`` (n,), all above 0, summing to 1.
 
     ``softmax``: ``p_i = exp(s_i) / sum_j exp(s_j)`` (slides). ``linear``: ``p_i`` in proportion to
-    ``1 + s_i + 0.01`` (the authors' code).
+    ``s_i - b + 0.01`` with ``b`` the least score that there may be, -1 by both criteria (the
+    authors' code).
     """
     wide = score.astype(np.float64)
-    weights = np.exp(wide - wide.max()) if weighting == "softmax" else 1 + wide + _LEAST
+    least = min(-1.0, float(wide.min()))
+    weights = np.exp(wide - wide.max()) if weighting == "softmax" else -least + wide + _LEAST
     normalised: NDArray[np.float64] = weights / weights.sum()
     return normalised
 
 
-def drawn(
+def draw_order(
     p: NDArray[np.float64], generator: np.random.Generator, *, replacement: bool = False
 ) -> NDArray[np.int64]:
     """(n,) places in the order in which n draws by ``p`` give them.
 
-    Without replacement, a permutation: sorted by ``ln p_i`` plus Gumbel noise, which is drawing
-    again and again from what is left.
+    Without replacement, a permutation: sorted by ``ln p_i`` plus Gumbel noise, which has the law of
+    drawing again and again from the rest.
     """
     if replacement:
         return generator.choice(len(p), len(p), p=p)
@@ -81,7 +82,38 @@ def drawn(
 
 
 @dataclass(kw_only=True)
-class BSSH(Curriculum):
+class Balanced(Curriculum):
+    """Base of both forms: scores of balance, and the memory of them.
+
+    Args:
+        criteria: Terms of the score: ``presim``, the similarity of the modalities' probabilities;
+            ``features``, that of their features; less ``loss``, the method's, or ``gradient``, the
+            norm of the head's. Several with commas between; ``none`` scores nothing.
+        scoring: ``pass`` is an evaluation pass over the training set; ``online`` costs none and
+            takes the outputs of training when it last showed each sample.
+        every: Number of epochs between scorings; 0 scores once.
+        beta: Weight of a new score; the rest is that of the score before.
+    """
+
+    criteria: str = _BOTH
+    scoring: str = "pass"
+    every: int = 0
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        names = fact_names(self.criteria)
+        memory = Memory(balance_score, names or COLUMNS, self.scoring, self.every, self.beta)
+        # Without criteria there is nothing to score, so that no pass is taken.
+        self.memory = memory if names else None
+
+    def facts(self, out: Outputs, batch: Batch, method: Method, task: Task) -> dict[str, Tensor]:
+        """See `balance_facts`."""
+        return balance_facts(fact_names(self.criteria), out, batch, method, task)
+
+
+@dataclass(kw_only=True)
+class BSSH(Balanced):
     """The most balanced share of the data, in random order; the share grows to all of it.
 
     ``floor(n lambda(t))`` samples with the highest ``s_i = norm(sim_i) - norm(l_i)``, where
@@ -89,72 +121,70 @@ class BSSH(Curriculum):
     ``norm`` scales to [0, 1] over the training set.
     ``lambda(t) = min(1, sqrt((1 - lambda_0^2) / T_grow t + lambda_0^2))``.
 
-    By default samples are scored once, by the untrained model, as in the authors' code.
+    By default samples are scored once, by the untrained model, as in the authors' code. Without
+    criteria the share is random, drawn anew in each epoch.
+
+    Cost: one evaluation pass over the training set for each scoring.
+
+    Remembers: score, two facts and the epoch of the scoring, 16 bytes a sample; replaced by each
+    scoring, and saved.
 
     Args:
-        start: ``lambda_0``.
-        grow: ``T_grow``, in epochs.
+        start: ``lambda_0``, the share of the data at ``t = 0``.
+        grow: ``T_grow``, the number of epochs until all data are shown.
+        pace: Growth of the share: ``root``, ``linear``, or ``none``, which shows all data.
         offset: ``t`` of the first epoch: 1 as in the code, 0 as in the talk.
-        scoring: ``pass`` is an evaluation pass over the training set; ``online`` costs none and
-            takes what training said of the samples when it last showed them.
-        every: Epochs between scorings; 0 scores once.
-        beta: Weight of a new score; the rest is that of the score before.
     """
 
-    start: float = 0.1
-    grow: int = 40
+    start: float = between(0, 1, default=0.1, ends="(]")
+    grow: int = at_least(1, default=40)
+    pace: str = one_of("root", "linear", "none")
     offset: int = 1
-    scoring: str = "pass"
-    every: int = 0
-    beta: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.start <= 1:
-            raise ConfigError(f"start is a share of the data, in (0, 1]; got {self.start}")
-        if self.grow < 1:
-            raise ConfigError(f"grow is at least 1 epoch; got {self.grow}")
+        super().__post_init__()
         if self.offset not in (0, 1):
             raise ConfigError(f"offset is 0 or 1; got {self.offset}")
-        self.memory = Memory(balance_score, self.scoring, self.every, self.beta)
 
     def visits(self, ids: NDArray[np.int64], seed: int, epoch: int) -> SampleOrder:
         """The best scored of ``ids``, shuffled; all of them where there is no score yet."""
         generator = np.random.default_rng([seed, epoch])
-        if self.memory is None or self.memory.score is None:
+        share = pacing(epoch + self.offset, self.start, self.grow, self.pace)
+        count = max(1, int(len(ids) * share))
+        if self.memory is None:
+            return SampleOrder(generator.permutation(ids)[:count])
+        if self.memory.score is None:
             return SampleOrder(generator.permutation(ids))
-        share = pacing(epoch + self.offset, self.start, self.grow)
-        best = np.argsort(-self.memory.score, kind="stable")[: max(1, int(len(ids) * share))]
+        best = np.argsort(-self.memory.score, kind="stable")[:count]
         return SampleOrder(generator.permutation(ids[best]))
 
 
 @dataclass(kw_only=True)
-class BSSL(Curriculum):
+class BSSL(Balanced):
     """Every sample once an epoch, in an order drawn by score: the balanced come early.
 
     Draws without replacement by ``p_i = exp(s_i) / sum_j exp(s_j)``, where
     ``s <- (1 - beta) s + beta (norm(sim) - norm(l))``: ``sim_i`` is the mean cosine of the
     modalities' probabilities, ``l_i`` the method's loss, and ``norm`` scales to [0, 1] over the
-    training set.
+    training set. Without criteria the order is random.
+
+    Cost: one evaluation pass over the training set for each scoring.
+
+    Remembers: score, two facts and the epoch of the scoring, 16 bytes a sample; the score decays by
+    ``1 - beta`` with each scoring, and all is saved.
 
     Args:
         beta: Weight of a new score; the best of the authors' sweep. Their code has 1.
-        every: ``E``, epochs between scorings; 0 scores once.
+        every: ``E``, the number of epochs between scorings; 0 scores once.
         weighting: ``softmax``, or ``linear`` as in the authors' code.
-        replacement: Draw with it: some samples then come several times and some not at all.
-        scoring: ``pass`` is an evaluation pass over the training set; ``online`` costs none and
-            takes what training said of the samples when it last showed them.
+        replacement: Whether an order is drawn with replacement: some samples then come several
+            times and some not at all.
     """
 
     beta: float = 0.6
     every: int = 1
-    weighting: str = "softmax"
+    weighting: str = one_of("softmax", "linear")
     replacement: bool = False
-    scoring: str = "pass"
-
-    def __post_init__(self) -> None:
-        if self.weighting not in WEIGHTINGS:
-            raise UnknownName("weighting", self.weighting, WEIGHTINGS)
-        self.memory = Memory(balance_score, self.scoring, self.every, self.beta)
 
     def visits(self, ids: NDArray[np.int64], seed: int, epoch: int) -> SampleOrder:
         """As many of ``ids`` as there are, drawn; in random order where there is no score yet."""
@@ -162,21 +192,4 @@ class BSSL(Curriculum):
         if self.memory is None or self.memory.score is None:
             return SampleOrder(generator.permutation(ids))
         p = probabilities(self.memory.score, self.weighting)
-        return SampleOrder(ids[drawn(p, generator, replacement=self.replacement)])
-
-
-def _finite(name: str, values: NDArray[np.float32], worst: int) -> NDArray[np.float32]:
-    """Values; one that is no number counts as the largest (``worst`` 1) or the smallest (-1)."""
-    good = np.isfinite(values)
-    if good.all():
-        return values
-    log.warning("BSS: %s of %d samples is no number", name, int((~good).sum()))
-    if not good.any():
-        return np.zeros_like(values)
-    kept = values[good]
-    return np.where(good, values, kept.max() if worst > 0 else kept.min())
-
-
-def _ranged(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    low, high = values.min(), values.max()
-    return np.zeros_like(values) if low == high else (values - low) / (high - low)
+        return SampleOrder(ids[draw_order(p, generator, replacement=self.replacement)])

@@ -1,4 +1,4 @@
-"""The curricula: one line each."""
+"""Lines of the curricula."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +10,7 @@ CURRICULA: Final["Catalog[Curriculum]"] = Catalog(
     "curriculum",
     "curricula",
     "mmtrain.curricula",
+    "base:Curriculum",
     (
         Entry(
             "uniform",
@@ -28,6 +29,12 @@ CURRICULA: Final["Catalog[Curriculum]"] = Catalog(
             "bss:BSSL",
             "Guan et al., IJCAI 2025",
             "Every sample, in an order drawn so that the most balanced come early.",
+        ),
+        Entry(
+            "smv",
+            "smv:SMV",
+            "Wei et al., CVPR 2024",
+            "Every sample, and again with the modality alone that adds too little to it.",
         ),
     ),
 )

@@ -1,55 +1,50 @@
-"""What a curriculum remembers of samples: scores, what they were made of, and how old that is."""
+"""Memory of a curriculum: scores of samples, the facts behind them, and how old these are."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.errors import ConfigError, DataError, UnknownName
+
+# Name of a fact to its value (n,) or (k,) for each sample.
+SampleFacts: TypeAlias = Mapping[str, NDArray[np.float32]]
 
 SCORINGS: Final = ("pass", "online")
 _NEVER: Final = -1
-_COLUMNS: Final = ("score", "similarity", "loss", "measured")
-
-
-class Judged(NamedTuple):
-    """What a model says of samples.
-
-    Attributes:
-        similarity: (n,) how alike the modalities' probabilities are, in [-1, 1], see
-            `mmtrain.functional.agreement`.
-        loss: (n,) the method's loss.
-    """
-
-    similarity: NDArray[np.float32]
-    loss: NDArray[np.float32]
+# Columns of a row, and of scores.h5, that are no facts.
+_OTHERS: Final = ("key", "visits", "score", "measured")
 
 
 @dataclass(eq=False)
 class Memory:
-    """Scores of n samples. 16 bytes a sample.
+    """Scores of n samples; 8 bytes a sample, and 4 for each fact.
 
     Args:
-        scored: Judged samples (n,) to their raw scores (n,).
-        scoring: ``pass`` judges all in one evaluation pass when an epoch begins; ``online`` takes
-            what training itself said where it showed a sample, at no further pass: values are then
-            as old as the last visit, and the first epoch has no scores.
-        every: Epochs between scorings; 0 scores once.
+        score_of: Function of the facts of n samples to their raw scores (n,).
+        columns: Names of the facts. May be empty where a pass decides them, by modality say.
+        scoring: ``pass`` takes the facts of all samples in one evaluation pass when an epoch
+            begins; ``online`` takes those that training itself shows, at no further pass: they are
+            then as old as the last visit, and the first epoch has no scores.
+        every: Number of epochs between scorings; 0 scores once.
         beta: Weight of a new score against those before.
+        start: First epoch that has scores, from 0.
 
     Attributes:
-        score: (n,) the scores in force; None before the first.
-        judged: (n,) what they were made of; NaN where a sample was never judged.
-        measured: (n,) epoch in which a sample was last judged; -1 for never.
+        score: Scores (n,) in force; None before the first.
+        facts: Name to values (n,) behind the scores; NaN where a sample was never looked at.
+        measured: Epoch (n,) in which a sample was last looked at; -1 for never.
     """
 
-    scored: Callable[[Judged], NDArray[np.float32]]
+    score_of: Callable[[SampleFacts], NDArray[np.float32]]
+    columns: tuple[str, ...] = ()
     scoring: str = "pass"
     every: int = 1
     beta: float = 1.0
+    start: int = 0
 
     def __post_init__(self) -> None:
         if self.scoring not in SCORINGS:
@@ -58,66 +53,92 @@ class Memory:
             raise ConfigError(f"every is a number of epochs, 0 for once; got {self.every}")
         if not 0 <= self.beta <= 1:
             raise ConfigError(f"beta is in [0, 1]; got {self.beta}")
+        if self.start < 0:
+            raise ConfigError(f"start is an epoch, from 0; got {self.start}")
+        if self.scoring == "online" and not self.columns:
+            raise ValueError("online scoring needs the names of its facts")
+        if taken := {*self.columns} & {*_OTHERS}:
+            raise ValueError(f"facts cannot be named {', '.join(sorted(taken))}")
         self.score: NDArray[np.float32] | None = None
-        self.judged = Judged(*np.empty((2, 0), np.float32))
+        self.facts: dict[str, NDArray[np.float32]] = self._none(0)
         self.measured = np.empty(0, np.int32)
 
-    def refresh(self, epoch: int, samples: int, judge: Callable[[], Judged]) -> None:
+    def refresh(self, epoch: int, samples: int, measure: Callable[[], SampleFacts]) -> None:
         """Brings the scores up to date for the epoch that begins, if that is due.
 
         ``s <- (1 - beta) s + beta s_new``; the first time, ``s_new`` (BSS, slides).
+
+        Args:
+            epoch: Epoch, from 0.
+            samples: Number of samples.
+            measure: Looks at all samples; called only where the scoring is ``pass`` and due.
         """
         if not len(self.measured):
-            self.judged = Judged(*np.full((2, samples), np.nan, np.float32))
+            self.facts = self._none(samples)
             self.measured = np.full(samples, _NEVER, np.int32)
         first = self.score is None
-        if not (first or (self.every and epoch % self.every == 0)):
+        if epoch < self.start or not (first or (self.every and epoch % self.every == 0)):
             return
         if self.scoring == "pass":
-            self.judged = judge()
+            facts = measure()
+            self.facts = {name: facts[name] for name in self.columns or facts}
             self.measured[:] = epoch
         elif epoch == 0 or not (self.measured != _NEVER).any():
             return
-        new = self.scored(self.judged)
+        new = self.score_of(self.facts)
         old = new if self.score is None else self.score
         self.score = ((1 - self.beta) * old + self.beta * new).astype(np.float32)
 
     @property
     def observes(self) -> bool:
-        """Whether it is to be shown what training says."""
+        """Whether it takes the facts that training shows."""
         return self.scoring == "online"
 
-    def observe(self, places: NDArray[np.int64], judged: Judged, epoch: int) -> None:
-        """Takes what training has said in ``epoch`` of some samples.
+    def observe(self, places: NDArray[np.int64], facts: SampleFacts, epoch: int) -> None:
+        """Takes the facts that training has shown in ``epoch`` of some samples.
 
         Args:
-            places: (k,) which of the n; where one comes several times, the mean is taken.
-            judged: (k,) of them.
-            epoch: From 0.
+            places: Places (k,) among the n samples; where one comes several times, the mean counts.
+            facts: Name to values (k,).
+            epoch: Epoch, from 0.
         """
         times = np.bincount(places, minlength=len(self.measured))
         seen = times > 0
-        for mine, new in zip(self.judged, judged, strict=True):
-            total = np.bincount(places, weights=new, minlength=len(times))
-            mine[seen] = (total[seen] / times[seen]).astype(np.float32)
+        for name, kept in self.facts.items():
+            total = np.bincount(places, weights=facts[name], minlength=len(times))
+            kept[seen] = (total[seen] / times[seen]).astype(np.float32)
         self.measured[seen] = epoch
 
     def row(self) -> dict[str, NDArray[Any]]:
-        """What the order of an epoch went by: a (n,) column each; NaN for no score yet."""
+        """Name to column (n,) of all that an order depends on; NaN for no score yet."""
         none = np.full(len(self.measured), np.nan, np.float32)
         score = none if self.score is None else self.score
-        return dict(zip(_COLUMNS, (score, *self.judged, self.measured), strict=True))
+        return {"score": score, **self.facts, "measured": self.measured}
 
     def recall(self, row: Mapping[str, NDArray[Any]]) -> None:
-        """Takes up what `row` gave."""
-        score, similarity, loss, measured = (np.array(row[name]) for name in _COLUMNS)
+        """Sets scores and facts to those of a `row`.
+
+        Raises:
+            DataError: Facts are missing: the row is of another curriculum.
+        """
+        names = self.columns or tuple(name for name in row if name not in _OTHERS)
+        if missing := [name for name in ("score", "measured", *names) if name not in row]:
+            raise DataError(
+                f"the scores have no {', '.join(missing)}, only {', '.join(row)}; they are of "
+                "another curriculum"
+            )
+        score = np.array(row["score"])
         self.score = None if np.isnan(score).all() else score
-        self.judged, self.measured = Judged(similarity, loss), measured
+        self.facts = {name: np.array(row[name]) for name in names}
+        self.measured = np.array(row["measured"])
 
     def state_dict(self) -> dict[str, Any]:
-        """As tensors."""
+        """The `row`, as tensors."""
         return {name: torch.from_numpy(column.copy()) for name, column in self.row().items()}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Takes up what `state_dict` gave."""
+        """Sets scores and facts to those of a `state_dict`."""
         self.recall({name: column.numpy() for name, column in saved.items()})
+
+    def _none(self, samples: int) -> dict[str, NDArray[np.float32]]:
+        return {name: np.full(samples, np.nan, np.float32) for name in self.columns}

@@ -13,9 +13,9 @@ from typing import Any, Final, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mmprep.errors import DataError as PreparationError
 from mmprep.errors import StoreError
-from mmprep.format import DATASET, INDEX, Dataset, Index
+from mmprep.format import DATASET, INDEX, Dataset
+from mmprep.format.agreement import open_index
 from mmprep.storage.store import LocalStore, Store, open_store
 from mmtrain.errors import ConfigError, DataError, UnknownName
 from mmtrain.modalities import MODALITIES, parts_of
@@ -53,15 +53,8 @@ class ShardedDataset:
             self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             sha256 = self.description.files.get(INDEX)
             path = _retry(store, lambda: _download_index(store, folder, sha256))
-        self.index = Index.open(path)
+        self.index = open_index(path, self.description, store.url)
         self.sizes = {shard.name: shard.bytes for shard in self.description.shards}
-        if list(self.index.shards) != list(self.sizes):
-            raise DataError(f"{store.url}/{INDEX}: names other shards than {DATASET}")
-        if len(self.index) != self.description.samples:
-            raise DataError(
-                f"{store.url}: {INDEX} has {len(self.index)} samples and {DATASET} "
-                f"{self.description.samples}; run `mmprep verify`"
-            )
 
     def __reduce__(self) -> tuple[type[Self], tuple[Store]]:
         # A worker process maps the index anew; its columns are never copied.
@@ -186,7 +179,7 @@ def _retry(store: Store, read: Callable[[], _T]) -> _T:
     for _ in range(tries - 1):
         try:
             return read()
-        except (DataError, PreparationError, StoreError) as error:
+        except (DataError, StoreError) as error:
             log.warning("%s; reading it again", error)
     return read()
 

@@ -12,9 +12,10 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.data import SampleOrder, ShardedDataset
 from mmtrain.errors import ConfigError, DataError
 from mmtrain.training import checkpoint, ledger, scores
-from mmtrain.training.assemble import config_of, curriculum_of, method_of, shards_of
-from mmtrain.training.feed import parted
-from mmtrain.training.run import CHECKPOINT, LEDGER
+from mmtrain.training.checkpoint import CHECKPOINT
+from mmtrain.training.feed import split_held_out
+from mmtrain.training.parts import config_of, curriculum_of, method_of, shards_of
+from mmtrain.training.run import LEDGER
 
 _SHOWN: Final = 5
 
@@ -94,10 +95,13 @@ def audit(folder: Path, data: str | None = None) -> Audit:
     if not path.exists():
         raise ConfigError(f"{folder} has no {CHECKPOINT} yet; there is nothing to audit")
     saved = checkpoint.load(path)
-    with shards_of(replace(config, data=data or config.data)) as dataset:
+    with (
+        checkpoint.naming_misfits(path),
+        shards_of(replace(config, data=data or config.data)) as dataset,
+    ):
         if saved["data"] != dataset.description.root:
             raise DataError(f"{folder}: was trained on other data than {data or config.data}")
-        ids, _ = parted(dataset, method_of(config).holds_out, config.seed)
+        ids, _ = split_held_out(dataset, method_of(config).holds_out, config.seed)
         order_of = _orders(folder, config, ids)
         verdicts = [
             _verdict(dataset, epoch, order_of(epoch).ids, ledger.visits(folder / LEDGER, epoch))

@@ -9,8 +9,10 @@ from typing import Any
 
 from mmtrain import files
 from mmtrain.errors import ConfigError
-from mmtrain.training.assemble import assemble, config_of, fitted, shards_of
-from mmtrain.training.run import BEST, Run
+from mmtrain.training.assemble import assemble
+from mmtrain.training.checkpoint import BEST
+from mmtrain.training.parts import config_of, fitted, shards_of
+from mmtrain.training.run import Run
 
 
 @contextmanager
@@ -32,7 +34,10 @@ def open_run(folder: Path, data: str | None = None, device: str | None = None) -
             f"{folder} has no {BEST} yet, which the first epoch writes; go on with "
             f"`mmtrain train --out {folder} --resume`"
         )
-    config = replace(config, data=data or config.data, device=device or config.device)
+    # A changed plug-in is warned of: its weights, if they fit, can be looked at.
+    config = replace(
+        config, data=data or config.data, device=device or config.device, allow_changed=True
+    )
     with shards_of(config) as dataset:
         config = fitted(config, dataset)
         with assemble(config, dataset, folder, file=BEST) as run:

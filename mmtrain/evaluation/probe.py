@@ -20,7 +20,7 @@ from mmtrain.evaluation.evaluate import finite_rows
 from mmtrain.evaluation.open_run import open_run, require_split, write_json
 from mmtrain.evaluation.regression import Examples, fit, logits_of
 from mmtrain.metrics import measures
-from mmtrain.training.assemble import config_of
+from mmtrain.training.parts import config_of
 from mmtrain.training.run import Run
 from mmtrain.types import Batch
 
@@ -136,7 +136,7 @@ def features_of(run: Run, split: str) -> dict[str, Examples]:
         RunError: A feature is not finite; names modality and sample.
     """
     modalities = run.model.modalities
-    widths = [run.model.fusion.widths[m] for m in modalities]
+    widths = [run.model.feature_widths[m] for m in modalities]
     dataset = run.feed.dataset
     ids = dataset.ids(split)
     log.info("%s: features of %d samples", split, len(ids))
@@ -224,7 +224,7 @@ def _partners(run: Run, alone: Sequence[Path]) -> dict[str, Path]:
             )
         if modality in partners:
             raise ConfigError(f"--alone: {folder} and {partners[modality]} are both of {modality}")
-        for line in run.config.differences(config):
+        for line in run.config.only(modality).differences(config.only(modality)):
             if line.startswith(("encoder", "settings.encoder", "view.")):
                 log.warning("--alone %s differs: %s", folder, line)
         partners[modality] = folder

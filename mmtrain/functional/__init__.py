@@ -1,23 +1,24 @@
-"""Equations that more than one method needs: tensors in, tensors out."""
+"""Equations that two or more methods use: tensors in, tensors out."""
 
 from mmtrain.functional.alignment import infonce
-from mmtrain.functional.flatness import ascent, climb, flat_projection, second_moment
-from mmtrain.functional.sampling import inclusion, successive, systematic
+from mmtrain.functional.flatness import ascent, flat_projection, perturb, second_moment
+from mmtrain.functional.sampling import draw_successive, draw_systematic, inclusion_probabilities
 from mmtrain.functional.scores import confidence, discrepancy, entropy
 from mmtrain.functional.similarity import agreement, cosine, unit
 
 __all__ = [
     "agreement",
     "ascent",
-    "climb",
     "confidence",
     "cosine",
     "discrepancy",
+    "draw_successive",
+    "draw_systematic",
     "entropy",
     "flat_projection",
-    "inclusion",
+    "inclusion_probabilities",
+    "infonce",
+    "perturb",
     "second_moment",
-    "successive",
-    "systematic",
+    "unit",
 ]
-__all__ = ["agreement", "confidence", "cosine", "discrepancy", "entropy", "infonce", "unit"]

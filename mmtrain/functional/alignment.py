@@ -1,4 +1,4 @@
-"""How well the modalities of a sample find each other among those of other samples."""
+"""Contrastive alignment: each modality picks its partner among those of other samples."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -19,18 +19,18 @@ def infonce(
     For modalities ``j, l`` and ``S_ik = cos(z_i^j, z_k^l) / tau``:
     ``L = -1 / (2 B) sum_i [ln softmax_k(S_ik)_i + ln softmax_k(S_ki)_i]`` (LFM, Yang et al.,
     NeurIPS 2024, ``L_MM``); the mean over the unordered pairs of modalities. All other samples of
-    the batch are negatives, those of the same class too. A batch of one has 0.
+    the batch are negatives, those of the same class too. A batch of one has a loss of 0.
 
     Args:
         features: Modality to its features, two modalities or more. Only their directions matter.
         temperature: ``tau``, above 0.
     """
     first, *_ = features.values()
-    own = torch.arange(len(first), device=first.device)
+    partner = torch.arange(len(first), device=first.device)
     losses = []
     with torch.autocast(first.device.type, enabled=False):
         units = unit(torch.cat([*features.values()]))
         for one, other in combinations(units.chunk(len(features)), 2):
             alike = one @ other.T / temperature
-            losses += [F.cross_entropy(alike, own), F.cross_entropy(alike.T, own)]
+            losses += [F.cross_entropy(alike, partner), F.cross_entropy(alike.T, partner)]
     return torch.stack(losses).mean()

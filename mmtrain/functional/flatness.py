@@ -18,7 +18,7 @@ def second_moment(
     """``sum_b a_b a_b^T`` with ``a_b`` the mean of each ``group`` rows in turn; float64.
 
     (IGM, IJCAI 2025, Eq. 2, where a group is a mini-batch.) With ``group=1`` it is the full
-    uncentred second moment ``A^T A``. The last group has what rows are left.
+    uncentred second moment ``A^T A``. The last group may be smaller.
     """
     whole = len(inputs) // group * group
     means = inputs[:whole].double().view(-1, group, inputs.shape[1]).mean(1)
@@ -38,20 +38,20 @@ def flat_projection(
     direction is strong and it is the identity.
 
     Args:
-        moment: Symmetric, positive semi-definite, of inputs of a layer.
-        tau: At least 0; 0 gives the identity, and a large one the projection on what is orthogonal
-            to the strongest direction.
+        moment: Second moment of the inputs of a layer, symmetric and positive semi-definite.
+        tau: Strength of the damping, at least 0. With 0 the result is the identity, and with a
+            large value the projection onto the complement of the strongest direction.
     """
     lam, vectors = torch.linalg.eigh(moment.double())
     lam = lam.clamp(min=0)
     rest, spread = lam - lam[0], lam[-1] - lam[0]
-    found = vectors * torch.exp(-tau * rest / spread.clamp(min=torch.finfo(lam.dtype).tiny))
+    damped = vectors * torch.exp(-tau * rest / spread.clamp(min=torch.finfo(lam.dtype).tiny))
     identity = torch.eye(len(lam), dtype=lam.dtype, device=lam.device)
-    return torch.where(spread > _FLOOR * lam[-1], found @ vectors.T, identity).float()
+    return torch.where(spread > _FLOOR * lam[-1], damped @ vectors.T, identity).float()
 
 
 def ascent(gradients: Sequence[Tensor], radius: float) -> tuple[Tensor, ...]:
-    """The step of length ``radius`` by which a loss rises most, to first order.
+    """The step of length ``radius`` along which a loss rises most, to first order.
 
     ``eps = rho g / ||g||_2`` (SAM, Foret et al., ICLR 2021, Eq. 2 with p = 2), with one norm over
     all ``gradients``. Where that is below 1e-12 the step is shorter, and no step for 0.
@@ -60,12 +60,12 @@ def ascent(gradients: Sequence[Tensor], radius: float) -> tuple[Tensor, ...]:
     return torch._foreach_mul([*gradients], radius / norm.clamp(min=_FLOOR))
 
 
-def climb(
+def perturb(
     parameters: Sequence[Tensor], gradients: Sequence[Tensor], radius: float
 ) -> tuple[Tensor, ...]:
-    """Adds `ascent` to ``parameters`` in place and returns what they were, bit for bit.
+    """Adds `ascent` to ``parameters`` in place and returns their old values.
 
-    ``torch._foreach_copy_(parameters, returned)`` is the way back.
+    ``torch._foreach_copy_(parameters, returned)`` restores them bit for bit.
     """
     moved = [*parameters]
     with torch.no_grad():

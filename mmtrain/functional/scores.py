@@ -1,4 +1,4 @@
-"""How sure a modality is, and by how much it is ahead of the others."""
+"""Confidence of a modality, and its lead over the others."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""How alike the modalities' vectors are, sample by sample."""
+"""Similarity of the modalities' vectors, sample by sample."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -23,7 +23,9 @@ def agreement(vectors: Mapping[str, Float[Tensor, "batch width"]]) -> Float[Tens
     correlation criterion, where ``p`` are probabilities; more than two as in the authors' code).
 
     Example:
-        >>> agreement({m: z.softmax(-1) for m, z in out.logits.items()})
+        >>> probs = {"audio": torch.tensor([[0.6, 0.8]]), "visual": torch.tensor([[0.8, 0.6]])}
+        >>> round(agreement(probs).item(), 2)
+        0.96
     """
     pairs = [cosine(a, b) for a, b in combinations(vectors.values(), 2)]
     if not pairs:
@@ -35,7 +37,7 @@ def agreement(vectors: Mapping[str, Float[Tensor, "batch width"]]) -> Float[Tens
 def unit(vectors: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
     """Rows of length 1, float32; a row of zeros stays.
 
-    Squares of what is first scaled by its peak neither over- nor underflow.
+    Each row is scaled by its peak first, so that squares neither over- nor underflow.
     """
     rows = vectors.float()
     peak = rows.detach().abs().amax(-1, keepdim=True)

@@ -31,79 +31,58 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.functional import entropy, inclusion, successive, systematic
+from mmtrain.errors import ConfigError
+from mmtrain.fields import above, between, one_of
+from mmtrain.functional import draw_successive, draw_systematic, entropy, inclusion_probabilities
+from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.methods.base import Method, Run, state
-from mmtrain.methods.shared.units import Units
+from mmtrain.methods.shared.draws import uniform_like
+from mmtrain.methods.shared.units import Units, unit_counts, unit_shares
 from mmtrain.types import Batch, Outputs
 
-SCALES: Final = ("inclusion", "official")
-SCOPES: Final = ("both", "encoders", "head")
-_EVEN: Final = 1e-3
 _LEAST: Final = 1e-6
 
 
 def information(
     cross_entropy: Float[Tensor, " modalities"], frequencies: Float[Tensor, " classes"]
 ) -> Float[Tensor, " modalities"]:
-    """``I^k = H(Y) - CE^k``, Eq. 2: a lower bound on what a modality says of the class, in nats.
+    """``I^k = H(Y) - CE^k``, Eq. 2: lower bound on a modality's information in nats.
 
     Args:
-        cross_entropy: Mean over the batch, of each modality's share.
-        frequencies: Of the classes in the batch, summing to 1.
+        cross_entropy: Mean cross-entropy of each modality's share over the batch.
+        frequencies: Frequencies of the classes in the batch, summing to 1.
     """
     return -torch.xlogy(frequencies, frequencies).sum() - cross_entropy
 
 
 def ratios(significance: Float[Tensor, " modalities"], tau: float) -> Float[Tensor, " modalities"]:
-    """``rho^k = 1 - exp(u^k / tau) / sum_n exp(u^n / tau)``, Eq. 4: which part is updated.
+    """``rho^k = 1 - exp(u^k / tau) / sum_n exp(u^n / tau)``, Eq. 4: the part that is updated.
 
     They sum to M - 1.
     """
     return 1 - (significance / tau).softmax(0)
 
 
-def importances(
-    squares: Float[Tensor, "rows units"], there: Bool[Tensor, "rows units"]
-) -> Float[Tensor, "rows units"]:
-    """``p_j = F_j / sum F``, Sec. III-C, less ``_EVEN`` that is spread evenly; rows sum to 1.
-
-    Args:
-        squares: ``F``: of each unit of a layer, the sum of its squared gradients.
-        there: Where there is a unit; each row has one.
-    """
-    least = torch.finfo(squares.dtype).tiny
-    own = squares / squares.sum(1, keepdim=True).clamp(min=least)
-    mixed = (1 - _EVEN) * own + _EVEN * there / there.sum(1, keepdim=True)
-    return mixed / mixed.sum(1, keepdim=True)
-
-
-def counts(rho: Float[Tensor, " rows"], units: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
-    """``ceil(rho C_l)`` units of each layer, at least 1."""
-    # Less than a rounding error above a whole number is that number, on all ranks.
-    return (rho * units - 1e-4).ceil().long().clamp(min=1).minimum(units)
-
-
-def enlarged(
+def official_factors(
     shares: Float[Tensor, "rows units"], units: Int[Tensor, " rows"]
 ) -> Float[Tensor, "rows units"]:
-    """``1 / (p_j + 1 / C_l)``: how the authors' AMSS+ scales what is drawn."""
+    """``1 / (p_j + 1 / C_l)``: factor of the authors' AMSS+ on the drawn units."""
     return 1 / (shares + 1 / units[:, None])
 
 
-def unbiased(
+def unbiased_factors(
     shares: Float[Tensor, "rows units"], drawn: Int[Tensor, " rows"], start: Float[Tensor, " rows"]
 ) -> Float[Tensor, "rows units"]:
-    """``1 / pi_j`` where a unit is drawn, else 0, which is 1 on average; float32.
+    """``1 / pi_j`` where a unit is drawn, else 0, with a mean of 1; float32.
 
     ``pi_j = min(1, c p_j)``, summing to ``drawn``.
     """
-    chances = inclusion(shares, drawn)
-    return torch.where(systematic(chances, start), 1 / chances, 0).float()
+    chances = inclusion_probabilities(shares, drawn)
+    return torch.where(draw_systematic(chances, start), 1 / chances, 0).float()
 
 
 @dataclass(kw_only=True, eq=False)
@@ -120,33 +99,25 @@ class AMSS(Method):
 
     Cost: as `joint`; no further pass, and one drawing for all layers together.
 
+    Remembers: ``u`` where ``ema`` is above 0, a number a modality; never reset, and saved.
+
     Args:
-        tau: Temperature; a small one tells modalities apart more. The paper has 0.5 for three
+        tau: Temperature; a small one makes the modalities differ more. The paper has 0.5 for three
             modalities and for text, the authors' audio-visual code 0.2.
         ema: ``lambda`` of Eq. 3, the share of the past in ``u``, in [0, 1); 0 is the batch alone.
-        offset: Added to the information in nats, which is negative at first. Where it still is,
+        offset: Nats added to the information, which is negative at first. Where the sum still is,
             modalities count as level.
-        clamp: ``rho`` is kept in [clamp, 1 - clamp].
-        scope: ``both``, ``encoders`` or ``head``.
+        clamp: Distance from 0 and from 1 that ``rho`` keeps at least.
+        scope: Masked parameters: ``both``, ``encoders`` or ``head``.
     """
 
-    tau: float = 0.25
-    ema: float = 0.0
+    tau: float = above(0, default=0.25)
+    ema: float = between(0, 1, default=0.0, ends="[)")
     offset: float = 0.5
-    clamp: float = 0.1
-    scope: str = "both"
+    clamp: float = between(0, 0.5, default=0.1)
+    scope: str = one_of("both", "encoders", "head", kind="scope of amss")
     significance: Tensor | None = state()
     _units: Units = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if not self.tau > 0:
-            raise ConfigError(f"tau is above 0; got {self.tau}")
-        if not 0 <= self.ema < 1:
-            raise ConfigError(f"ema is in [0, 1); got {self.ema}")
-        if not 0 <= self.clamp <= 0.5:
-            raise ConfigError(f"clamp is in [0, 0.5]; got {self.clamp}")
-        if self.scope not in SCOPES:
-            raise UnknownName("scope of amss", self.scope, SCOPES)
 
     def setup(self, run: Run) -> None:
         if len(run.model.modalities) < 2:
@@ -156,20 +127,20 @@ class AMSS(Method):
         self._units = Units.of(run.model, self.scope)
 
     def modulate(self, run: Run, out: Outputs, batch: Batch) -> None:
-        run.agree()
+        run.average_gradients()
         rho = self._ratios(run, out, batch)
-        run.log(**{f"rho.{m}": each for m, each in zip(run.model.modalities, rho, strict=True)})
+        run.log(**logged_by_modality(run.model.modalities, rho=rho))
         units = self._units
         gradients = units.gradients()
-        shares = importances(units.squares(gradients), units.there)
-        factors = self.factors(run, shares, counts(rho[units.modality], units.sizes))
+        shares = unit_shares(units.squares(gradients), units.there)
+        factors = self.factors(run, shares, unit_counts(rho[units.modality], units.sizes))
         torch._foreach_mul_(gradients, units.masks(factors))
 
     def factors(
         self, run: Run, shares: Float[Tensor, "rows units"], drawn: Int[Tensor, " rows"]
     ) -> Float[Tensor, "rows units"]:
-        """What each unit's gradient is multiplied with, of which ``drawn`` a row are not 0."""
-        return successive(shares, drawn, _uniform(run, shares)).float()
+        """Factor on each unit's gradient, of which ``drawn`` a row are not 0."""
+        return draw_successive(shares, drawn, uniform_like(run, shares)).float()
 
     def _ratios(self, run: Run, out: Outputs, batch: Batch) -> Float[Tensor, " modalities"]:
         """``rho``, of the samples of all ranks."""
@@ -181,12 +152,13 @@ class AMSS(Method):
         sizes = [len(losses), len(losses), len(frequencies)]
         loss, spread, frequency = torch.split(means, sizes)
         bound = information(loss, frequency) + self.offset
-        found = bound / spread.clamp(min=_LEAST)
+        significance = bound / spread.clamp(min=_LEAST)
         if self.ema:
-            before = found if self.significance is None else self.significance
-            self.significance = found = self.ema * before + (1 - self.ema) * found
-        level = torch.full_like(found, 1 - 1 / len(losses))
-        rho = torch.where((bound > 0).all(), ratios(found, self.tau), level)
+            before = significance if self.significance is None else self.significance
+            significance = self.ema * before + (1 - self.ema) * significance
+            self.significance = significance
+        level = torch.full_like(significance, 1 - 1 / len(losses))
+        rho = torch.where((bound > 0).all(), ratios(significance, self.tau), level)
         return rho.clamp(self.clamp, 1 - self.clamp)
 
 
@@ -203,26 +175,15 @@ class AMSSPlus(AMSS):
 
     Cost: as `amss`.
 
+    Remembers: as `amss`.
+
     Args:
         scale: ``inclusion`` or ``official``.
     """
 
-    scale: str = "inclusion"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.scale not in SCALES:
-            raise UnknownName("scale of amss+", self.scale, SCALES)
+    scale: str = one_of("inclusion", "official", kind="scale of amss+")
 
     def factors(self, run: Run, shares: Tensor, drawn: Tensor) -> Tensor:
         if self.scale == "official":
-            return super().factors(run, shares, drawn) * enlarged(shares, self._units.sizes)
-        return unbiased(shares, drawn, _uniform(run, shares[:, 0].double()))
-
-
-def _uniform(run: Run, like: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Numbers in [0, 1) where ``like`` is and in its precision, the same on all ranks."""
-    drawn = torch.rand(
-        like.shape, generator=run.generator, dtype=like.dtype, pin_memory=like.is_cuda
-    )
-    return torch.empty_like(like).copy_(drawn, non_blocking=True)
+            return super().factors(run, shares, drawn) * official_factors(shares, self._units.sizes)
+        return unbiased_factors(shares, drawn, uniform_like(run, shares[:, 0].double()))

@@ -1,7 +1,7 @@
 """AUG: adaptive unimodal boosting (Jiang et al., NeurIPS 2025, arXiv 2502.20120, Sec. 3.2, 3.3).
 
-A modality that falls behind gets one more classifier, which is trained on what those before it have
-left over. The classifiers are appended while the run goes on.
+A modality that falls behind gets one more classifier, which is trained on the residual of those
+before it. The classifiers are appended while the run goes on.
 
 The paper has two modalities. With more, the one of the lowest score gets the classifier, compared
 with the one of the highest.
@@ -17,9 +17,9 @@ Differs from the authors' code:
 - There the ratio of the two scores is compared with ``sigma +- 0.01``. Here it is their difference,
   as in the paper; `rule="ratio"` is nearest to theirs.
 - There the modality that waits for its turn still moves by momentum and weight decay, on gradients
-  that are zero. Here only what a loss reaches is updated.
-- A classifier is added before the epoch that first trains it, so that none is judged untrained and
-  none comes behind the last epoch.
+  that are zero. Here only parameters that a loss reaches are updated.
+- A classifier is added before the epoch that first trains it, so that none is evaluated untrained
+  and none comes behind the last epoch.
 - There the fused logits are weighted 0.4 audio, 0.6 visual on CREMA-D. Here all weigh the same,
   unless `weights` says so; the paper gives none.
 """
@@ -27,22 +27,21 @@ Differs from the authors' code:
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Final, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.fields import above, at_least, between, one_of
 from mmtrain.methods.base import Method, Run, state
+from mmtrain.methods.shared.numbers import named_numbers
 from mmtrain.models.fusions.boosted import Boosted
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch
 
-RULES: Final = ("difference", "ratio")
 
-
-def boosting(
+def boosting_losses(
     task: Task,
     logits: Sequence[Float[Tensor, "batch classes"]],
     target: Int[Tensor, " batch"],
@@ -61,13 +60,13 @@ def boosting(
         softening: ``lambda``, in [0, 1].
     """
     *earlier, newest = logits
-    own = task.losses(newest, target)
+    newest_losses = task.losses(newest, target)
     if not earlier:
-        return own
+        return newest_losses
     before = reduce(torch.add, earlier)
-    left = 1 - softening * task.confidence(before.detach(), target)
-    both = [task.losses(z, target) for z in (before + newest, before)]
-    return left * own + both[0] + both[1]
+    residual = 1 - softening * task.confidence(before.detach(), target)
+    of_all, of_earlier = (task.losses(z, target) for z in (before + newest, before))
+    return residual * newest_losses + of_all + of_earlier
 
 
 def weakest(
@@ -81,7 +80,7 @@ def weakest(
     Args:
         scores: Modality to its mean confidence, in [0, 1].
         sigma: Factor on the lowest.
-        tau: How far it must be behind.
+        tau: Least distance at which the lowest is behind.
         rule: ``difference`` or ``ratio``.
     """
     high, low = max(scores, key=scores.__getitem__), min(scores, key=scores.__getitem__)
@@ -97,15 +96,7 @@ def fused_weights(text: str, modalities: Sequence[str]) -> dict[str, float]:
     """
     if not text:
         return {m: 1 / len(modalities) for m in modalities}
-    try:
-        pairs = (pair.split("=") for pair in text.split(","))
-        found = {name.strip(): float(value) for name, value in pairs}
-    except ValueError:
-        found = {}
-    if {*found} != {*modalities} or not all(0 < w < float("inf") for w in found.values()):
-        example = ",".join(f"{m}=0.5" for m in modalities)
-        raise ConfigError(f"weights are numbers above 0, such as {example}; got {text!r}")
-    return {m: found[m] for m in modalities}
+    return named_numbers("weights", text, modalities)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -117,46 +108,37 @@ class AUG(Method):
     with one classifier ``CE(z_1, y)``. Each ``L_m`` is an update of its own. After the first epoch,
     and then every ``interval`` epochs, the modality of the lowest mean ``s = softmax(Z_t)_y`` in
     training gets a classifier if ``s_high - sigma s_low > tau``. Prediction: ``sum_m w_m Z^m``, in
-    the place of the fusion, whichever was chosen.
+    the place of the fusion, whichever was chosen; a modality's own logits are ``Z^m``.
 
     Cost: an optimizer step a modality instead of one, and 256 units for each classifier.
 
+    Remembers: the number of classifiers a modality; and the sum of ``s`` a modality with the number
+    of visits that it is of, reset at the start of an epoch. All of it is saved.
+
     Args:
         interval: Epochs between two checks, ``t_N``: 20 on CREMA-D, 10 on Kinetics-Sounds.
-        softening: ``lambda``, in [0, 1]: how much the newest classifier leaves to those before.
+        softening: ``lambda``, in [0, 1]: share of the label that classifiers leave to the newest.
         sigma: Factor on the lowest score, above 0.
-        tau: How far the lowest score must be behind, at least 0.
+        tau: Least distance at which the lowest score is behind, at least 0.
         rule: ``difference`` of scores, or ``ratio``: ``s_high / s_low > sigma + tau``.
-        weights: Of the fused logits, as ``audio=0.4,visual=0.6``; empty: all the same.
+        weights: Weights of the fused logits, as ``audio=0.4,visual=0.6``; empty: all the same.
         max_classifiers: Most classifiers of a modality; 0 is no limit.
-        alternate: An update for each modality in turn; otherwise one, by the sum of the losses.
-        freeze_added: Do not train the first layers of added classifiers (authors' code).
+        alternate: Whether each modality has an update in turn, and not all one by their sum.
+        freeze_added: Whether first layers of added classifiers stay untrained (authors' code).
     """
 
-    interval: int = 10
-    softening: float = 0.5
-    sigma: float = 1.0
-    tau: float = 0.01
-    rule: str = "difference"
+    interval: int = at_least(1, default=10)
+    softening: float = between(0, 1, default=0.5)
+    sigma: float = above(0, default=1.0)
+    tau: float = at_least(0, default=0.01)
+    rule: str = one_of("difference", "ratio")
     weights: str = ""
-    max_classifiers: int = 0
+    max_classifiers: int = at_least(0, default=0)
     alternate: bool = True
     freeze_added: bool = False
     counts: dict[str, int] = state(default_factory=dict)
     scores: Tensor = state(default_factory=lambda: torch.zeros(0))
-
-    def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise UnknownName("rule", self.rule, RULES)
-        for name, value, holds, range_ in (
-            ("interval", self.interval, self.interval >= 1, "at least 1"),
-            ("softening", self.softening, 0 <= self.softening <= 1, "in [0, 1]"),
-            ("sigma", self.sigma, self.sigma > 0, "above 0"),
-            ("tau", self.tau, self.tau >= 0, "at least 0"),
-            ("max_classifiers", self.max_classifiers, self.max_classifiers >= 0, "at least 0"),
-        ):
-            if not holds:
-                raise ConfigError(f"{name} is {range_}; got {value}")
+    visits: Tensor = state(default_factory=lambda: torch.zeros(()))
 
     def setup(self, run: Run) -> None:
         fusion = run.model.fusion
@@ -177,8 +159,10 @@ class AUG(Method):
                 if epoch == 1 or (epoch and epoch % self.interval == 0):
                     self.assign(run)
                 self.scores = torch.zeros_like(self.scores)
+                self.visits = self.scores.new_zeros(())
             run.train_epoch(self)
-            self.scores = self.scores / run.position
+            # Not by `run.position`, which counts visits to damaged samples too.
+            self.scores = self.scores / self.visits.clamp(min=1)
             for modality, score in zip(self.counts, self.scores, strict=True):
                 classifiers = self.counts[modality]
                 run.log(**{f"score.{modality}": score, f"classifiers.{modality}": classifiers})
@@ -197,14 +181,21 @@ class AUG(Method):
         features = run.model.encode(batch)
         with torch.no_grad():
             run.observe(run.model.classify(features), batch)
-        losses, sure = [], []
+        losses, sums = [], []
         for modality, feature in features.items():
-            logits = cast(Boosted, run.model.fusion).each(modality, feature)
-            losses.append(boosting(run.task, logits, batch.target, self.softening).mean())
-            sure.append(run.task.confidence(reduce(torch.add, logits).detach(), batch.target).sum())
+            logits = cast(Boosted, run.model.fusion).classifier_logits(modality, feature)
+            losses.append(boosting_losses(run.task, logits, batch.target, self.softening).mean())
+            total = reduce(torch.add, logits).detach()
+            sums.append(run.task.confidence(total, batch.target).sum())
             run.log(**{f"loss.{modality}": losses[-1]})
             if self.alternate:
                 run.minimise(losses[-1])
         if not self.alternate:
             run.minimise(torch.stack(losses).sum())
-        self.scores += run.sum(torch.stack(sure))
+        *scores, visits = run.sum(torch.stack([*sums, sums[0].new_tensor(len(batch))]))
+        self.scores += torch.stack(scores)
+        self.visits = self.visits + visits
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        # Checkpoints from before visits were counted hold no number of them.
+        super().load_state_dict({"visits": torch.zeros(()), **saved})

@@ -1,33 +1,67 @@
-"""What a method is, and what it sees of the run that carries it out."""
+"""The interface between methods and the run: `Method` is subclassed, `Run` is called."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, overload, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mmtrain.fields import check_fields
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
+IDs: TypeAlias = Tensor | NDArray[np.int64]
+
+
+@runtime_checkable
+class Trial(Protocol):
+    """Figures of the epochs of a trial, see `Run.trial`."""
+
+    @property
+    def train_loss(self) -> float:
+        """Mean training loss of the last epoch of the trial."""
+
+    def measured(self, split: str = "val") -> dict[str, Any] | None:
+        """Measures after the last epoch of the trial; None before it, or without such a split."""
+
+
+@runtime_checkable
+class Teacher(Protocol):
+    """Another run's trained model: frozen, in eval mode, with its best weights."""
+
+    @property
+    def model(self) -> MultimodalModel:
+        """Model of that run, on the device of this one."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, the same as this run's."""
+
+    def __call__(self, batch: Batch) -> Outputs:
+        """Predictions of that run's method for ``batch``, without gradients."""
+
 
 @runtime_checkable
 class Run(Protocol):
-    """What a method may use; `mmtrain.training.run.Run` carries it out.
+    """The run as a method sees it; `mmtrain.training.run.Run` implements it.
 
     Attributes:
-        model: In training mode during a step; on `device`.
-        device: Where batches and model are.
-        seed: Of the run.
+        model: Model that is trained, on `device`; in training mode during a step.
+        device: Device of model and batches.
+        seed: Seed of the run.
         classes: Class names in the order of their ids.
         task: Losses, confidence and measures of the targets; no method names a loss itself.
-        epoch: The epoch that is trained, from 0.
-        planned: Epochs of the whole run.
-        generator: For whatever a method draws, on the CPU; saved. It is the same on all ranks, so
-            each must draw equally often from it; for what is drawn by sample there is `draws`.
+        epoch: Epoch that is being trained, from 0.
+        planned: Number of epochs of the whole run.
+        generator: Generator for random draws of a method, on the CPU and saved. It is the same on
+            all ranks, so each rank must draw equally often from it; `draws` draws by sample.
     """
 
     model: MultimodalModel
@@ -40,18 +74,64 @@ class Run(Protocol):
     generator: torch.Generator
 
     @property
-    def position(self) -> int:
-        """Visits of the epoch that are done, 0 at its start.
+    def ids(self) -> NDArray[np.int64]:
+        """Ids (n,) of the samples that epochs are made of, ascending, see `score`."""
 
-        A run that resumes inside an epoch enters the body of `epochs` with more than 0: what
-        belongs before the first step has then been done, and is saved.
+    @property
+    def splits(self) -> Mapping[str, int]:
+        """Split to its number of samples; a data set may lack ``val``."""
+
+    # Epochs.
+
+    @property
+    def position(self) -> int:
+        """Number of visits of the epoch that are done, 0 at its start.
+
+        A run that resumes inside an epoch enters the body of `epochs` with more than 0: whatever
+        belongs before the first step has been done then, and is saved.
         """
 
     def epochs(self) -> Iterator[int]:
-        """The epochs that are left; evaluates, steps the schedule, logs, saves after each body."""
+        """Yields the epochs that are left; evaluates, logs and saves after each body."""
 
     def train_epoch(self, method: "Method") -> None:
-        """``method.step`` on what is left of the epoch's order; once in a body of `epochs`."""
+        """Calls ``method.step`` on each batch that is left of the epoch.
+
+        Once in a body of `epochs`; as often as wanted within `trial`, an epoch each time.
+        """
+
+    def trial(self) -> AbstractContextManager[Trial]:
+        """Trains epochs that do not count: afterwards the run is bit for bit as it was before.
+
+        Weights, statistics, optimizer, rates, schedule, generators, the method's state, position
+        and epoch are put back; keep what the trial has shown in local variables, and set the state
+        behind the block. Inside, `epoch` goes on counting and the learning rate follows it. Trials
+        are no candidates for the best weights; their lines in metrics.jsonl have a ``"trial"``.
+
+        No checkpoint is written inside: a run that is killed there goes on from the checkpoint
+        before it, and does the whole trial again. So whether a trial is due may depend on state
+        that is saved, on `epoch` and on `position`, and on nothing else.
+
+        A body may train on a subset of parameters or samples: ``method.step`` decides.
+
+        Example:
+            >>> with run.trial() as trial:
+            ...     run.train_epoch(self)
+            ...     loss = trial.measured("val")["loss"]
+
+        Raises:
+            RuntimeError: Within a step or another trial.
+        """
+
+    def measured(self, split: str = "val") -> dict[str, Any] | None:
+        """Measures of the last evaluation on ``split``, without a new pass; None before the first.
+
+        After each epoch the run has evaluated ``val``: ``accuracy``, ``map``, ``macro_f1`` and
+        ``loss`` of the fused logits, the same by modality under ``modalities``, and the
+        discrepancy ``rho.<modality>``. Saved, so a resumed run knows them.
+        """
+
+    # Updates.
 
     def update(self, loss: Tensor) -> AbstractContextManager[None]:
         """One update by ``loss``: zero, backward | the body | average over ranks, clip, step.
@@ -59,13 +139,13 @@ class Run(Protocol):
         The body may edit the gradients of this rank in place; autograd is off there. Parameters
         that ``loss`` does not reach have no gradient and stay as they are. An edit that is no
         product with a number known to all ranks (noise, a mask made from gradients) belongs behind
-        `agree`.
+        `average_gradients`.
         """
 
-    def agree(self) -> None:
+    def average_gradients(self) -> None:
         """In the body of `update`: averages the gradients over ranks now, not at its end.
 
-        What is edited afterwards must be edited alike on all ranks.
+        Edits that follow must be the same on all ranks.
         """
 
     def minimise(self, loss: Tensor) -> None:
@@ -78,26 +158,115 @@ class Run(Protocol):
         ``.grad``; ``loss`` can be used again.
         """
 
+    def adopt(self, part: nn.Module | nn.Parameter, rate: float = 1.0) -> None:
+        """Moves a new part of `model` to its device and lets the optimizer update it.
+
+        Args:
+            part: Module, or single parameter, that has been assigned to the model already.
+            rate: Factor on the scheduled learning rate, see `set_rate`.
+
+        Raises:
+            ValueError: It is no part of the model, so that no checkpoint would hold it.
+            RuntimeError: Within a trial, whose parts would have to leave again.
+        """
+
+    def set_rate(self, factor: float, *parts: nn.Module | nn.Parameter) -> None:
+        """Sets the factor on the scheduled learning rate of ``parts``; of all, without any.
+
+        From the next update on, until it is set anew; the schedule keeps multiplying. Saved by
+        parameter name. Cheap enough for each step. With 0 parameters stay, yet momentum gathers.
+        """
+
+    def restart_schedule(self, epochs: int | None = None) -> None:
+        """Starts the schedule of the learning rate anew with the current epoch, for a new stage.
+
+        Before `train_epoch`, so that the whole epoch has the new rate.
+
+        Args:
+            epochs: Number of epochs that the stage has; all that are left by default.
+        """
+
+    def renew_optimizer(self, *modules: nn.Module) -> None:
+        """Forgets momentum and moments of ``modules``; of all, without any."""
+
+    def snapshot(self, *modules: nn.Module) -> dict[str, Any]:
+        """Copy of weights, statistics and optimizer state of ``modules``; of all, without any.
+
+        A plain dict of tensors and numbers, so it may be kept as a method's `state`; a checkpoint
+        then grows by it. Taken in ``setup`` it is of the initial weights, in a resumed run as well,
+        and need not be saved.
+        """
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Puts back the weights, statistics and optimizer state of `snapshot`, and no others."""
+
+    # Ranks and randomness.
+
     def average(self, values: Sequence[Tensor], batch: Batch | None = None) -> None:
         """Replaces means over this rank's samples by means over the samples of all, in place.
 
         The samples are those of the step, or else of ``batch``: this rank's share of another one.
         """
 
-    def together(self, rows: Tensor) -> Tensor:
-        """(N, ...) the rows of all ranks, in the order of the undivided batch.
+    def gather_rows(self, rows: Tensor) -> Tensor:
+        """(N, ...) rows of all ranks, in the order of the undivided batch.
 
         For a loss that is no mean over single samples. Each rank computes it of all rows, and the
         gradient of `update` is then the one of a single rank; it flows to the rows of this rank.
 
         Args:
-            rows: (b, ...) one of each sample of the step's batch.
+            rows: Rows (b, ...), one for each sample of the step's batch.
         """
 
-    def score(self, fn: Callable[[Batch], Tensor], split: str = "train") -> Tensor:
-        """(n, ...) what ``fn`` says of each sample of ``split``, in the order of its ids, float32.
+    def mean(self, value: Tensor) -> Tensor:
+        """Mean over the samples of all ranks of a value that is a mean over those of this one."""
 
-        Eval mode, no gradients, no chance, each sample once.
+    def sum(self, value: Tensor) -> Tensor:
+        """Sum over the samples of all ranks of a value that is a sum over those of this one."""
+
+    def draws(self, *shape: int) -> Tensor:
+        """(b, *shape) uniform numbers in [0, 1), a row for each sample of the step's batch.
+
+        On `device`. From `generator`, and a sample has the same however many ranks there are.
+        """
+
+    # Passes without training.
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Puts the model in eval mode for a forward pass within a step; autograd stays on."""
+
+    @overload
+    def score(
+        self, fn: Callable[[Batch], Tensor], split: str = "train", ids: IDs | None = None
+    ) -> Tensor: ...
+
+    @overload
+    def score(
+        self,
+        fn: Callable[[Batch], Mapping[str, Tensor]],
+        split: str = "train",
+        ids: IDs | None = None,
+    ) -> dict[str, Tensor]: ...
+
+    def score(
+        self,
+        fn: Callable[[Batch], Tensor | Mapping[str, Tensor]],
+        split: str = "train",
+        ids: IDs | None = None,
+    ) -> Tensor | dict[str, Tensor]:
+        """(n, ...) values of ``fn`` for each sample, in the order of ids, equal on all ranks.
+
+        Eval mode, no gradients, no augmentation, each sample once. Floats come as float32, with NaN
+        for a sample that was skipped as damaged; integers as int64, with -1 for such a sample.
+
+        Args:
+            fn: Function of a batch to a tensor (b, ...), or to several by name; the result has the
+                same structure.
+            split: Split that is looked at, where no ``ids`` are given.
+            ids: Distinct samples to look at, in any order; the result has theirs.
+
+        Example:
+            >>> seen = run.score(lambda b: {"z": run.model.feature("audio", b), "y": b.target})
         """
 
     def batches(self, split: str) -> Iterator[Batch]:
@@ -113,33 +282,29 @@ class Run(Protocol):
         In the view of evaluation.
         """
 
-    def draws(self, *shape: int) -> Tensor:
-        """(b, *shape) uniform numbers in [0, 1), a row for each sample of the step's batch.
+    def teacher(self, folder: str | Path, *modalities: str) -> Teacher:
+        """The model of another, finished run with its best weights, to learn from.
 
-        On `device`. From `generator`, and a sample has the same however many ranks there are.
+        In ``setup``; it becomes no part of the model and of no checkpoint, so a resumed run loads
+        it again.
+
+        Args:
+            folder: Folder of that run.
+            modalities: Modalities that it must have.
+
+        Raises:
+            ConfigError: No finished run there, a modality that it lacks or that this run does not
+                read, or other classes.
+            DataError: It was trained on other data.
         """
 
+    # Records.
+
     def observe(self, out: Outputs, batch: Batch) -> None:
-        """Shows a curriculum that scores on the way what the model said of the step's batch.
+        """Shows the outputs for the step's batch to a curriculum that scores while training.
 
         Once a step, before the update, by every method that has such outputs.
         """
-
-    def adopt(self, module: nn.Module) -> None:
-        """Moves a new part of `model` to its device and lets the optimizer update it.
-
-        Raises:
-            ValueError: It is no part of the model, so that no checkpoint would hold it.
-        """
-
-    def renew_optimizer(self, *modules: nn.Module) -> None:
-        """Forgets momentum and moments of ``modules``; of all, without any."""
-
-    def mean(self, value: Tensor) -> Tensor:
-        """The mean over the samples of all ranks of what is a mean over those of this one."""
-
-    def sum(self, value: Tensor) -> Tensor:
-        """The sum over the samples of all ranks of what is a sum over those of this one."""
 
     def log(self, **scalars: float | Tensor) -> None:
         """Adds to the epoch's line of the metrics: each name's mean over the epoch and the ranks.
@@ -149,7 +314,7 @@ class Run(Protocol):
 
 
 def state(default: Any = None, *, default_factory: Callable[[], Any] | None = None) -> Any:
-    """A field that a method remembers: no hyper-parameter, and saved in checkpoints.
+    """Declares a field that a method remembers: no hyper-parameter, and saved in checkpoints.
 
     Its value is made of tensors, numbers, strings, lists and dicts.
 
@@ -172,6 +337,10 @@ class Method:
     paper changes.
     """
 
+    def __post_init__(self) -> None:
+        """Checks the hyper-parameters whose fields say what they take, see `mmtrain.fields`."""
+        check_fields(self)
+
     @property
     def holds_out(self) -> int:
         """Samples of the train split that epochs leave out, for `Run.held_out`."""
@@ -190,7 +359,7 @@ class Method:
             run.train_epoch(self)
 
     def step(self, run: Run, batch: Batch) -> None:
-        """The inner loop: what one batch does."""
+        """The inner loop: trains on one batch."""
         out = run.model(batch)
         run.observe(out, batch)
         with run.update(self.loss(run, out, batch)):
@@ -221,11 +390,11 @@ class Method:
         return self.predict(model, batch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Name to value of what the method remembers."""
+        """Name to value of each field that the method remembers."""
         return {name: getattr(self, name) for name in self._states()}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Takes up what `state_dict` gave."""
+        """Sets the fields of a `state_dict`."""
         for name in self._states():
             setattr(self, name, saved[name])
 

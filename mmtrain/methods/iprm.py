@@ -8,7 +8,7 @@ The modality that is closer to the fused prediction gets the larger weight: the 
 not the one that is behind (Sec. 4.2 says so). Watch ``omega``, which may drift to 0 or 1.
 
 Differs from the paper:
-- Prediction adds up all logits, as the authors' code does; the paper says nothing of it.
+- Prediction adds up all logits, as the authors' code does; the paper leaves it open.
   ``inference="fused"`` takes those of the fusion alone.
 - Eq. 4 keeps lambda at 0.5 after the first step too; here the average begins with its omega.
 - alpha is 0.8 for any number of modalities, as in the code; the paper has 0.7 for three.
@@ -21,18 +21,19 @@ Differs from the authors' code:
 - The point of the last step enters the average before prediction; theirs is one step behind.
 - The divergences are those of the samples of all ranks.
 
-For more than three modalities no source says anything; there are pairs as for three.
+No source covers more than three modalities; there are pairs as for three.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.errors import ConfigError
+from mmtrain.fields import between, one_of
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.models.fusions.arcs import Arcs
 from mmtrain.models.layers import seeded
@@ -40,27 +41,23 @@ from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
-MIXUPS: Final = ("geodesic", "linear")
-CLASSIFIERS: Final = ("pairs", "single")
-INFERENCES: Final = ("sum", "fused")
-
 
 def divergence(
     logits: Float[Tensor, "*batch classes"], fused: Float[Tensor, "*batch classes"]
 ) -> Float[Tensor, "*batch"]:
     """``KL(softmax(logits) || softmax(fused))`` of each sample in nats, at least 0."""
-    own, other = logits.log_softmax(-1), fused.log_softmax(-1)
-    return (own.exp() * (own - other)).sum(-1).clamp(min=0)
+    log_p, log_q = logits.log_softmax(-1), fused.log_softmax(-1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1).clamp(min=0)
 
 
-def rebalanced(
+def rebalance(
     first: Float[Tensor, "*pairs"], second: Float[Tensor, "*pairs"]
 ) -> Float[Tensor, "*pairs"]:
     """``omega^a = D^v / (D^a + D^v)``, Eq. 2: the weight of the first; a half where both are 0.
 
     Args:
-        first: ``D^a``: how far the first modality is from the fused prediction.
-        second: ``D^v``.
+        first: ``D^a``, the divergence of the first modality from the fused prediction.
+        second: ``D^v``, that of the second.
     """
     total = first + second
     return torch.where(total > 0, second / total, 0.5)
@@ -82,6 +79,8 @@ class IPRM(Method):
 
     Cost: as `joint` with heads; each pair's fusion and head twice.
 
+    Remembers: ``lambda``, a number a pair of modalities; never reset, and saved.
+
     Args:
         alpha: Share of the past in ``lambda``, in [0, 1); 0 is the ablation without average. The
             paper has 0.7 for three modalities.
@@ -93,25 +92,17 @@ class IPRM(Method):
             modalities; ``fused`` takes the former alone.
     """
 
-    alpha: float = 0.8
-    mixup: str = "geodesic"
+    alpha: float = between(0, 1, default=0.8, ends="[)")
+    mixup: str = one_of("geodesic", "linear", kind="mixup of iprm")
     passes: int = 2
-    classifiers: str = "pairs"
-    inference: str = "sum"
+    classifiers: str = one_of("pairs", "single", kind="classifiers of iprm")
+    inference: str = one_of("sum", "fused", kind="inference of iprm")
     weights: Tensor = state()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha < 1:
-            raise ConfigError(f"alpha is in [0, 1); got {self.alpha}")
+        super().__post_init__()
         if self.passes not in (1, 2):
             raise ConfigError(f"passes is 1 or 2; got {self.passes}")
-        for name, known in (
-            ("mixup", MIXUPS),
-            ("classifiers", CLASSIFIERS),
-            ("inference", INFERENCES),
-        ):
-            if getattr(self, name) not in known:
-                raise UnknownName(f"{name} of iprm", getattr(self, name), known)
 
     def setup(self, run: Run) -> None:
         widths, classes = run.model.fusion.widths, run.model.fusion.classes
@@ -130,29 +121,29 @@ class IPRM(Method):
         self.weights = torch.full((len(arcs.pairs),), 0.5, device=run.device)
 
     def step(self, run: Run, batch: Batch) -> None:
-        arcs, chosen = cast("Arcs", run.model.fusion), self._drawn(run)
+        arcs, chosen = cast("Arcs", run.model.fusion), self._step_pairs(run)
         features = run.model.encode(batch)
         before = self.weights[chosen]
         with torch.autocast(run.device.type, enabled=False):
-            logits = own(run.model, features)
+            logits = head_logits(run.model, features)
             ends = arcs.ends(features, chosen)
             with torch.set_grad_enabled(self.passes == 1):
-                said = arcs.said(ends, before, chosen)
-            omega = probed(run, arcs.pairs[chosen], logits, said.detach())
+                fused = arcs.logits_at(ends, before, chosen)
+            omega = probe(run, arcs.pairs[chosen], logits, fused.detach())
             if self.passes == 2:
-                said = arcs.said(ends, omega, chosen)
-            losses = [run.task.losses(z, batch.target).mean() for z in (*said, *logits.values())]
-        run.observe(Outputs(fused=said.mean(0), logits=logits, features=features), batch)
+                fused = arcs.logits_at(ends, omega, chosen)
+            losses = [run.task.losses(z, batch.target).mean() for z in (*fused, *logits.values())]
+        run.observe(Outputs(fused=fused.mean(0), logits=logits, features=features), batch)
         run.minimise(torch.stack(losses).sum())
         after = self.weights.clone()
         after[chosen] = self.alpha * before + (1 - self.alpha) * omega
         self.weights = after
-        run.log(**by_modality("omega", arcs.pairs[chosen], omega))
+        run.log(**logged_weights("omega", arcs.pairs[chosen], omega))
 
     def sample_losses(self, task: Task, out: Outputs, target: Tensor) -> Tensor:
-        # Of several pairs there is but the mean of their logits.
-        said = (out.fused, *out.logits.values())
-        return torch.stack([task.losses(z, target) for z in said]).sum(0)
+        # Outputs hold only the mean of the logits of several pairs.
+        logits = (out.fused, *out.logits.values())
+        return torch.stack([task.losses(z, target) for z in logits]).sum(0)
 
     def predict(self, model: MultimodalModel, batch: Batch) -> Outputs:
         out = self.predict_trained(model, batch)
@@ -164,42 +155,44 @@ class IPRM(Method):
         arcs = cast("Arcs", model.fusion)
         features = model.encode(batch)
         with torch.autocast(self.weights.device.type, enabled=False):
-            said = arcs.said(arcs.ends(features), self.weights)
-            return Outputs(fused=said.mean(0), logits=own(model, features), features=features)
+            fused = arcs.logits_at(arcs.ends(features), self.weights)
+            return Outputs(
+                fused=fused.mean(0), logits=head_logits(model, features), features=features
+            )
 
-    def _drawn(self, run: Run) -> slice:
+    def _step_pairs(self, run: Run) -> slice:
         """The pairs of this step."""
         if self.classifiers == "pairs":
             return slice(None)
-        # Which of the two comes first does not matter: the weight of the other is the rest.
+        # A pair has one order only: the weight of its second is the rest.
         pair = int(torch.randint(len(self.weights), (), generator=run.generator))
         return slice(pair, pair + 1)
 
 
-def own(model: MultimodalModel, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def head_logits(model: MultimodalModel, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Logits of each modality's head."""
     return {m: head(features[m]) for m, head in model.heads.items()}
 
 
-def probed(
+def probe(
     run: Run,
     pairs: Iterable[tuple[str, str]],
     logits: Mapping[str, Tensor],
-    said: Float[Tensor, "pairs batch classes"],
+    fused: Float[Tensor, "pairs batch classes"],
 ) -> Float[Tensor, " pairs"]:
     """``omega`` of the first of each pair, Eq. 2, over the samples of all ranks."""
     with torch.no_grad():
         sides = [torch.stack([logits[m] for m in side]) for side in zip(*pairs, strict=True)]
         ends = torch.stack(sides)
-        return rebalanced(*run.sum(divergence(ends, said.expand_as(ends)).sum(-1)))
+        return rebalance(*run.sum(divergence(ends, fused.expand_as(ends)).sum(-1)))
 
 
-def by_modality(
+def logged_weights(
     name: str, pairs: Iterable[tuple[str, str]], weights: Float[Tensor, " pairs"]
 ) -> dict[str, Tensor]:
     """``name.modality`` to its mean weight in its pairs."""
-    found: dict[str, list[Tensor]] = {}
+    by_modality: dict[str, list[Tensor]] = {}
     for (first, second), weight in zip(pairs, weights.unbind(), strict=True):
-        found.setdefault(first, []).append(weight)
-        found.setdefault(second, []).append(1 - weight)
-    return {f"{name}.{m}": torch.stack(values).mean() for m, values in found.items()}
+        by_modality.setdefault(first, []).append(weight)
+        by_modality.setdefault(second, []).append(1 - weight)
+    return {f"{name}.{m}": torch.stack(values).mean() for m, values in by_modality.items()}

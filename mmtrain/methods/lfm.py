@@ -2,7 +2,8 @@
 
 Early on, unsupervised alignment takes the place of part of the label fitting (Eq. 1). Its weight
 falls by a formula (`lfm-h`) or is learned in the outer level of Eq. 2 (`lfm-lb`). Later papers by
-the same group also call it LFA, with LFA-H and LFA-LB.
+the same group also call it LFA, with LFA-H and LFA-LB; their constant and stepwise weights are
+`weights` of `lfm-h`.
 
 The paper has two modalities; with more, the alignment loss is the mean over the unordered pairs.
 
@@ -31,19 +32,42 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.errors import ConfigError
+from mmtrain.fields import above, at_least, between, one_of
 from mmtrain.functional import infonce
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.types import Batch, Outputs
 
-ALIGNMENTS: Final = ("infonce", "js")
-# Of the learned weight, as in the authors' code: some of either loss is always left.
-_BOUNDS: Final = (0.05, 0.95)
+# Range of the learned weight, as in the authors' code: some of either loss always remains.
+_LOW, _HIGH = _BOUNDS = (0.05, 0.95)
+_WEIGHTS: Final = "0.5, or 0:0.05,50:0.95 for 0.05 from epoch 0 and 0.95 from epoch 50"
 
 
 def heuristic(t: int) -> float:
     """``alpha_t = 1 - exp(-1 / t)``, the weight of alignment in epoch ``t`` from 1."""
     return -math.expm1(-1 / t)
+
+
+def weight_steps(text: str) -> dict[int, float]:
+    """Epoch, from 0, to the weight in force from there on, in ascending order.
+
+    Args:
+        text: One weight, or pairs ``EPOCH:WEIGHT`` with commas between, of which the first is of
+            epoch 0; empty gives none.
+
+    Raises:
+        ConfigError: No such text, or a weight out of [0, 1].
+    """
+    pairs = [part.rpartition(":")[::2] for part in text.split(",")] if text else []
+    try:
+        steps = {int(epoch or 0): float(weight) for epoch, weight in pairs}
+    except ValueError:
+        steps = {}
+    epochs = list(steps)
+    rising = len(steps) == len(pairs) and epochs == sorted(epochs) and epochs[:1] in ([], [0])
+    if not rising or not all(0 <= weight <= 1 for weight in steps.values()):
+        raise ConfigError(f"weights are in [0, 1], such as {_WEIGHTS}; got {text!r}")
+    return steps
 
 
 def reversed_js(
@@ -67,13 +91,13 @@ def hypergradient(
 ) -> Float[Tensor, ""]:
     """``-<grad L_MM - grad L_CLS, v>``: Eq. 3 with ``v = grad L_CLS`` of held-out samples.
 
-    The inverse Hessian in front of ``v`` is left out; what is left is, up to the rate, the gradient
-    of the held-out loss through one step of SGD.
+    The inverse Hessian in front of ``v`` is left out. Up to the rate, the result is the gradient of
+    the held-out loss through one step of SGD.
 
     Args:
-        fitting: Gradients of ``L_CLS``, of training samples.
-        aligning: Gradients of ``L_MM``, of the same samples and for the same parameters.
-        outer: Gradients of ``L_CLS``, of held-out samples.
+        fitting: Gradients of ``L_CLS`` for training samples.
+        aligning: Gradients of ``L_MM`` for the same samples and parameters.
+        outer: Gradients of ``L_CLS`` for held-out samples.
     """
     mixed = torch._foreach_sub(list(aligning), list(fitting))
     products = [m.flatten().dot(v.flatten()) for m, v in zip(mixed, outer, strict=True)]
@@ -81,14 +105,8 @@ def hypergradient(
 
 
 @dataclass(kw_only=True, eq=False)
-class Heuristic(Method):
-    """Mixes label fitting with alignment, whose weight falls from epoch to epoch.
-
-    ``L = (1 - alpha_t) CE(f, y) + alpha_t L_MM`` with ``alpha_t = 1 - exp(-1 / t)`` in epoch ``t``:
-    0.63, 0.39, 0.28, 0.22, ... ``L_MM`` is the symmetric InfoNCE of the features over the batch,
-    averaged over the pairs of modalities.
-
-    Cost: one B x B similarity a pair of modalities.
+class LFM(Method):
+    """Base of both forms: ``L = (1 - alpha) CE(f, y) + alpha L_MM``.
 
     Args:
         align: ``infonce`` on features, or ``js``, the reversed Jensen-Shannon divergence of the
@@ -96,17 +114,11 @@ class Heuristic(Method):
         temperature: ``tau`` of InfoNCE, above 0.
     """
 
-    align: str = "infonce"
-    temperature: float = 0.07
-
-    def __post_init__(self) -> None:
-        if self.align not in ALIGNMENTS:
-            raise UnknownName("alignment", self.align, ALIGNMENTS)
-        if self.temperature <= 0:
-            raise ConfigError(f"temperature is above 0; got {self.temperature}")
+    align: str = one_of("infonce", "js", kind="alignment")
+    temperature: float = above(0, default=0.07)
 
     def setup(self, run: Run) -> None:
-        widths = run.model.fusion.widths
+        widths = run.model.feature_widths
         if len(widths) < 2:
             raise ConfigError(
                 f"lfm aligns two modalities or more; got {', '.join(widths)}. Add one to "
@@ -129,15 +141,44 @@ class Heuristic(Method):
         """``L_MM`` of the step's batch."""
         if self.align == "js":
             return reversed_js(out.logits)
-        return infonce({m: run.together(z) for m, z in out.features.items()}, self.temperature)
+        return infonce({m: run.gather_rows(z) for m, z in out.features.items()}, self.temperature)
 
     def weight(self, run: Run, fitting: Tensor, aligning: Tensor) -> float:
         """``alpha`` of this step."""
-        return heuristic(run.epoch + 1)
+        raise NotImplementedError
 
 
 @dataclass(kw_only=True, eq=False)
-class Learned(Heuristic):
+class Heuristic(LFM):
+    """Mixes label fitting with alignment, whose weight falls from epoch to epoch.
+
+    ``L = (1 - alpha_t) CE(f, y) + alpha_t L_MM`` with ``alpha_t = 1 - exp(-1 / t)`` in epoch ``t``:
+    0.63, 0.39, 0.28, 0.22, ... ``L_MM`` is the symmetric InfoNCE of the features over the batch,
+    averaged over the pairs of modalities.
+
+    Cost: one B x B similarity a pair of modalities.
+
+    Remembers: nothing.
+
+    Args:
+        weights: ``alpha`` in the place of the formula: one for the whole run, such as 0.5, or one
+            from each given epoch on, counted from 0, such as 0:0.05,50:0.95. With 1 the classifier
+            is never trained.
+    """
+
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        weight_steps(self.weights)
+
+    def weight(self, run: Run, fitting: Tensor, aligning: Tensor) -> float:
+        steps = [alpha for start, alpha in weight_steps(self.weights).items() if start <= run.epoch]
+        return steps[-1] if steps else heuristic(run.epoch + 1)
+
+
+@dataclass(kw_only=True, eq=False)
+class Learned(LFM):
     """Mixes label fitting with alignment, whose weight is learned on held-out samples.
 
     ``L = (1 - alpha) CE(f, y) + alpha L_MM``. Before each epoch but the first,
@@ -149,25 +190,22 @@ class Learned(Heuristic):
     Cost: one B x B similarity a pair of modalities; once an epoch a forward pass of the held-out
     batch and three backward passes.
 
+    Remembers: ``alpha``, and whether its update is due, which each epoch sets; both saved.
+
     Args:
         start: ``alpha`` of the first epoch, in [0.05, 0.95].
         rate: ``eta_alpha``, the step of ``alpha``.
         held: Samples of the train split that are held out of it; half of them at most.
     """
 
-    start: float = 0.95
+    start: float = between(*_BOUNDS, default=0.95)
     rate: float = 0.01
-    held: int = 16
+    held: int = at_least(1, default=16)
     alpha: float = state(0.0)
     due: bool = state(False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        low, high = _BOUNDS
-        if not low <= self.start <= high:
-            raise ConfigError(f"start is in [{low}, {high}]; got {self.start}")
-        if self.held < 1:
-            raise ConfigError(f"held is at least 1, or nothing could be learned; got {self.held}")
         self.alpha = self.start
 
     @property
@@ -184,8 +222,7 @@ class Learned(Heuristic):
         if self.due:
             gradient = self.gradient(run, fitting, aligning)
             run.log(hypergradient=gradient)
-            low, high = _BOUNDS
-            self.alpha = min(max(self.alpha - self.rate * gradient, low), high)
+            self.alpha = min(max(self.alpha - self.rate * gradient, _LOW), _HIGH)
             self.due = False
         return self.alpha
 

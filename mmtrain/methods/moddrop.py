@@ -9,40 +9,38 @@ probability for this use is published nowhere; 0.5 is ours.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Final
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.functional.masking import heard, masked, spared
-from mmtrain.functional.modulation import told
+from mmtrain.errors import UnknownName
+from mmtrain.fields import between, one_of
+from mmtrain.functional.masking import has_any_modality, mask_features, restore_emptied
+from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.methods.base import Method, Run
 from mmtrain.types import Batch
 
-_EMPTY: Final = ("resample", "keep", "omit")
 
-
-def kept(
+def keep_given_any(
     draws: Float[Tensor, "batch modalities"], p: Sequence[float]
 ) -> Bool[Tensor, "batch modalities"]:
-    """``r_i^m ~ Bernoulli(1 - p^m)``, given that a sample keeps something.
+    """Mask of ``r_i^m ~ Bernoulli(1 - p^m)``, given that a sample keeps a modality.
 
-    What drawing again until something is kept would give, from one draw for each: where all before
+    It has the law of drawing again until one is kept, from a single draw for each: where all before
     ``m`` were dropped, it is dropped with ``p^m (1 - prod_{j > m} p^j) / (1 - prod_{j >= m} p^j)``.
 
     Args:
-        draws: Uniform in [0, 1).
-        p: Probability of each modality, below 1.
+        draws: Uniform numbers in [0, 1).
+        p: Probability of dropping each modality, below 1.
     """
     columns: list[Tensor] = []
-    nothing = torch.ones_like(draws[:, 0], dtype=torch.bool)
-    for m, own in enumerate(p):
+    none_kept = torch.ones_like(draws[:, 0], dtype=torch.bool)
+    for m, plain in enumerate(p):
         later, here = prod(p[m + 1 :]), prod(p[m:])
-        chance = torch.where(nothing, own * (1 - later) / (1 - here), own)
+        chance = torch.where(none_kept, plain * (1 - later) / (1 - here), plain)
         columns.append(draws[:, m] >= chance)
-        nothing = nothing & ~columns[-1]
+        none_kept = none_kept & ~columns[-1]
     return torch.stack(columns, 1)
 
 
@@ -54,24 +52,20 @@ class ModDrop(Method):
 
     Cost: that of joint; one classification of the features more.
 
+    Remembers: nothing.
+
     Logs ``dropped`` (samples a step) by modality.
 
     Args:
         p: Probability of dropping, in [0, 1).
         among: Modalities that may be dropped; empty is all.
-        empty: What becomes of a sample that would lose all: ``resample`` draws again, ``keep``
-            trains on the biases that are left, ``omit`` leaves it out of the loss.
+        empty: Treatment of a sample that would lose all: ``resample`` draws again, ``keep`` trains
+            on the biases alone, ``omit`` leaves it out of the loss.
     """
 
-    p: float = 0.5
+    p: float = between(0, 1, default=0.5, ends="[)")
     among: tuple[str, ...] = ()
-    empty: str = "resample"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.p < 1:
-            raise ConfigError(f"p is in [0, 1); got {self.p}")
-        if self.empty not in _EMPTY:
-            raise UnknownName("empty", self.empty, _EMPTY)
+    empty: str = one_of("resample", "keep", "omit")
 
     def setup(self, run: Run) -> None:
         for strange in set(self.among) - set(run.model.modalities):
@@ -81,21 +75,21 @@ class ModDrop(Method):
         features = run.model.encode(batch)
         with torch.no_grad():
             run.observe(run.model.classify(features), batch)
-        keep = self.keep(run, batch)
-        run.log(**told(run.model.modalities, dropped=run.sum((~keep).sum(0).float())))
+        keep = self.keep_mask(run, batch)
+        run.log(**logged_by_modality(run.model.modalities, dropped=run.sum((~keep).sum(0).float())))
         losses = self.sample_losses(
-            run.task, run.model.classify(masked(features, keep)), batch.target
+            run.task, run.model.classify(mask_features(features, keep)), batch.target
         )
         if self.empty == "omit":
-            counted = heard(keep, batch.shown, run.model.modalities).float()
+            counted = has_any_modality(keep, batch.shown, run.model.modalities).float()
             losses = losses * counted / run.mean(counted.mean()).clamp(min=1e-8)
         run.minimise(losses.mean())
 
-    def keep(self, run: Run, batch: Batch) -> Bool[Tensor, "batch modalities"]:
-        """What is not dropped of the step's batch."""
+    def keep_mask(self, run: Run, batch: Batch) -> Bool[Tensor, "batch modalities"]:
+        """Mask of the features of the step's batch that are not dropped."""
         modalities = run.model.modalities
         p = [self.p if m in self.among or not self.among else 0.0 for m in modalities]
         draws = run.draws(len(p))
         if self.empty != "resample":
             return torch.stack([draws[:, m] >= each for m, each in enumerate(p)], 1)
-        return spared(kept(draws, p), batch.shown, modalities)
+        return restore_emptied(keep_given_any(draws, p), batch.shown, modalities)

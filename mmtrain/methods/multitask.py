@@ -9,18 +9,15 @@ says so.
 """
 
 from dataclasses import dataclass, replace
-from typing import Final
 
 import torch
 from torch import Tensor
 
-from mmtrain.errors import UnknownName
+from mmtrain.fields import one_of
 from mmtrain.methods.base import Method, Run
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
-
-INFERENCES: Final = ("fused", "sum", "heads")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -32,28 +29,26 @@ class Multitask(Method):
 
     Cost: that of `joint`; a linear layer a modality more.
 
+    Remembers: nothing.
+
     Args:
         fused: ``w_f``, the weight of the fused loss.
         unimodal: ``w_u``, the weight of each modality's loss.
-        inference: What is predicted: ``fused`` is ``f``; ``sum`` is ``f + sum_m u^m``, ``heads`` is
-            ``sum_m u^m``, as BSS's authors do, the latter on CREMA-D.
+        inference: Logits of the prediction: ``fused`` is ``f``; ``sum`` is ``f + sum_m u^m``,
+            ``heads`` is ``sum_m u^m``, as BSS's authors do, the latter on CREMA-D.
     """
 
     fused: float = 1.0
     unimodal: float = 1.0
-    inference: str = "fused"
-
-    def __post_init__(self) -> None:
-        if self.inference not in INFERENCES:
-            raise UnknownName("inference of multitask", self.inference, INFERENCES)
+    inference: str = one_of("fused", "sum", "heads", kind="inference of multitask")
 
     def setup(self, run: Run) -> None:
         run.adopt(run.model.add_heads())
 
     def sample_losses(self, task: Task, out: Outputs, target: Tensor) -> Tensor:
-        own = torch.stack([task.losses(logits, target) for logits in out.logits.values()])
+        unimodal = torch.stack([task.losses(logits, target) for logits in out.logits.values()])
         fused = task.losses(out.fused, target)
-        return self.fused * fused + self.unimodal * own.sum(0)
+        return self.fused * fused + self.unimodal * unimodal.sum(0)
 
     def predict(self, model: MultimodalModel, batch: Batch) -> Outputs:
         out = model(batch)

@@ -1,33 +1,33 @@
 """OPM: on-the-fly prediction modulation, and OPM+OGM (Wei et al., TPAMI 2024, Sec. 3.2.1, Alg. 1).
 
-The features of a modality that is ahead are dropped, sample by sample, before the fusion: what is
-left must do without them. Evaluation drops nothing. Differences from the authors' code (BML):
+The features of a modality that is ahead are dropped, sample by sample, before the fusion, so that
+the others must do without them. Evaluation drops nothing. Differences from the authors' code (BML):
 
 - ``q`` is that of the step before, as in the paper; theirs is the batch's own: ``lag=0``.
-- Every batch may be dropped from; theirs are with probability .7: ``p_exe=0.7``.
-- What is kept is not rescaled; theirs is, and that of all modalities alike: ``rescale``.
+- Every batch may lose features; theirs do with probability .7: ``p_exe=0.7``.
+- Kept features are not rescaled; theirs are, and those of all modalities alike: ``rescale``.
 - No warm-up; theirs takes six epochs: ``start=6``.
 - Fusions that are no sum are scored as in OGM, see its module.
-- No sample loses everything, for the modality that scores least is never dropped; nothing need be
-  done about it. Where a curriculum hides modalities, the only one that is shown is kept.
+- No sample loses everything, since the modality with the lowest score is never dropped. Where a
+  curriculum hides modalities, the only one that is shown is kept.
 - OPM+OGM takes one ratio, of the features before dropping, for both, as their code does. Another
-  from what is left would see the dropped as weak, and is left out.
+  after the dropping would see the dropped as weak, and is left out.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mmtrain.errors import ConfigError
-from mmtrain.functional.gradient_edit import edit, on_device
-from mmtrain.functional.masking import masked, spared
-from mmtrain.functional.modulation import reach, slowed, told
-from mmtrain.methods.base import Method, Run, state
+from mmtrain.fields import at_least, between, one_of
+from mmtrain.functional.gradient_edit import device_generator, scale_gradients
+from mmtrain.functional.masking import mask_features, restore_emptied
+from mmtrain.functional.modulation import logged_by_modality, ogm_factor, squash
+from mmtrain.methods.base import Run, state
 from mmtrain.methods.shared.modulation import Modulation
 from mmtrain.types import Batch
 
@@ -37,19 +37,19 @@ def drop_probability(
 ) -> Float[Tensor, " modalities"]:
     """``q^m = base * (1 + lam * z(rho^m))`` where ``rho^m`` is above ``gate``, else 0 (Eq. 8).
 
-    At most 1. See `reach` for ``z``.
+    At most 1. See `squash` for ``z``.
     """
-    return torch.where(rho > gate, (base * (1 + lam * reach(rho, z))).clamp(max=1), 0.0)
+    return torch.where(rho > gate, (base * (1 + lam * squash(rho, z))).clamp(max=1), 0.0)
 
 
-def rescaling(q: Float[Tensor, " modalities"], widths: Sequence[int]) -> Float[Tensor, ""]:
+def rescale_factor(q: Float[Tensor, " modalities"], widths: Sequence[int]) -> Float[Tensor, ""]:
     """``1 / (1 - theta)`` with ``theta = sum_m d^m q^m / sum_m d^m``, of the authors' code."""
     theta = torch.stack([d * each for d, each in zip(widths, q, strict=True)]).sum() / sum(widths)
     return 1 / (1 - theta)
 
 
 @dataclass(kw_only=True, eq=False)
-class OPM(Modulation, Method):
+class OPM(Modulation):
     """Drops features of the modality that is ahead.
 
     ``s_i^m = softmax(u_i^m)[y_i]``, ``rho^m = 1/(M-1) sum_{j != m} sum_i s_i^m / sum_i s_i^j``,
@@ -58,34 +58,34 @@ class OPM(Modulation, Method):
 
     Cost: that of joint; one classification of the features more.
 
+    Remembers: ``q`` for the next step, a number a modality; never reset, and saved.
+
     Logs ``score``, ``rho``, ``q`` and ``dropped`` (samples a step) by modality in the epochs that
     it modulates.
 
     Args:
         q_base: Probability at an even score, in [0, 1].
-        lam: How much a lead adds, at least 0; ``lambda`` of Eq. 8.
+        lam: Weight of the lead, at least 0; ``lambda`` of Eq. 8.
         lag: 1 drops by the ``q`` of the step before, 0 by that of the batch.
         p_exe: Probability that anything is dropped from a batch.
-        rescale: Multiplies all features by ``1 / (1 - theta)``, ``theta`` the share of features
-            that is dropped on average.
+        rescale: Whether all features are multiplied by ``1 / (1 - theta)``, where ``theta`` is the
+            share of features that is dropped on average.
     """
 
-    q_base: float = 0.5
-    lam: float = 0.5
+    q_base: float = between(0, 1, default=0.5)
+    lam: float = at_least(0, default=0.5)
     lag: int = 1
-    p_exe: float = 1.0
+    p_exe: float = between(0, 1, default=1.0)
     rescale: bool = False
     stored: Tensor = state(default_factory=partial(torch.zeros, 0))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("q_base", "p_exe"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is in [0, 1]; got {getattr(self, name)}")
-        if self.lam < 0 or self.lag not in (0, 1):
-            raise ConfigError(f"lam is at least 0, lag 0 or 1; got {self.lam}, {self.lag}")
+        if self.lag not in (0, 1):
+            raise ConfigError(f"lag is 0 or 1; got {self.lag}")
 
     def setup(self, run: Run) -> None:
+        super().setup(run)
         self.stored = torch.zeros(len(run.model.modalities), device=run.device)
 
     def step(self, run: Run, batch: Batch) -> None:
@@ -96,31 +96,33 @@ class OPM(Modulation, Method):
         with torch.no_grad():
             whole = run.model.classify(features)
         run.observe(whole, batch)
-        scores, rho = self.lead(whole, batch.target, run.model.classify, run.sum)
-        run.log(**told(run.model.modalities, score=scores, rho=rho))
-        out = run.model.classify(self.left(run, features, self._chances(rho), batch))
-        with run.update(self.loss(run, out, batch)):
-            self.slow(run, rho)
+        scores, rho = self.lead(run.task, whole, batch.target, run.model.classify, run.sum)
+        run.log(**logged_by_modality(run.model.modalities, score=scores, rho=rho))
+        remaining = self.drop_features(run, features, self._next_probability(rho), batch)
+        with run.update(self.loss(run, run.model.classify(remaining), batch)):
+            self.scale_encoders(run, rho)
 
-    def left(
+    def drop_features(
         self, run: Run, features: Mapping[str, Tensor], q: Tensor, batch: Batch
     ) -> dict[str, Tensor]:
-        """The features, dropped each with its probability ``q``."""
+        """Features of which each is set to 0 with its probability ``q``."""
         if self.p_exe < 1 and float(torch.rand((), generator=run.generator)) >= self.p_exe:
             q = torch.zeros_like(q)
-        keep = spared(run.draws(len(q)) >= q, batch.shown, run.model.modalities)
-        run.log(**told(run.model.modalities, q=q, dropped=run.sum((~keep).sum(0).float())))
-        left = masked(features, keep)
-        if self.rescale:
-            factor = rescaling(q, [x.shape[1] for x in left.values()])
-            left = {m: x * factor for m, x in left.items()}
-        return left
+        modalities = run.model.modalities
+        keep = restore_emptied(run.draws(len(q)) >= q, batch.shown, modalities)
+        dropped = run.sum((~keep).sum(0).float())
+        run.log(**logged_by_modality(modalities, q=q, dropped=dropped))
+        remaining = mask_features(features, keep)
+        if not self.rescale:
+            return remaining
+        factor = rescale_factor(q, [x.shape[1] for x in remaining.values()])
+        return {m: x * factor for m, x in remaining.items()}
 
-    def slow(self, run: Run, rho: Float[Tensor, " modalities"]) -> None:
+    def scale_encoders(self, run: Run, rho: Float[Tensor, " modalities"]) -> None:
         """Edits gradients between backward and update."""
 
-    def _chances(self, rho: Float[Tensor, " modalities"]) -> Tensor:
-        """``q`` for this batch; the next one's is stored."""
+    def _next_probability(self, rho: Float[Tensor, " modalities"]) -> Tensor:
+        """``q`` for this batch; with a lag, that of the batch is stored for the next."""
         now = drop_probability(rho, self.q_base, self.lam, self.z, self.gate)
         q, self.stored = self.stored if self.lag else now, now
         return q
@@ -135,27 +137,22 @@ class OPMOGM(OPM):
 
     Cost: that of joint; one classification and one pass over the encoders' gradients more.
 
-    Logs what opm does, and ``k``, ``gradient`` and ``modulated`` as ogm.
+    Remembers: as opm.
+
+    Logs ``k``, ``gradient`` and ``modulated`` as ogm, besides the quantities of opm.
 
     Args:
         alpha: Strength of the slowing, at least 0.
         noise: ``none``, or ``tensor-std`` as in ogm-ge.
     """
 
-    choices: ClassVar[Mapping[str, Sequence[str]]] = {"noise": ("none", "tensor-std")}
+    alpha: float = at_least(0, default=0.8)
+    noise: str = one_of("none", "tensor-std")
 
-    alpha: float = 0.8
-    noise: str = "none"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.alpha < 0:
-            raise ConfigError(f"alpha is at least 0; got {self.alpha}")
-
-    def slow(self, run: Run, rho: Float[Tensor, " modalities"]) -> None:
-        k = slowed(rho, self.alpha, self.z, self.gate)
-        run.agree()
-        noise = None if self.noise == "none" else on_device(run.generator, run.device)
-        modalities = run.model.modalities
-        before, after = edit({m: [*run.model.gradients(m)] for m in modalities}, k, noise)
-        run.log(**told(modalities, k=k, gradient=before, modulated=after))
+    def scale_encoders(self, run: Run, rho: Float[Tensor, " modalities"]) -> None:
+        k = ogm_factor(rho, self.alpha, self.z, self.gate)
+        run.average_gradients()
+        noise = None if self.noise == "none" else device_generator(run.generator, run.device)
+        gradients = {m: [*run.model.gradients(m)] for m in run.model.modalities}
+        before, after = scale_gradients(gradients, k, noise)
+        run.log(**logged_by_modality(run.model.modalities, k=k, gradient=before, modulated=after))

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 
 from mmtrain.errors import ConfigError
-from mmtrain.functional import climb
+from mmtrain.functional import perturb
 from mmtrain.methods.base import Method, Run
-from mmtrain.models.layers import still
+from mmtrain.models.layers import frozen_batch_norm
 from mmtrain.types import Batch
 
 
@@ -29,6 +29,8 @@ class SAM(Method):
 
     Cost: 2x `joint`; two forward and two backward passes a step.
 
+    Remembers: nothing.
+
     Args:
         radius: ``rho``, the length of ``eps``, above 0. The authors take 0.05 on CIFAR-10 and
             ImageNet.
@@ -37,6 +39,7 @@ class SAM(Method):
     radius: float = 0.05
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.radius <= 0:
             raise ConfigError(f"sam's radius is above 0; got {self.radius}. Without it: joint")
 
@@ -46,13 +49,13 @@ class SAM(Method):
         loss = self.loss(run, out, batch)
         gradients = run.gradients(loss, run.model)
         run.average(gradients)
-        here = loss.detach()
+        loss_at_weights = loss.detach()
         del out, loss  # The graph, before there is another.
         parameters = [p for p in run.model.parameters() if p.requires_grad]
-        before = climb(parameters, gradients, self.radius)
-        with still(run.model):
+        weights = perturb(parameters, gradients, self.radius)
+        with frozen_batch_norm(run.model):
             out = run.model(batch)
         loss = self.loss(run, out, batch)
         with run.update(loss):
-            torch._foreach_copy_([*parameters], before)
-        run.log(sharpness=run.mean(loss.detach() - here))
+            torch._foreach_copy_([*parameters], weights)
+        run.log(sharpness=run.mean(loss.detach() - loss_at_weights))

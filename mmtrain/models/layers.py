@@ -1,4 +1,4 @@
-"""Layers: new ones start the same for the same seed; their statistics can be made to stay."""
+"""Layers: reproducible initialisation, and passes that leave running statistics alone."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer with Xavier-normal weights and no bias yet, as OGM's authors start theirs."""
+    """A linear layer that starts with Xavier-normal weights and a bias of 0, as in OGM's code."""
     layer = nn.Linear(inputs, outputs)
     nn.init.xavier_normal_(layer.weight)
     nn.init.zeros_(layer.bias)
@@ -19,7 +19,7 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
 
 @contextmanager
 def seeded(seed: int, *names: str) -> Iterator[None]:
-    """Layers made on the CPU inside depend on ``seed`` and ``names`` only.
+    """Makes what is drawn on the CPU inside depend on ``seed`` and ``names`` only.
 
     The generator of the process is left as it was. An encoder thus starts the same alone and beside
     others, and a head that a method adds changes nothing else.
@@ -38,21 +38,21 @@ def seeded(seed: int, *names: str) -> Iterator[None]:
 
 
 @contextmanager
-def still(*modules: nn.Module) -> Iterator[None]:
-    """Batch normalisation inside ``modules`` remembers nothing of what it sees.
+def frozen_batch_norm(*modules: nn.Module) -> Iterator[None]:
+    """Keeps the running statistics of batch normalisation inside ``modules`` as they are.
 
-    In training mode it normalises by the batch's statistics as ever, but what it would remember
-    goes into copies that are dropped: running means, variances and counts stay bit for bit. For a
+    In training mode it normalises by the batch's statistics as ever, but the updates of running
+    means, variances and counts go to copies that are dropped, so that these stay bit for bit. For a
     second pass over a batch in one step. Synchronised batch normalisation too.
     """
     norms = [n for module in modules for n in module.modules() if isinstance(n, _BatchNorm)]
-    kept = [dict(norm.named_buffers()) for norm in norms]
-    for norm, buffers in zip(norms, kept, strict=True):
+    statistics = [dict(norm.named_buffers()) for norm in norms]
+    for norm, buffers in zip(norms, statistics, strict=True):
         for name, buffer in buffers.items():
             setattr(norm, name, buffer.clone())
     try:
         yield
     finally:
-        for norm, buffers in zip(norms, kept, strict=True):
+        for norm, buffers in zip(norms, statistics, strict=True):
             for name, buffer in buffers.items():
                 setattr(norm, name, buffer)

@@ -1,6 +1,6 @@
-"""One encoder a modality, a fusion, and heads of their own where a method wants them."""
+"""The model: one encoder a modality, a fusion, and heads of their own where a method adds them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import cast
 
@@ -11,6 +11,7 @@ from mmtrain.errors import ConfigError
 from mmtrain.models.encoders import Encoder
 from mmtrain.models.fusions import Fusion
 from mmtrain.models.fusions.base import Features
+from mmtrain.models.fusions.stages import Widths
 from mmtrain.models.inputs import Preparation, preparation
 from mmtrain.models.layers import linear, seeded
 from mmtrain.types import Batch, Inputs, Outputs
@@ -20,19 +21,20 @@ class MultimodalModel(nn.Module):
     """Encoders, then a fusion: ``model(batch) = model.classify(model.encode(batch))``.
 
     A method that works on features goes between the two; one that changes the architecture assigns
-    to `fusion` or fills `heads` in its ``setup``. What a head or a fusion gives is computed in
+    to `fusion` or fills `heads` in its ``setup``. Heads and the fusion's logits are computed in
     float32 whatever the precision of the encoders, so that shares sum to the fused logits.
 
     Example:
         >>> model = MultimodalModel.build(
-        ...     channels_of(batch.inputs), ENCODERS.load("small-cnn"),
-        ...     partial(FUSIONS.load("concat"), classes=10), seed=0)
+        ...     channels_of(batch.inputs),
+        ...     {"audio": ENCODERS.load("small-cnn"), "visual": ENCODERS.load("resnet18")},
+        ...     partial(FUSIONS.load("concat"), classes=10), seed=0)  # doctest: +SKIP
 
     Args:
         encoders: Modality to its encoder. They may differ, but not share parameters, for then the
             gradient of one modality would be another's too.
-        fusion: For the same modalities.
-        seed: Of the heads that are added later.
+        fusion: Fusion of the same modalities.
+        seed: Seed of the heads that are added later.
 
     Attributes:
         encoders: Modality to its encoder.
@@ -58,69 +60,97 @@ class MultimodalModel(nn.Module):
         self.encoders = nn.ModuleDict(encoders)
         self.fusion = fusion
         self.heads = nn.ModuleDict()
-        self._widths = widths
         self._seed = seed
 
     @classmethod
     def build(
         cls,
         channels: Mapping[str, int],
-        encoder: Callable[[int], Encoder],
-        fusion: Callable[[Mapping[str, int]], Fusion],
+        encoders: Mapping[str, Callable[[int], Encoder]],
+        fusion: Callable[[Widths], Fusion],
         *,
         seed: int,
     ) -> "MultimodalModel":
-        """The model, on the CPU, that depends on ``seed`` only.
+        """Makes the model, on the CPU; it depends on ``seed`` only.
 
         Args:
             channels: Modality to the channels of its input, see `channels_of`.
-            encoder: Makes an encoder for so many channels.
-            fusion: Makes a fusion for modalities of such widths.
-            seed: An encoder depends on it and on its modality, not on what else there is.
+            encoders: Modality to the factory of its encoder, which takes the number of channels.
+            fusion: Factory of the fusion, which takes the widths of the encoders.
+            seed: Seed of every layer; that of an encoder depends on its modality too, but not on
+                the other modalities.
+
+        Raises:
+            ConfigError: A modality has no encoder.
         """
-        encoders = {}
+        if absent := [m for m in channels if m not in encoders]:
+            raise ConfigError(f"no encoder is given for {', '.join(absent)}")
+        made = {}
         for modality, count in channels.items():
             with seeded(seed, "encoder", modality):
-                encoders[modality] = encoder(count)
+                made[modality] = encoders[modality](count)
         with seeded(seed, "fusion"):
-            fused = fusion({m: e.width for m, e in encoders.items()})
-        return cls(encoders, fused, seed=seed)
+            joined = fusion(Widths.of(made))
+        return cls(made, joined, seed=seed)
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Names, in the order in which the model was made."""
         return tuple(self.encoders)
 
+    @property
+    def feature_widths(self) -> dict[str, int]:
+        """Modality to the width of its features, as `encode` gives them for the present fusion."""
+        return self.fusion.feature_widths
+
     def forward(self, batch: Batch) -> Outputs:
         """Logits, fused and by modality, and features; see `encode` and `classify`.
 
-        Targets are not looked at. For logits of a subset of the modalities: `Batch.only`.
+        Targets are not used. For logits of a subset of the modalities: `Batch.only`.
         """
         return self.classify(self.encode(batch))
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
-        """Modality to its features (B, width), float32.
+        """Modality to its features (B, width), float32, as the fusion takes them.
 
         Args:
             batch: Inputs as the stream delivers them, prepared here (`mmtrain.models.inputs`).
                 Where a modality is hidden its encoder sees 0 after normalisation (OPM, TPAMI 2024,
                 Sec. 4.4.3).
         """
-        return {m: self.feature(m, batch) for m in self.encoders}
+        return self._encode(self.modalities, batch)
 
     def feature(self, modality: str, batch: Batch) -> Tensor:
-        """Features of one modality, (B, width), float32; see `encode`."""
+        """Features of one modality, (B, width), float32; see `encode`.
+
+        Raises:
+            ConfigError: The fusion lets encoders exchange, so that none can run alone.
+        """
+        if self.fusion.joint:
+            raise ConfigError(
+                f"{type(self.fusion).__name__.lower()} lets the encoders exchange between their "
+                f"stages, so {modality} cannot be encoded or trained alone; choose another fusion "
+                "for this method"
+            )
+        return self._encode((modality,), batch)[modality]
+
+    def _encode(self, modalities: Iterable[str], batch: Batch) -> dict[str, Tensor]:
+        encoders = {m: cast(Encoder, self.encoders[m]) for m in modalities}
+        prepared = {m: self._prepared(m, batch) for m in encoders}
+        return {m: x.float() for m, x in self.fusion.encode(encoders, prepared).items()}
+
+    def _prepared(self, modality: str, batch: Batch) -> Tensor:
+        """The input of a modality's encoder."""
         if modality not in batch.inputs:
             raise ConfigError(
                 f"the batch has no {modality}; this model was made for "
                 f"{', '.join(self.modalities)}, the batch holds {', '.join(batch.inputs)}"
             )
-        prepared = self.preparations[modality](batch.inputs[modality])
+        prepared: Tensor = self.preparations[modality](batch.inputs[modality])
         if modality in batch.shown:
             prepare = cast(Preparation, self.preparations[modality])
             prepared = prepare.hide(prepared, batch.shown[modality])
-        feature: Tensor = self.encoders[modality](prepared)
-        return feature.float()
+        return prepared
 
     def classify(self, features: Features) -> Outputs:
         """Logits of ``features``: fused, and for each modality its own head's, or else its share.
@@ -138,7 +168,7 @@ class MultimodalModel(nn.Module):
         """Gives every modality a head of its own, and from then on `Outputs.logits` are theirs.
 
         For ``setup``: the caller lets the optimizer adopt what is returned. The heads depend on the
-        model's seed and are made on its device.
+        model's seed, are made on its device, and are as wide as the features of the present fusion.
 
         Args:
             make: Makes a head from the width of its features and the number of classes.
@@ -147,7 +177,7 @@ class MultimodalModel(nn.Module):
             >>> run.adopt(model.add_heads())
         """
         device = next(self.parameters()).device
-        for modality, width in self._widths.items():
+        for modality, width in self.feature_widths.items():
             with seeded(self._seed, "head", modality):
                 self.heads[modality] = make(width, self.fusion.classes).to(device)
         return self.heads

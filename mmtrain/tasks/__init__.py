@@ -1,1 +1,1 @@
-"""What is learnt: losses, confidence and measures of each kind of target."""
+"""Tasks: losses, confidence and measures of each kind of target."""

@@ -1,8 +1,9 @@
-"""What a run reads: the batches of an epoch in the curriculum's order, and passes over a split."""
+"""The batches of an epoch in the curriculum's order, and of passes over a split."""
 
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import asdict, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,10 +12,25 @@ from numpy.typing import NDArray
 from mmprep.storage.store import LocalStore
 from mmtrain.curricula.base import Curriculum
 from mmtrain.data import OrderedStream, SampleOrder, ShardedDataset
+from mmtrain.data.order import slots
 from mmtrain.data.reading.traffic import Traffic
 from mmtrain.data.stream import StreamState
 from mmtrain.errors import ConfigError
 from mmtrain.types import Batch
+
+
+class Reading(NamedTuple):
+    """One batch of an epoch, and its place in it.
+
+    Attributes:
+        batch: Batch in memory of the CPU, without fillers where there is a choice.
+        visited: (k,) sample of each visit that this rank makes here, damaged samples included.
+        position: Visits of the epoch that are done behind the batch, by all ranks.
+    """
+
+    batch: Batch
+    visited: NDArray[np.int64]
+    position: int
 
 
 class Feed:
@@ -22,15 +38,16 @@ class Feed:
 
     Args:
         training: Stream of the training view.
-        evaluation: Stream of the same modalities without chance.
-        curriculum: Decides the order of the training split.
-        seed: Of the view, and of what is held out.
-        held: Samples of the training split that epochs leave out.
+        evaluation: Stream of the same modalities without random crops and flips.
+        curriculum: Curriculum that decides the order of the training split.
+        seed: Seed of the view, and of the choice of the samples that are held out.
+        held: Number of samples of the training split that epochs leave out.
 
     Attributes:
-        curriculum: As given.
+        curriculum: Curriculum, as given.
         ids: (n,) samples that epochs are made of, ascending.
-        position: Visits of the epoch that are done, by all ranks.
+        position: Visits of the epoch that are done, by all ranks. Whoever trains sets it to the
+            `Reading.position` of the batch in hand: a prefetcher reads further ahead.
         visits: Visits of the epoch.
     """
 
@@ -44,13 +61,18 @@ class Feed:
     ) -> None:
         self._training, self._evaluation = training, evaluation
         self.curriculum, self._seed = curriculum, seed
-        self.ids, self._held = parted(self.dataset, held, seed)
+        self.ids, self._held = split_held_out(self.dataset, held, seed)
         self.position = self.visits = 0
 
     @property
     def dataset(self) -> ShardedDataset:
-        """Where the samples are."""
+        """The shards that are read."""
         return self._training.dataset
+
+    @property
+    def skips_damaged(self) -> bool:
+        """Whether damaged samples become fillers, so that a step may lack real rows."""
+        return self._training.options.skip_damaged
 
     @property
     def steps(self) -> int:
@@ -67,39 +89,42 @@ class Feed:
         self._training.begin(order, seed=self._seed, epoch=epoch)
         if saved is not None:
             self._training.load_state_dict(saved)
-        self.position, self.visits = self.state()["position"], len(order)
+        self.position, self.visits = self._training.state_dict()["position"], len(order)
 
     def state(self) -> StreamState:
-        """Where the epoch stands, behind the batch that was given last."""
-        return self._training.state_dict()
+        """State of the stream from which an epoch goes on at `position`."""
+        return {**self._training.state_dict(), "position": self.position}
 
-    def __iter__(self) -> Iterator[Batch]:
-        """What is left of the epoch."""
+    def __iter__(self) -> Iterator[Reading]:
+        """Yields the rest of the epoch, batch by batch."""
         if self.position == self.visits:
             return
+        before, size = self.position, self._training.batch_size
         for batch in self._training:
-            self.position = self.state()["position"]
-            yield live(batch)
+            after = self._training.state_dict()["position"]
+            repeated = slots(self.visits, before, size, self._training.share).filler
+            yield Reading(without_fillers(batch), batch.ids.numpy()[~repeated], after)
+            before = after
 
     def account(self) -> dict[str, float]:
-        """What is to be logged of an epoch: what a bucket gave, and the damaged samples so far."""
-        found: dict[str, float] = {}
+        """Scalars to log of an epoch: traffic with a bucket, and damaged samples so far."""
+        scalars: dict[str, float] = {}
         if not isinstance(self.dataset.store, LocalStore):
             read = asdict(self._training.traffic)
-            found = {f"read_{name}": float(value) for name, value in read.items()}
-        if self._training.options.skip_damaged:
-            found["skipped"] = float(len(self._training.skipped))
-        return found
+            scalars = {f"read_{name}": float(value) for name, value in read.items()}
+        if self.skips_damaged:
+            scalars["skipped"] = float(len(self._training.skipped))
+        return scalars
 
     def first(self) -> Batch:
         """A batch of the first sample, to see what samples look like."""
         return next(self.over(self.ids[:1]))
 
     def over(self, ids: NDArray[np.int64]) -> Iterator[Batch]:
-        """One pass over ``ids`` in the view of evaluation; passes may be nested."""
+        """Yields one pass over ``ids`` in the view of evaluation; passes may be nested."""
         stream = copy(self._evaluation)
         stream.begin(SampleOrder(ids), seed=0, epoch=0)
-        yield from map(live, stream)
+        yield from map(without_fillers, stream)
 
     def held_out(self, generator: torch.Generator) -> Batch:
         """A batch of the held-out samples, drawn without replacement."""
@@ -107,7 +132,7 @@ class Feed:
         return next(self.over(self._held[drawn[: self._evaluation.batch_size]]))
 
 
-def parted(
+def split_held_out(
     dataset: ShardedDataset, held: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ids of the train split that epochs are made of, and ``held`` others; both ascend.
@@ -124,27 +149,25 @@ def parted(
         )
     shuffled = np.random.default_rng([seed, 1]).permutation(ids)
     by_class = shuffled[np.argsort(dataset.targets[shuffled], kind="stable")]
+    # The middle of each of `held` equal stretches, in integers so that no rounding repeats one.
     out = by_class[(np.arange(held) * 2 + 1) * len(ids) // max(1, 2 * held)]
     return np.setdiff1d(ids, out), np.sort(out)
 
 
-def live(batch: Batch) -> Batch:
+def without_fillers(batch: Batch) -> Batch:
     """The batch without its fillers, unless there is nothing else in it.
 
-    What is left needs no weights, and the mean over it is the mean over real samples.
+    The rest needs no weights, and the mean over it is the mean over real samples. A rank that has
+    fillers only keeps them, for it must take part in what the ranks do together.
     """
     keep = ~batch.filler
     if bool(keep.all()) or not bool(keep.any()):
         return batch
-
-    def kept(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor[keep]
-
     return replace(
         batch,
-        ids=kept(batch.ids),
-        target=kept(batch.target),
-        filler=kept(batch.filler),
-        inputs={m: kept(x) for m, x in batch.inputs.items()},
-        shown={m: kept(x) for m, x in batch.shown.items()},
+        ids=batch.ids[keep],
+        target=batch.target[keep],
+        filler=batch.filler[keep],
+        inputs={m: x[keep] for m, x in batch.inputs.items()},
+        shown={m: x[keep] for m, x in batch.shown.items()},
     )

@@ -1,6 +1,7 @@
 """The ledger: which samples each epoch has visited, in order, as `.npy` files of sample ids."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -8,7 +9,13 @@ from typing import BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mmprep.format.damage import naming_damage
+from mmprep.format.npy import parse_array
+from mmtrain.files import sync_folder
+
 _ITEM: Final = np.dtype("<i8").itemsize
+_NAME: Final = re.compile(r"epoch-\d{5}\.rank\d{1,6}\.npy", re.ASCII)
+_REMEDY: Final = "take it from a copy of the run, or train again in a new folder"
 
 
 class Ledger:
@@ -18,8 +25,8 @@ class Ledger:
     the visits of the last flush, and what a killed process wrote behind them is not read.
 
     Args:
-        folder: Made when it is first written to.
-        rank: Each has files of its own.
+        folder: Folder of the files; made when it is first written to.
+        rank: Number of this rank; each has files of its own.
     """
 
     def __init__(self, folder: Path, rank: int = 0) -> None:
@@ -32,15 +39,20 @@ class Ledger:
         self.close()
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / name(epoch, self._rank)
+        new = not path.exists()
         self._count = min(kept, len(read(path)))
         # What is kept is not written anew: a kill at this moment must not lose it.
         self._file = path.open("r+b" if self._count else "wb")
         self._write_header()
         self._file.truncate(self._file.tell() + self._count * _ITEM)
         self.flush()
+        if new:
+            # A synced file may still be lost with its name.
+            sync_folder(self._folder)
+            sync_folder(self._folder.parent)
 
     def cut(self, epoch: int, kept: int) -> None:
-        """Leaves of ``epoch`` its first ``kept`` visits."""
+        """Keeps the first ``kept`` visits of ``epoch``, and drops the rest."""
         self.begin(epoch, kept)
         self.close()
 
@@ -84,47 +96,70 @@ class Ledger:
 
 
 def name(epoch: int, rank: int = 0) -> str:
-    """File of an epoch."""
+    """Name of the file of an epoch."""
     return f"epoch-{epoch:05d}.rank{rank}.npy"
 
 
 def epoch_of(path: Path) -> int:
-    """The epoch that a file is of."""
+    """Epoch of a file."""
     return int(path.name[6:11])
 
 
 def read(path: Path) -> NDArray[np.int64]:
-    """(n,) sample of each visit of a file, in order; none where there is no such file."""
+    """(n,) samples of the visits in a file, in order; none where there is no such file."""
     if not path.exists():
         return np.empty(0, np.int64)
-    found: NDArray[np.int64] = np.load(path, allow_pickle=False)
-    return found
+    with naming_damage(str(path), _REMEDY):
+        if not path.is_file():
+            raise ValueError("not a file")
+        # What a killed process wrote behind the counted visits is not read.
+        visited = parse_array(path.read_bytes(), more=True)
+        if visited.dtype != np.dtype("<i8") or visited.ndim != 1:
+            raise ValueError(f"holds {visited.dtype} of shape {visited.shape}")
+        return np.array(visited, np.int64)
 
 
 def rank_of(path: Path) -> int:
-    """The rank that a file is of."""
+    """Rank of a file."""
     return int(path.name[len("epoch-00000.rank") : -len(".npy")])
 
 
+def _is_ours(path: Path) -> bool:
+    return _NAME.fullmatch(path.name) is not None
+
+
 def rewind(folder: Path, epoch: int, counts: Sequence[int]) -> None:
-    """Leaves of ``epoch`` what each rank had visited, and of later epochs nothing.
+    """Cuts ``epoch`` back to what each rank had visited, and drops later epochs.
 
     A resumed run visits the rest anew, perhaps with another number of ranks.
+
+    Args:
+        folder: Folder of the ledger.
+        epoch: Epoch that goes on.
+        counts: Visits of each rank in that epoch that count.
     """
-    for path in folder.glob("epoch-*.rank*.npy"):
+    for path in filter(_is_ours, folder.glob("epoch-*.rank*.npy")):
         rank = rank_of(path)
         kept = counts[rank] if rank < len(counts) and epoch_of(path) == epoch else 0
         if epoch_of(path) >= epoch and not kept:
             path.unlink()
         elif epoch_of(path) == epoch:
             Ledger(folder, rank).cut(epoch, kept)
+    if folder.exists():
+        sync_folder(folder)
 
 
 def visits(folder: Path, epoch: int, counts: Sequence[int] | None = None) -> NDArray[np.int64]:
-    """(n,) visits of ``epoch``, one rank after the other; of each the first ``counts``, or all."""
-    found = sorted(folder.glob(f"epoch-{epoch:05d}.rank*.npy"), key=rank_of)
+    """(n,) visits of ``epoch``, one rank after the other.
+
+    Args:
+        folder: Folder of the ledger.
+        epoch: Epoch, from 0.
+        counts: Visits of each rank that count, its first ones; all by default.
+    """
+    paths = sorted(filter(_is_ours, folder.glob(f"epoch-{epoch:05d}.rank*.npy")), key=rank_of)
     parts = [
         read(path)[: None if counts is None else (*counts, *[0] * rank_of(path))[rank_of(path)]]
-        for path in found
+        for path in paths
     ]
     return np.concatenate([np.empty(0, np.int64), *parts])

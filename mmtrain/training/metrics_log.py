@@ -1,4 +1,4 @@
-"""What a run tells: lines of metrics.jsonl, and how far it is."""
+"""Measures of a run by epoch: the lines of metrics.jsonl, and the meter of the one in progress."""
 
 import json
 import logging
@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from mmprep.format.damage import naming_damage
+from mmprep.format.fields import parse_json
 from mmtrain import files
 from mmtrain.training.ranks import Ranks
 
@@ -24,36 +26,45 @@ class MetricsFile:
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Writes one line, and brings it to the disk."""
-        with self._path.open("a", encoding="utf-8") as file:
+        with (
+            files.naming_refusals(self._path),
+            self._path.open("a", encoding="utf-8") as file,
+        ):
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def keep(self, epochs: int) -> None:
-        """Drops what is said of later epochs, or was half written."""
+        """Drops the lines of later epochs, and one that was half written."""
         if not self._path.exists():
             return
-        whole = self._path.read_bytes().split(b"\n")[:-1][:epochs]
-        kept = b"".join(line + b"\n" for line in whole)
-        files.replace(self._path, lambda file: file.write(kept))
+        lines = self._path.read_bytes().split(b"\n")[:-1][:epochs]
+        text = b"".join(line + b"\n" for line in lines)
+        files.replace(self._path, lambda file: file.write(text))
 
     def read(self) -> list[dict[str, Any]]:
-        """The lines."""
-        return [json.loads(line) for line in self._path.read_text("utf-8").splitlines()]
+        """The lines of epochs, without those of trials."""
+        lines = []
+        for number, text in enumerate(self._path.read_bytes().splitlines(), 1):
+            with naming_damage(f"{self._path}, line {number}", "remove the line"):
+                line = {**parse_json(text)}
+                float(line["seconds"])
+                lines.append(line)
+        return [line for line in lines if "trial" not in line]
 
 
 @dataclass
 class Meter:
-    """What an epoch has come to so far; saved, so that a resumed epoch reports the whole of it.
+    """Sums over an epoch so far; saved, so that a resumed epoch reports the whole of it.
 
     Attributes:
         loss: Sum over updates of the mean loss times the samples.
         weight: Sum of those samples.
         visits: Samples that went through a step.
-        seconds: Of training, evaluation apart.
-        waited: Of these, spent waiting for data.
-        scoring: Seconds of a curriculum's pass over the samples; not of `seconds`.
-        logged: Name to the sum and count of what the method logged.
+        seconds: Seconds of training, evaluation apart.
+        waited: Seconds of these in which there was no batch to compute on.
+        scoring: Seconds of a curriculum's pass over the samples; no part of `seconds`.
+        logged: Name to the sum and count of the scalars that the method logged.
     """
 
     loss: float = 0.0
@@ -70,22 +81,22 @@ class Meter:
         self.weight += samples
 
     def log(self, scalars: Iterable[tuple[str, float]]) -> None:
-        """Takes what a method logged."""
+        """Takes scalars that a method logged."""
         for name, value in scalars:
             total, count = self.logged.get(name, (0.0, 0))
             self.logged[name] = [total + value, count + 1]
 
     def shared(self, ranks: Ranks) -> "Meter":
-        """The same of all ranks together: of seconds and of what was logged, their means."""
+        """Meter of all ranks together: sums, and of seconds and logged scalars the means."""
         if ranks.alone:
             return self
         own = torch.tensor(
             [self.loss, self.weight, self.visits, self.seconds, self.waited], dtype=torch.float64
         )
-        loss, weight, visits, seconds, waited = ranks.sum(ranks.placed(own)).tolist()
+        loss, weight, visits, seconds, waited = ranks.sum(own).tolist()
         names = sorted(self.logged)
         sums = torch.tensor([self.logged[n] for n in names], dtype=torch.float64).reshape(-1, 2)
-        logged = (ranks.sum(ranks.placed(sums)) / ranks.world).tolist()
+        logged = (ranks.sum(sums) / ranks.world).tolist()
         return replace(
             self,
             logged=dict(zip(names, logged, strict=True)),
@@ -97,11 +108,11 @@ class Meter:
         )
 
     def part(self, ranks: Ranks) -> "Meter":
-        """What a rank goes on from, where `shared` gave this one for all."""
+        """Share of a rank in what `shared` gave for all, from which it goes on."""
         return self if ranks.first else replace(self, loss=0.0, weight=0, visits=0)
 
     def line(self) -> dict[str, Any]:
-        """Its part of the epoch's line."""
+        """Entries of the epoch's line of metrics."""
         return {
             "seconds": round(self.seconds, 3),
             "samples_per_s": round(self.visits / max(self.seconds, 1e-9), 1),

@@ -1,6 +1,7 @@
-"""The optimizer, saved by parameter name because models may grow, and the schedule of its rate."""
+"""The optimizer: state and rates are saved by parameter name, because models may grow."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,39 +9,74 @@ from torch import Tensor, nn
 from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import DataError
 
+Group = dict[str, Any]
+
 
 class Optimizer:
     """Updates the trainable parameters of a model; others may join while it trains.
 
     Args:
-        model: Its parameters that are there now take part.
-        config: Kind, weight decay, clipping. Rates are set by `set_rate`.
+        model: Model whose parameters of this moment take part.
+        config: Kind, weight decay and clipping. Rates are set by `set_rate`.
+        factors: Parameter to its factor on the rate, where that is not 1.
 
     Attributes:
-        rate: The learning rate in force.
+        rate: Learning rate in force, of parameters whose factor is 1.
     """
 
-    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        config: OptimizerConfig,
+        factors: Mapping[nn.Parameter, float] | None = None,
+    ) -> None:
         self._model, self._clip = model, config.clip
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        self._inner = _make(parameters, config)
+        self._inner = _make([p for p in model.parameters() if p.requires_grad], config)
+        self._by_name: list[nn.Parameter] | None = None
+        self._groups[0]["factor"] = 1.0
         self.set_rate(config.lr)
+        for parameter, factor in (factors or {}).items():
+            self.set_factor(factor, [parameter])
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """Those that it updates, each once."""
-        group: list[nn.Parameter] = self._inner.param_groups[0]["params"]
-        return group
+        """Parameters that it updates, each once."""
+        return [p for group in self._groups for p in group["params"]]
 
     def set_rate(self, rate: float) -> None:
-        """Sets the learning rate of all parameters."""
+        """Sets the learning rate, which each parameter's factor multiplies."""
         self.rate = rate
-        self._inner.param_groups[0]["lr"] = rate
+        for group in self._groups:
+            group["lr"] = rate * group["factor"]
 
-    def adopt(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Lets new ones join at the current rate; those that are there already stay."""
+    def set_factor(self, factor: float, parameters: Iterable[nn.Parameter]) -> None:
+        """Sets the factor on the rate of ``parameters``; those that it does not update are passed.
+
+        Raises:
+            ValueError: Not a finite number of at least 0.
+        """
+        if not 0 <= factor < float("inf"):
+            raise ValueError(f"a factor on the learning rate is at least 0; got {factor}")
+        wanted = {*parameters}
+        for group in [*self._groups]:
+            inside = [p for p in group["params"] if p in wanted]
+            if not inside:
+                continue
+            if len(inside) < len(group["params"]):
+                # Groups only ever split: where the same modules are set in each step, which is the
+                # usual case, their groups are there from the first step on.
+                group["params"] = [p for p in group["params"] if p not in wanted]
+                group = {**group, "params": inside}
+                self._groups.append(group)
+            group["factor"], group["lr"] = factor, self.rate * factor
+
+    def adopt(self, parameters: Iterable[nn.Parameter], factor: float = 1.0) -> None:
+        """Lets new ones join with ``factor`` on the rate; those that are there already stay."""
         known = {*self.parameters}
-        self.parameters.extend(p for p in parameters if p.requires_grad and p not in known)
+        new = [p for p in parameters if p.requires_grad and p not in known]
+        self._groups[0]["params"].extend(new)
+        self._by_name = None
+        self.set_factor(factor, new)
 
     def renew(self, parameters: Iterable[nn.Parameter]) -> None:
         """Forgets momentum and moments of ``parameters``."""
@@ -52,12 +88,15 @@ class Optimizer:
         self._inner.zero_grad(set_to_none=True)
 
     def gradients(self) -> list[Tensor]:
-        """All gradients that there are, in the order of the parameters' names.
+        """Gradients of the parameters that have one, in the order of the parameters' names.
 
         That order, unlike the one in which parameters joined, outlives a resumed run.
         """
-        named = sorted(self._model.named_parameters())
-        return [p.grad for _, p in named if p.grad is not None]
+        if self._by_name is None:
+            own = {*self.parameters}
+            named = sorted(self._model.named_parameters())
+            self._by_name = [parameter for _, parameter in named if parameter in own]
+        return [p.grad for p in self._by_name if p.grad is not None]
 
     def step(self) -> None:
         """Clips, then updates."""
@@ -67,13 +106,35 @@ class Optimizer:
             torch._foreach_mul_(gradients, (self._clip / (norm + 1e-6)).clamp(max=1.0))
         self._inner.step()
 
+    def rates(self) -> dict[str, float]:
+        """Parameter name to its learning rate, of all parameters that it updates."""
+        names = self._names()
+        return {names[p]: group["lr"] for group in self._groups for p in group["params"]}
+
+    def factors(self) -> dict[str, float]:
+        """Parameter name to its factor on the rate, of those where it is not 1."""
+        names = self._names()
+        return {
+            names[p]: group["factor"]
+            for group in self._groups
+            for p in group["params"]
+            if group["factor"] != 1
+        }
+
+    def load_factors(self, saved: Mapping[str, float]) -> None:
+        """Sets the factors that `factors` gave; all others to 1."""
+        self.set_factor(1.0, self.parameters)
+        named = dict(self._model.named_parameters())
+        for factor in {*saved.values()}:
+            self.set_factor(factor, [named[name] for name, own in saved.items() if own == factor])
+
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """Parameter name to its state; of those that were ever updated."""
-        names: dict[Tensor, str] = {p: name for name, p in self._model.named_parameters()}
+        """Parameter name to its state, of the parameters that were ever updated."""
+        names = self._names()
         return {names[p]: dict(state) for p, state in self._inner.state.items()}
 
-    def load_state_dict(self, saved: dict[str, dict[str, Tensor]]) -> None:
-        """Takes up what `state_dict` gave.
+    def load_state_dict(self, saved: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Sets the state of all parameters to a copy of what `state_dict` gave.
 
         Raises:
             DataError: The model has no parameter of a saved name.
@@ -83,16 +144,43 @@ class Optimizer:
             raise DataError(f"the checkpoint has optimizer state of unknown {', '.join(strange)}")
         self._inner.state.clear()
         for name, state in saved.items():
-            # AdamW's count of steps stays on the CPU, whatever the device.
-            self._inner.state[named[name]] = {
-                key: value.to("cpu" if key == "step" else named[name].device, copy=True)
-                for key, value in state.items()
+            parameter = named[name]
+            self._inner.state[parameter] = {
+                key: self._placed(key, value, parameter) for key, value in state.items()
             }
+
+    def _placed(self, key: str, value: Tensor, parameter: nn.Parameter) -> Tensor:
+        """Copy of a saved state where the update wants it."""
+        if value.shape == parameter.shape and key != "step":
+            # Laid out as the parameter, which fused kernels insist on: a checkpoint of a CPU, where
+            # weights are not channels-last, may go on on a GPU.
+            return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+        # The count of steps stays on the CPU, unless one kernel does the whole update.
+        fused = bool(self._groups[0].get("fused"))
+        return value.to(parameter.device if fused else "cpu", copy=True)
+
+    @property
+    def _groups(self) -> list[Group]:
+        groups: list[Group] = self._inner.param_groups
+        return groups
+
+    def _names(self) -> dict[Tensor, str]:
+        return {parameter: name for name, parameter in self._model.named_parameters()}
 
 
 def _make(parameters: list[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
+    # None leaves the choice to torch, which never fuses by itself.
+    fused = True if parameters and all(p.is_cuda for p in parameters) else None
+    # torch refuses an empty list of parameters, yet not an empty group: all may be frozen.
+    groups = [{"params": parameters}]
     if config.name == "adamw":
-        return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(
+            groups, lr=config.lr, weight_decay=config.weight_decay, fused=fused
+        )
     return torch.optim.SGD(
-        parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+        groups,
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        fused=fused,
     )

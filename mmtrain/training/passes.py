@@ -1,119 +1,123 @@
-"""Passes over samples without training: eval mode, no gradients, no chance, shared by the ranks."""
+"""Passes over samples without training: eval mode, no gradients, no augmentation, all ranks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from mmtrain.curricula.memory import Judged
-from mmtrain.functional import agreement
-from mmtrain.methods.base import Method
+from mmtrain.functional import discrepancy
+from mmtrain.methods.base import IDs, Method
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
+from mmtrain.training.device import autocast
 from mmtrain.training.feed import Feed
 from mmtrain.training.ranks import Ranks
-from mmtrain.types import Batch, Outputs
+from mmtrain.types import Batch
+
+Scored = Tensor | Mapping[str, Tensor]
+_ALONE: Final = ""  # Name of the only column, where a function gives one tensor.
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Forward passes in ``precision``."""
-    # Without the cache, which would serve stale weights after an update inside a step.
-    enabled = precision == "bf16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Puts ``model`` in eval mode, and afterwards in the mode that it was in."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
-class Judging:
-    """What a model says of samples.
+@dataclass(frozen=True, kw_only=True)
+class EvaluationPass:
+    """Passes of one model over samples.
 
-    Args:
+    Attributes:
         method: Method that predicts.
         task: Kind of the targets.
-        model: On ``device``.
-        feed: Gives the samples.
-        ranks: Each looks at its share, and all get the whole answer.
-        device: Where to compute.
-        precision: Of the forward passes.
+        model: Model, on ``device``.
+        feed: Source of the samples.
+        ranks: Processes that share a pass; all get the whole result.
+        device: Device that computes.
+        precision: Precision of the forward passes.
     """
 
-    def __init__(
-        self,
-        method: Method,
-        task: Task,
-        model: MultimodalModel,
-        feed: Feed,
-        ranks: Ranks,
-        device: torch.device,
-        precision: str,
-    ) -> None:
-        self._method, self._task, self._model, self._feed = method, task, model, feed
-        self._ranks, self._device, self._precision = ranks, device, precision
+    method: Method
+    task: Task
+    model: MultimodalModel
+    feed: Feed
+    ranks: Ranks
+    device: torch.device
+    precision: str
 
-    def scored(self, fn: Callable[[Batch], Tensor], ids: NDArray[np.int64]) -> Tensor:
-        """(n, ...) what ``fn`` says of each of ``ids``, which ascend, float32, on the CPU.
+    def score(self, fn: Callable[[Batch], Scored], ids: IDs) -> Any:
+        """(n, ...) values of ``fn`` for each of ``ids``, see `methods.base.Run.score`.
 
-        NaN for a sample that was skipped as damaged.
+        Raises:
+            ValueError: No ``ids``, or one that comes twice.
         """
-        seen, said = [], []
-        with self._still():
-            for batch in self._feed.over(ids):
-                here = batch.to(self._device)
+        wanted = np.asarray(torch.as_tensor(ids).cpu())
+        order = np.argsort(wanted, kind="stable")
+        ascending = wanted[order]
+        if not len(wanted) or (np.diff(ascending) == 0).any():
+            raise ValueError("scores are of distinct samples, of at least one")
+        seen: list[Tensor] = []
+        columns: dict[str, list[Tensor]] = {}
+        with evaluating(self.model), torch.no_grad(), autocast(self.device, self.precision):
+            for batch in self.feed.over(ascending):
+                here = batch.to(self.device)
                 real = ~here.filler
                 seen.append(here.ids[real])
-                said.append(fn(here)[real].float())
-        places = np.searchsorted(ids, self._ranks.gather(torch.cat(seen)).cpu().numpy())
-        values = self._ranks.gather(torch.cat(said)).cpu()
-        rows = values.new_full((len(ids), *values.shape[1:]), torch.nan)
-        rows[torch.from_numpy(places)] = values
-        return rows
+                values = fn(here)
+                named = {_ALONE: values} if isinstance(values, Tensor) else values
+                for name, column in named.items():
+                    columns.setdefault(name, []).append(_plain(column)[real])
+        gathered = self.ranks.gather(torch.cat(seen)).cpu().numpy()
+        places = torch.from_numpy(order[np.searchsorted(ascending, gathered)])
+        rows = {
+            name: _placed(self.ranks.gather(torch.cat(parts)), places.to(self.device), len(wanted))
+            for name, parts in columns.items()
+        }
+        return rows[_ALONE] if [*rows] == [_ALONE] else rows
 
-    def judged(self, ids: NDArray[np.int64]) -> Judged:
-        """What the model says of ``ids``, for a curriculum."""
-
-        def fn(batch: Batch) -> Tensor:
-            return self.said(self._method.predict_trained(self._model, batch), batch)
-
-        return Judged(*self.scored(fn, ids).T.contiguous().numpy())
-
-    def said(self, out: Outputs, batch: Batch) -> Tensor:
-        """(b, 2) similarity of the modalities' probabilities, and loss."""
-        with torch.no_grad():
-            alike = agreement({m: z.float().softmax(-1) for m, z in out.logits.items()})
-            return torch.stack(
-                [alike, self._method.sample_losses(self._task, out, batch.target).float()], -1
-            )
-
-    def measured(self, split: str, refused: Callable[[Batch], Exception]) -> dict[str, Any]:
-        """`mmtrain.metrics.of_outputs` of what the method predicts on ``split``.
+    def measure(self, split: str, refused: Callable[[Tensor], Exception]) -> dict[str, Any]:
+        """Measures of what the method predicts on ``split``, and ``rho.<modality>``.
 
         Args:
-            split: Its name.
-            refused: What to raise where a prediction is not finite.
+            split: Name of the split.
+            refused: Makes the error of samples whose prediction is not finite, from their ids.
         """
-        modalities = self._model.modalities
+        modalities = self.model.modalities
 
         def logits(batch: Batch) -> Tensor:
-            out = self._method.predict(self._model, batch)
+            out = self.method.predict(self.model, batch)
             if not bool(out.fused.isfinite().all()):
-                raise refused(batch)
+                raise refused(batch.ids)
             return torch.stack([out.fused, *(out.logits[m] for m in modalities)], 1)
 
-        ids = self._feed.dataset.ids(split)
-        found = self.scored(logits, ids)
-        whole = ~found[:, 0, 0].isnan()  # The others were skipped as damaged.
-        fused, *own = found[whole].unbind(1)
-        target = torch.from_numpy(self._feed.dataset.targets[ids].astype(np.int64))[whole]
-        return self._task.measures(fused, dict(zip(modalities, own, strict=True)), target)
+        ids = self.feed.dataset.ids(split)
+        rows = self.score(lambda batch: {"logits": logits(batch)}, ids)["logits"].cpu()
+        whole = ~rows[:, 0, 0].isnan()  # The others were skipped as damaged.
+        fused, *own = rows[whole].unbind(1)
+        target = torch.from_numpy(self.feed.dataset.targets[ids].astype(np.int64))[whole]
+        by_modality = dict(zip(modalities, own, strict=True))
+        sums = {m: self.task.confidence(z, target).sum() for m, z in by_modality.items()}
+        rho = {f"rho.{m}": value.item() for m, value in discrepancy(sums).items()}
+        return {**self.task.measures(fused, by_modality, target), **rho}
 
-    @contextmanager
-    def _still(self) -> Iterator[None]:
-        training = self._model.training
-        self._model.eval()
-        try:
-            with torch.no_grad(), autocast(self._device, self._precision):
-                yield
-        finally:
-            self._model.train(training)
+
+def _plain(values: Tensor) -> Tensor:
+    return values.float() if values.is_floating_point() else values.long()
+
+
+def _placed(values: Tensor, places: Tensor, count: int) -> Tensor:
+    """``count`` rows, of which ``values`` are those at ``places``; the others were not seen."""
+    unseen = torch.nan if values.is_floating_point() else -1
+    rows = values.new_full((count, *values.shape[1:]), unseen)
+    rows[places] = values
+    return rows

@@ -1,45 +1,51 @@
 """The run: it owns model, optimizer, device, precision, ranks, checkpoints and metrics.
 
-It carries out `mmtrain.methods.base.Run`, where what a method may call is documented.
+It implements `mmtrain.methods.base.Run`, where the part that a method may call is documented.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from mmtrain.config.run import TrainConfig
 from mmtrain.curricula.base import Curriculum
-from mmtrain.curricula.memory import Judged, Memory
-from mmtrain.errors import DataError, Interrupted, RunError
-from mmtrain.methods.base import Method
+from mmtrain.data.order import SampleOrder
+from mmtrain.errors import DataError, Interrupted
+from mmtrain.methods.base import IDs, Method
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.classification import Classification
 from mmtrain.tasks.task import Task
-from mmtrain.training import checkpoint, scores
-from mmtrain.training.device import _on, device_of, local_device
+from mmtrain.training import checkpoint, saved_state, scores
+from mmtrain.training.batch_norm import average_statistics, preserve_statistics
+from mmtrain.training.best import is_better
+from mmtrain.training.checkpoint import BEST, CHECKPOINT
+from mmtrain.training.device import autocast, place, set_up
+from mmtrain.training.failures import Failures
 from mmtrain.training.feed import Feed
-from mmtrain.training.ledger import Ledger, rewind
-from mmtrain.training.metrics_log import Meter, MetricsFile
+from mmtrain.training.journal import Journal
+from mmtrain.training.metrics_log import Meter
+from mmtrain.training.observations import Observations
 from mmtrain.training.optimizer import Optimizer
-from mmtrain.training.passes import Judging, autocast
+from mmtrain.training.passes import EvaluationPass, Scored
+from mmtrain.training.prefetch import prefetcher
 from mmtrain.training.ranks import ALONE, Ranks
+from mmtrain.training.saved_state import TrainingState
 from mmtrain.training.schedule import Schedule
 from mmtrain.training.step import Stepping
+from mmtrain.training.teacher import Teacher, load_teacher
+from mmtrain.training.trial import Trial
 from mmtrain.training.watch import Quiet, Watch
 from mmtrain.types import Batch, Outputs
 
-CHECKPOINT: Final = "checkpoint.pt"
-BEST: Final = "best.pt"
 METRICS: Final = "metrics.jsonl"
 LEDGER: Final = "ledger"
-_KEYS_SHOWN: Final = 8
 
 
 class Run(Stepping):
@@ -48,19 +54,19 @@ class Run(Stepping):
     A context, which closes the ledger.
 
     Args:
-        config: What to do.
-        model: On the CPU.
-        method: Carries out the steps.
-        feed: What is read, and by which curriculum.
-        folder: RUN; exists.
-        watch: Is told how far it is.
+        config: Config of the run.
+        model: Untrained model, on the CPU.
+        method: Method that carries out the steps.
+        feed: Source of the batches, and the curriculum that orders them.
+        folder: Folder of the run; exists.
+        watch: Receiver of the progress.
         file: ``CHECKPOINT`` to train, ``BEST`` to look at the weights that were best on val.
-        ranks: The processes that train together.
+        ranks: Processes that train together.
 
     Attributes:
-        method: The method.
-        curriculum: The order of the samples.
-        folder: RUN.
+        method: Method, as given.
+        curriculum: Order of the samples.
+        folder: Folder of the run.
         best: Epoch and measures on val of the best epoch so far; empty before the first.
     """
 
@@ -75,77 +81,118 @@ class Run(Stepping):
         file: str = CHECKPOINT,
         ranks: Ranks = ALONE,
     ) -> None:
-        device = local_device(device_of(config.device))
-        model = ranks.synchronised(model.to(device))
-        super().__init__(model, device, config.seed, config.batch_size, ranks)
+        device = set_up(config.device)
+        model = ranks.synchronise_batch_norm(place(model, device))
+        failures = Failures(dataset=feed.dataset, checkpoint=folder / CHECKPOINT)
+        super().__init__(model, device, config.seed, config.batch_size, ranks, failures)
+        self.prefetcher = prefetcher(device)
         self.config, self.method, self.feed, self.folder = config, method, feed, folder
         self.curriculum: Curriculum = feed.curriculum
         self._watch, self.seed = watch or Quiet(), config.seed
         self.classes = feed.dataset.classes
         self.task: Task = Classification(len(self.classes))
-        self.epoch, self.planned = 0, config.epochs
-        self.best: dict[str, Any] = {}
+        self.planned = config.epochs
+        self._measured: dict[str, Any] = {}
         self._saved: dict[str, Any] | None = None
-        self._meter, self._passed = Meter(), False
-        self._observed: list[tuple[Tensor, Tensor]] = []
-        self._ledger = Ledger(folder / LEDGER, ranks.rank)
-        self._metrics = MetricsFile(folder / METRICS)
-        self._judging = Judging(method, self.task, model, feed, ranks, device, config.precision)
-        self._schedule = Schedule(config.schedule, config.epochs)
+        self._order: SampleOrder | None = None
+        self._trial: Trial | None = None
+        self._scoring_s, self._trained = 0.0, False
+        self._journal = Journal(folder / LEDGER, folder / METRICS, ranks)
+        self._evaluation = EvaluationPass(
+            method=method,
+            task=self.task,
+            model=model,
+            feed=feed,
+            ranks=ranks,
+            device=device,
+            precision=config.precision,
+        )
+        self._observations = Observations(self.curriculum, self._evaluation)
         checkpoint.seed_all(config.seed + ranks.rank)
-        path = folder / file
-        saved = checkpoint.load(path) if path.exists() else None
-        if saved is not None and saved["data"] != feed.dataset.description.root:
+        saved = checkpoint.load(folder / file) if (folder / file).exists() else None
+        if saved is not None and saved.get("data") != feed.dataset.description.root:
             raise DataError(f"{folder}: was trained on other data than {config.data}")
-        self._build(saved)
-        if file == CHECKPOINT:
-            self._go_on(saved)
+        with checkpoint.naming_misfits(folder / file) if saved else nullcontext():
+            saved_state.setup(self, method, saved)
+            self.best: dict[str, Any] = dict(saved["best"]) if saved else {}
+            if file == CHECKPOINT:
+                self._go_on(saved)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ledger.close()
+        self._journal.close()
 
-    # What a method calls.
+    # For methods, see `mmtrain.methods.base.Run`.
+
+    @property
+    def splits(self) -> Mapping[str, int]:
+        return {split: count for split, count in self.feed.dataset.splits.items() if count}
 
     @property
     def position(self) -> int:
         return self.feed.position
 
     def epochs(self) -> Iterator[int]:
+        self._refuse_in_trial("epochs()")
         while self.epoch < self.config.epochs:
             self._begin_epoch()
             yield self.epoch
             self._end_epoch()
 
     def train_epoch(self, method: Method) -> None:
-        if self._passed:
+        if self._trial is not None:
+            self._try_epoch(method, self._trial)
+            return
+        if self._trained:
             raise RuntimeError("train_epoch was called twice in one body of epochs()")
-        self._passed = True
-        self.model.train()
-        before = time.monotonic()
-        for batch in self.feed:
-            arrived = time.monotonic()
-            self._meter.waited += arrived - before
-            self._batch = batch
-            with autocast(self.device, self.config.precision):
-                method.step(self, batch.to(self.device))
-            real = batch.ids[~batch.filler]
-            self._ledger.record(real.numpy())
-            self._meter.visits += len(real)
-            self.steps += 1
-            now = time.monotonic()
-            self._meter.seconds += now - before
-            before = now
-            self._after_step()
-        self.log(**self.feed.account())
-        self._settle()
-        self._batch = None
-        self._meter.seconds += time.monotonic() - before
+        self._trained = True
+        self._train(method)
 
-    def score(self, fn: Callable[[Batch], Tensor], split: str = "train") -> Tensor:
-        return self._judging.scored(fn, self.feed.dataset.ids(split)).to(self.device)
+    @contextmanager
+    def trial(self) -> Iterator[Trial]:
+        self._refuse_in_trial("trial()")
+        if self._batch is not None:
+            raise RuntimeError("a trial belongs between epochs, not within a step")
+        self._settle()
+        before = self._state.copy()
+        place = self.epoch, self.steps, self._meter, self._trained, self._measured, self._order
+        stream = self.feed.state() if self._order is not None else None
+        self._meter, self._measured, self._trial = Meter(), dict(self._measured), Trial()
+        try:
+            yield self._trial
+            self._settle()
+        finally:
+            for _ in self._losses.settle(Meter()):
+                pass  # After an error there may be some, which count nowhere.
+            self._trial, self._batch = None, None
+            self._journal.end_trials()
+            self.epoch, self.steps, self._meter, self._trained, self._measured, self._order = place
+            self._state.put_back(before)
+            if self._order is not None:
+                self.feed.begin(self._order, self.epoch, stream)
+            self._set_rate()
+
+    def measured(self, split: str = "val") -> dict[str, Any] | None:
+        measures: dict[str, Any] | None = self._measured.get(split)
+        return measures
+
+    def adopt(self, part: nn.Module | nn.Parameter, rate: float = 1.0) -> None:
+        self._refuse_in_trial("adopt()")
+        super().adopt(part, rate)
+
+    def restart_schedule(self, epochs: int | None = None) -> None:
+        self._state.schedule.restart(self.epoch, epochs)
+        self._set_rate()
+
+    def score(
+        self, fn: Callable[[Batch], Scored], split: str = "train", ids: IDs | None = None
+    ) -> Any:
+        before = time.monotonic()
+        values = self._evaluation.score(fn, self.feed.dataset.ids(split) if ids is None else ids)
+        self._scoring_s += time.monotonic() - before
+        return values
 
     def batches(self, split: str) -> Iterator[Batch]:
         for batch in self.feed.over(self.feed.dataset.ids(split)):
@@ -155,43 +202,40 @@ class Run(Stepping):
     def held_out(self) -> Batch:
         return self.feed.held_out(self.generator).to(self.device)
 
-    def observe(self, out: Outputs, batch: Batch) -> None:
-        if self._memory is not None and self._memory.observes and self._weight:
-            self._observed.append((batch.ids, self._judging.said(out, batch)))
+    def teacher(self, folder: str | Path, *modalities: str) -> Teacher:
+        dataset, generator = self.feed.dataset, self.generator
+        return load_teacher(
+            Path(folder), modalities, self.config, dataset, generator, make_run=type(self)
+        )
 
-    # What a curriculum calls.
+    def observe(self, out: Outputs, batch: Batch) -> None:
+        # Outputs of a trial are of weights that will never have been.
+        if self._trial is None and self._weight and self._observations.wanted:
+            self._observations.add(out, batch)
+
+    # For curricula, see `mmtrain.curricula.base.Scorer`.
 
     @property
     def ids(self) -> NDArray[np.int64]:
         return self.feed.ids
 
-    def judge(self) -> Judged:
-        before = time.monotonic()
-        found = self._judging.judged(self.ids)
-        self._meter.scoring += time.monotonic() - before
-        return found
-
-    # What the engine does by itself.
+    # For the engine itself.
 
     def evaluate(self, split: str) -> dict[str, Any]:
-        """`mmtrain.metrics.of_outputs` of what the method predicts on ``split``.
+        """Measures of what the method predicts on ``split``, and ``rho.<modality>``.
 
         Raises:
             RunError: A prediction is not finite.
         """
-
-        def refused(batch: Batch) -> RunError:
-            keys = self._keys(batch.ids)
-            return RunError(f"{keys}: the model gives no number. {self._back()}")
-
-        return self._judging.measured(split, refused)
+        self._measured[split] = self._evaluation.measure(split, self._failures.prediction)
+        return dict(self._measured[split])
 
     def save(self) -> None:
         """Writes the checkpoint: the run goes on from here, to the same weights."""
+        self._refuse_in_trial("save()")
         self._settle()
-        self._ledger.flush()
-        observed = self._all_observed()
-        counts = self._ranks.gather(torch.tensor([self._ledger.count], device=self.device))
+        counts = self._journal.counts()
+        observed = self._observations.tensors()
         meter = self._meter.shared(self._ranks)
         if not self._ranks.first:
             return
@@ -199,46 +243,34 @@ class Run(Stepping):
             "data": self.feed.dataset.description.root,
             "epoch": self.epoch,
             "steps": self.steps,
-            "stream": dict(self.feed.state()) if self._passed else None,
-            "visits": counts.tolist() if self._passed else [],
-            "model": self.model.state_dict(),
-            "method": self.method.state_dict(),
-            "scores": self._memory.state_dict() if self._memory else {},
+            "stream": dict(self.feed.state()) if self._trained else None,
+            "visits": counts if self._trained else [],
             "observed": [tensor.cpu() for tensor in observed],
-            "optimizer": self._made().state_dict(),
-            "schedule": dict(self._schedule.state_dict()),
-            "generators": checkpoint.generators(self.generator),
             "meter": asdict(meter),
             "best": self.best,
+            "measured": self._measured,
+            "lines": self._journal.lines,
+            "tried": self._journal.tried,
+            **self._state.state_dict(),
         }
         checkpoint.save(self.folder / CHECKPOINT, state)
 
-    def _build(self, saved: dict[str, Any] | None) -> None:
-        """Lets the method set up the model; both then hold what was saved."""
-        if saved is not None:
-            # Before, for what is built may depend on it; after, for building may reset it.
-            self.method.load_state_dict(_on(self.device, saved["method"]))
-        self.method.setup(self)
-        if saved is not None:
-            self.method.load_state_dict(_on(self.device, saved["method"]))
-            self.model.load_state_dict(saved["model"])
-            self.best = saved["best"]
-
     def _go_on(self, saved: dict[str, Any] | None) -> None:
         """Makes the optimizer, and puts back where training stood."""
-        self._optimizer = Optimizer(self.model, self.config.optimizer)
-        if self._ranks.first:
-            self._metrics.keep(saved["epoch"] if saved else 0)
+        self._optimizer = Optimizer(self.model, self.config.optimizer, self._factors)
+        schedule = Schedule(self.config.schedule, self.config.epochs)
+        self._state = TrainingState(
+            self.model, self.method, self._optimizer, schedule, self.curriculum, self.generator
+        )
+        self._journal.resume(saved)
         if saved is None:
             return
-        self._optimizer.load_state_dict(saved["optimizer"])
-        self._schedule.load_state_dict(saved["schedule"])
-        if self._memory is not None:
-            self._memory.load_state_dict(saved["scores"])
-        checkpoint.restore_generators(saved["generators"], self.generator)
+        self._state.load_state_dict(saved)
+        self._measured = saved.get("measured", {})
         if self._ranks.first:
-            self._observed = [tuple(t.to(self.device) for t in saved["observed"])]
+            self._observations.load(saved["observed"])
         else:
+            # Checkpoints hold the generators of the first rank; the others' only must differ.
             checkpoint.seed_all(self.seed + self._ranks.rank + saved["steps"])
         self.epoch, self.steps, self._saved = saved["epoch"], saved["steps"], saved
         if saved["stream"] is None and self.best["epoch"] == self.epoch - 1:
@@ -247,50 +279,89 @@ class Run(Stepping):
 
     def _begin_epoch(self) -> None:
         saved, self._saved = self._saved, None
-        inside = saved is not None and saved["stream"] is not None
-        self._meter, self._passed = Meter(), False
-        counts: list[int] = []
-        if saved and inside:
-            counts = saved["visits"]
-            self._meter = Meter(**saved["meter"]).part(self._ranks)
-            order = self.curriculum.visits(self.ids, self.seed, self.epoch)
+        self._meter, self._trained = Meter(), False
+        if saved is None or saved["stream"] is None:
+            stream, counts = None, []
+            before, self._order = self._scoring_s, self.curriculum.order(self)
+            self._meter.scoring = self._scoring_s - before
+            memory, data = self.curriculum.memory, self.feed.dataset
+            if memory is not None and self._ranks.first:
+                scores.write(self.folder, self.epoch, data, self.ids, memory.row(), self._order)
         else:
-            order = self.curriculum.order(self)
-            if self._memory is not None and self._ranks.first:
-                row, dataset = self._memory.row(), self.feed.dataset
-                scores.write(self.folder, self.epoch, dataset, self.ids, row, order)
-        self.feed.begin(order, self.epoch, saved["stream"] if saved and inside else None)
-        if self._ranks.first:
-            rewind(self.folder / LEDGER, self.epoch, counts)
-        self._ranks.wait()
-        own = counts[self._ranks.rank] if self._ranks.rank < len(counts) else 0
-        self._ledger.begin(self.epoch, own)
-        rate = self.config.optimizer.lr * self._schedule.factor(self.epoch)
-        self._made().set_rate(rate)
+            stream, counts = saved["stream"], saved["visits"]
+            self._meter = Meter(**saved["meter"]).part(self._ranks)
+            self._order = self.curriculum.visits(self.ids, self.seed, self.epoch)
+        self.feed.begin(self._order, self.epoch, stream)
+        self._journal.begin(self.epoch, counts)
+        self._set_rate()
 
-    def _end_epoch(self) -> None:
+    def _set_rate(self) -> None:
+        factor = self._state.schedule.factor(self.epoch)
+        self._made().set_rate(self.config.optimizer.lr * factor)
+
+    def _train(self, method: Method) -> None:
+        """Trains on what is left of the epoch that was begun."""
+        self.model.train()
+        before = time.monotonic()
+        for reading, here in self.prefetcher.over(self.feed):
+            self._meter.waited += self.prefetcher.waited()
+            self.feed.position, self._batch = reading.position, reading.batch
+            # Where every sample of the step is damaged, on all ranks, there is nothing to learn.
+            if not self.feed.skips_damaged or self._ranks.total(self._weight):
+                with (
+                    autocast(self.device, self.config.precision),
+                    preserve_statistics(self.model, not self._weight),
+                ):
+                    method.step(self, here)
+                self.steps += 1
+            self._journal.record(reading.visited)
+            self._meter.visits += self._weight
+            now = time.monotonic()
+            self._meter.seconds += now - before
+            before = now
+            self._after_step()
+        self.log(**self.feed.account())
         self._settle()
-        self._share_statistics()
-        self._take_observed()
-        self._ledger.close()
+        self._batch = None
+        self._meter.waited += self.prefetcher.waited()
+        self._meter.seconds += time.monotonic() - before
+
+    def _try_epoch(self, method: Method, trial: Trial) -> None:
+        """Trains the next epoch of a trial, by the curriculum's present scores."""
+        self._meter = Meter()
+        self._order = self.curriculum.visits(self.ids, self.seed, self.epoch)
+        self.feed.begin(self._order, self.epoch)
+        self._journal.begin_trial()
+        self._set_rate()
+        self._train(method)
+        line = self._closed_line() | {"trial": self._journal.tried}
+        self._journal.append(line)
+        self._state.schedule.observe(_watched_loss(line))
+        trial.lines.append(line)
+        self.epoch += 1
+
+    def _closed_line(self) -> dict[str, Any]:
+        """Ends the epoch's training, and evaluates: its line of the metrics."""
+        self._settle()
+        average_statistics(self.model, self._ranks)
+        self._journal.close()
         meter = self._meter.shared(self._ranks)
         val = self.evaluate("val") if self.feed.dataset.splits.get("val") else None
-        line = {"epoch": self.epoch, "lr": self._made().rate, **meter.line(), "val": val}
-        self._schedule.observe(val["loss"] if val else line["train_loss"])
-        if self._ranks.first:
-            self._metrics.append(line)
-        better = val is None or not self.best or self._rank(val) > self._rank(self.best["val"])
+        return {"epoch": self.epoch, "lr": self._made().rate, **meter.line(), "val": val}
+
+    def _end_epoch(self) -> None:
+        line = self._closed_line()
+        self._observations.hand_over(self.ids, self.epoch)
+        self._state.schedule.observe(_watched_loss(line))
+        self._journal.append(line)
+        better = is_better(line["val"], self.best, self.config.select)
         if better:
-            self.best = {"epoch": self.epoch, "val": val}
-        self.epoch, self._passed = self.epoch + 1, False
+            self.best = {"epoch": self.epoch, "val": line["val"]}
+        self.epoch, self._trained, self._order = self.epoch + 1, False, None
         self.save()
         if better:
             self._save_best()
         self._watch.epoch(line)
-
-    def _rank(self, val: dict[str, Any]) -> tuple[float, float]:
-        """What is best is largest; where the measure is the same, the loss decides."""
-        return val[self.config.select], -val["loss"]
 
     def _save_best(self) -> None:
         if not self._ranks.first:
@@ -304,65 +375,26 @@ class Run(Stepping):
         checkpoint.save(self.folder / BEST, state)
 
     def _after_step(self) -> None:
-        # It may be set at any moment, and ranks must stop after the same step.
-        stopping = self.stopping if self._ranks.alone else self._all_stop
-        if stopping or self.steps % self.config.save_every_steps == 0:
+        # A signal may come at any moment to any rank, and all must stop after the same step.
+        stopping = self._ranks.any(self.stopping)
+        due = stopping or self.steps % self.config.save_every_steps == 0
+        if due and self._trial is None:
             self.save()
         done = -(-self.feed.position // self.config.batch_size)
         self._watch.step(self.epoch, done, self.feed.steps, self._meter.line())
         if stopping:
+            where = "" if self._trial is None else " of a trial, which begins anew"
             raise Interrupted(
-                f"Stopped at epoch {self.epoch + 1}, step {done} of {self.feed.steps}. "
+                f"Stopped at epoch {self.epoch + 1}, step {done} of {self.feed.steps}{where}. "
                 "The same command with --resume goes on from here"
             )
 
-    def _settle(self) -> None:
-        """Counts the losses of the last updates, and what was logged.
+    def _refuse_in_trial(self, call: str) -> None:
+        if self._trial is not None:
+            raise RuntimeError(f"{call} was called within a trial, whose changes are undone")
 
-        Raises:
-            RunError: A loss is not finite.
-        """
-        for value, step, ids in self._losses.settle(self._meter):
-            samples = "" if ids is None else f", samples {self._keys(ids)}"
-            raise RunError(
-                f"the loss is {value} at step {step + 1} (epoch {self.epoch + 1}){samples}. "
-                f"{self._back()}"
-            )
 
-    @property
-    def _memory(self) -> Memory | None:
-        return self.curriculum.memory
-
-    def _all_observed(self) -> tuple[Tensor, Tensor]:
-        """What training has said in this epoch, on all ranks: (k,) ids ascending, and (k, 2)."""
-        none = torch.empty(0, dtype=torch.int64, device=self.device)
-        ids = torch.cat([none, *(i for i, _ in self._observed)])
-        said = torch.cat([none.new_empty(0, 2).float(), *(j for _, j in self._observed)])
-        found, order = self._ranks.gather(ids).sort(stable=True)
-        return found, self._ranks.gather(said)[order]
-
-    def _take_observed(self) -> None:
-        if self._memory is not None and self._memory.observes:
-            ids, said = self._all_observed()
-            places = np.searchsorted(self.ids, ids.cpu().numpy())
-            self._memory.observe(places, Judged(*said.T.cpu().numpy()), self.epoch)
-            self._observed = []
-
-    def _share_statistics(self) -> None:
-        """Where each rank has made its own statistics of batch normalisation, all take the mean."""
-        layers = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        own = [m for m in layers if not isinstance(m, nn.SyncBatchNorm)]
-        found = [b for m in own for b in (m.running_mean, m.running_var) if b is not None]
-        if found:
-            self._ranks.average(found, 1)
-
-    def _keys(self, ids: Tensor) -> str:
-        keys = [self.feed.dataset.key(i) for i in ids.tolist()]
-        more = f" and {len(keys) - _KEYS_SHOWN} more" if len(keys) > _KEYS_SHOWN else ""
-        return ", ".join(keys[:_KEYS_SHOWN]) + more
-
-    def _back(self) -> str:
-        path = self.folder / CHECKPOINT
-        if not path.exists():
-            return "There is no checkpoint yet; lower lr, or set clip"
-        return f"The last good checkpoint is {path}; lower lr, or set clip, in a new run"
+def _watched_loss(line: Mapping[str, Any]) -> float:
+    """Loss by which a schedule judges an epoch: on val, if there is such a split."""
+    loss: float = line["val"]["loss"] if line["val"] else line["train_loss"]
+    return loss

@@ -7,35 +7,38 @@ from mmtrain.config.run import ScheduleConfig
 
 
 class ScheduleState(TypedDict):
-    """What `Schedule` remembers: only ``plateau`` needs it."""
+    """State of a `Schedule`: that of ``plateau``, and where the stage began that it is for."""
 
     factor: float
     best: float
     waited: int
+    start: int
+    epochs: int
 
 
 class Schedule:
-    """The factor on the learning rate, epoch by epoch.
+    """Factor on the learning rate, epoch by epoch.
 
     Args:
         config: Kind and parameters.
-        epochs: Of the whole run.
+        epochs: Number of epochs of the whole run.
     """
 
     def __init__(self, config: ScheduleConfig, epochs: int) -> None:
-        self._config, self._epochs = config, epochs
-        self._state: ScheduleState = {"factor": 1.0, "best": math.inf, "waited": 0}
+        self._config, self._planned = config, epochs
+        self._state = _fresh(0, epochs)
 
     def factor(self, epoch: int) -> float:
-        """``(epoch + 1) / (warmup + 1)`` while it warms up, and then what the kind says."""
-        config = self._config
+        """``(epoch + 1) / (warmup + 1)`` during warm-up, and then the factor of its kind."""
+        config, epoch = self._config, epoch - self._state["start"]
         if epoch < config.warmup:
             return (epoch + 1) / (config.warmup + 1)
         if config.name == "step":
             return float(config.gamma ** (epoch // config.every))
         if config.name == "cosine":
-            share = (epoch - config.warmup) / max(1, self._epochs - config.warmup)
-            return (1 + math.cos(math.pi * share)) / 2
+            share = (epoch - config.warmup) / max(1, self._state["epochs"] - config.warmup)
+            # A stage, or a trial, may go on behind its planned end, where the cosine would rise.
+            return (1 + math.cos(math.pi * min(1.0, share))) / 2
         return self._state["factor"]
 
     def observe(self, loss: float) -> None:
@@ -51,10 +54,18 @@ class Schedule:
             state["factor"] *= self._config.gamma
             state["waited"] = 0
 
+    def restart(self, epoch: int, epochs: int | None = None) -> None:
+        """Starts anew with ``epoch``, for a stage of ``epochs``; by default all that are left."""
+        self._state = _fresh(epoch, self._planned - epoch if epochs is None else epochs)
+
     def state_dict(self) -> ScheduleState:
-        """What is remembered."""
+        """Copy of the state."""
         return self._state.copy()
 
     def load_state_dict(self, saved: ScheduleState) -> None:
-        """Takes up what `state_dict` gave."""
-        self._state = saved.copy()
+        """Sets the state; one of before stages could be started anew is of the whole run."""
+        self._state = {**_fresh(0, self._planned), **saved}
+
+
+def _fresh(start: int, epochs: int) -> ScheduleState:
+    return {"factor": 1.0, "best": math.inf, "waited": 0, "start": start, "epochs": epochs}

@@ -1,14 +1,19 @@
-"""What happens within a step: loss to gradients, over all ranks, to an update."""
+"""The work within a step: from a loss to gradients, over all ranks, to an update."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.training import saved_state
+from mmtrain.training.failures import Failures
 from mmtrain.training.loss_log import Losses
+from mmtrain.training.metrics_log import Meter
 from mmtrain.training.optimizer import Optimizer
+from mmtrain.training.passes import evaluating
 from mmtrain.training.ranks import Ranks
 from mmtrain.types import Batch
 
@@ -17,18 +22,21 @@ class Stepping:
     """The half of a run that methods use within a step, see `mmtrain.methods.base.Run`.
 
     Args:
-        model: On ``device``.
-        device: Where to compute.
-        seed: Of `generator`.
-        batch_size: Of all ranks together.
-        ranks: The processes that train together.
+        model: Model, on ``device``.
+        device: Device that computes.
+        seed: Seed of `generator`.
+        batch_size: Number of samples of a step, of all ranks together.
+        ranks: Processes that train together.
+        failures: Errors of losses that are not finite.
 
     Attributes:
-        model: As given.
-        device: As given.
-        generator: For what methods draw, on the CPU; the same on all ranks.
-        steps: Steps since the first epoch.
-        stopping: Set it to save and raise `Interrupted` after the step in progress.
+        model: Model, as given.
+        device: Device, as given.
+        generator: Generator for random draws of methods; the same on all ranks. On the CPU, because
+            what a GPU draws depends on its kind, and because its state is saved without waiting.
+        epoch: Epoch that is being trained, from 0.
+        steps: Number of steps since the first epoch.
+        stopping: Flag; set it to save and raise `Interrupted` after the step in progress.
     """
 
     def __init__(
@@ -38,21 +46,26 @@ class Stepping:
         seed: int,
         batch_size: int,
         ranks: Ranks,
+        failures: Failures,
     ) -> None:
         self.model, self.device, self._ranks = model, device, ranks
         self.generator = torch.Generator().manual_seed(seed)
-        self.steps = 0
-        self.stopping = self._all_stop = self._agreed = False
-        self._batch_size = batch_size
+        self.epoch = self.steps = 0
+        self.stopping = self._averaged = False
+        self._batch_size, self._failures = batch_size, failures
         self._batch: Batch | None = None
-        self._losses = Losses(device)
+        self._losses, self._meter = Losses(device), Meter()
         self._optimizer: Optimizer | None = None
+        # Factors that setup() asks for, before there is an optimizer.
+        self._factors: dict[nn.Parameter, float] = {}
 
     @contextmanager
     def update(self, loss: Tensor) -> Iterator[None]:
         optimizer = self._made()
         ids = None if self._batch is None else self._batch.ids[~self._batch.filler]
-        self._losses.add(loss, ids, self.steps)
+        # The loss of fillers is nobody's.
+        if ids is None or len(ids):
+            self._losses.add(loss, ids, self.steps)
         if self._losses.many:
             self._settle()
         optimizer.clear()
@@ -60,16 +73,16 @@ class Stepping:
         with torch.autocast(self.device.type, enabled=False):
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         with torch.no_grad():
-            self._agreed = False
+            self._averaged = False
             yield
-            self.agree()
+            self.average_gradients()
             optimizer.step()
 
-    def agree(self) -> None:
-        if not self._agreed:
+    def average_gradients(self) -> None:
+        if not self._averaged:
             gradients = self._made().gradients()
-            self._all_stop |= self._ranks.average(gradients, self._weight, self.stopping)
-            self._agreed = True
+            self._ranks.average(gradients, self._weight)
+            self._averaged = True
 
     def minimise(self, loss: Tensor) -> None:
         with self.update(loss):
@@ -80,54 +93,90 @@ class Stepping:
         if not parameters:
             return []
         with torch.autocast(self.device.type, enabled=False):
-            found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+            reached = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
         return [
-            torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)
+            torch.zeros_like(p) if gradient is None else gradient
+            for p, gradient in zip(parameters, reached, strict=True)
         ]
 
     def average(self, values: Sequence[Tensor], batch: Batch | None = None) -> None:
         with torch.no_grad():
             self._ranks.average(values, self._weight if batch is None else _real(batch))
 
-    def together(self, rows: Tensor) -> Tensor:
-        return self._ranks.together(rows, self._weight)
+    def gather_rows(self, rows: Tensor) -> Tensor:
+        return self._ranks.gather_rows(rows, self._weight)
 
     def draws(self, *shape: int) -> Tensor:
         numbers = torch.rand((self._batch_size, *shape), generator=self.generator)
         rows = len(numbers) if self._batch is None else len(self._batch)
         return self._ranks.rows(numbers, rows).to(self.device)
 
-    def adopt(self, module: nn.Module) -> None:
-        module.to(self.device)
+    def adopt(self, part: nn.Module | nn.Parameter, rate: float = 1.0) -> None:
         own = {*self.model.parameters()}
-        if not all(parameter in own for parameter in module.parameters()):
+        parameters = _parameters(part)
+        if not all(parameter in own for parameter in parameters):
             raise ValueError(
                 "a module that joins must be part of run.model, or no checkpoint would hold it; "
                 "assign it to the model first"
             )
+        if isinstance(part, nn.Module):
+            part.to(self.device)
+        else:
+            part.data = part.data.to(self.device)
         if self._optimizer is not None:
-            self._optimizer.adopt(module.parameters())
+            self._optimizer.adopt(parameters, rate)
+        elif rate != 1:
+            self._factors.update(dict.fromkeys(parameters, rate))
+
+    def set_rate(self, factor: float, *parts: nn.Module | nn.Parameter) -> None:
+        parameters = [p for part in parts or (self.model,) for p in _parameters(part)]
+        if self._optimizer is None:
+            self._factors.update(dict.fromkeys(parameters, factor))
+        else:
+            self._optimizer.set_factor(factor, parameters)
 
     def renew_optimizer(self, *modules: nn.Module) -> None:
         for module in modules or (self.model,):
             self._made().renew(module.parameters())
 
+    def snapshot(self, *modules: nn.Module) -> dict[str, Any]:
+        return saved_state.snapshot(self.model, self._optimizer, modules)
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        saved_state.restore(self.model, self._made(), snapshot)
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        return evaluating(self.model)
+
     def mean(self, value: Tensor) -> Tensor:
-        found = value.detach().clone()
-        self.average([found])
-        return found
+        average = value.detach().clone()
+        self.average([average])
+        return average
 
     def sum(self, value: Tensor) -> Tensor:
         # A batch of fillers only repeats what another rank has.
-        return self._ranks.sum(value.detach() * float(self._weight > 0))
+        return self._ranks.sum(value.detach() if self._weight else torch.zeros_like(value))
 
     def log(self, **scalars: float | Tensor) -> None:
         for name, value in scalars.items():
-            self._losses.tell(name, value)
+            self._losses.log(name, value)
+
+    def optimizer_state(self) -> dict[str, dict[str, Tensor]]:
+        """Parameter name to momentum or moments, of the parameters that were ever updated."""
+        return self._made().state_dict()
+
+    def rates(self) -> dict[str, float]:
+        """Parameter name to learning rate, of all parameters that the optimizer updates."""
+        return self._made().rates()
 
     def _settle(self) -> None:
-        """Counts the losses of the last updates."""
-        raise NotImplementedError
+        """Counts the losses of the last updates, and what was logged.
+
+        Raises:
+            RunError: A loss is not finite.
+        """
+        for value, step, ids in self._losses.settle(self._meter):
+            raise self._failures.loss(value, step, self.epoch, ids)
 
     def _made(self) -> Optimizer:
         if self._optimizer is None:
@@ -138,6 +187,10 @@ class Stepping:
     def _weight(self) -> int:
         """Samples of the step for which this rank stands; outside of steps, all ranks are equal."""
         return 1 if self._batch is None else _real(self._batch)
+
+
+def _parameters(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:
+    return [part] if isinstance(part, nn.Parameter) else list(part.parameters())
 
 
 def _real(batch: Batch) -> int:

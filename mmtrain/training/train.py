@@ -13,22 +13,19 @@ from typing import Any, Final
 
 import torch
 
+from mmprep.format.damage import naming_damage
+from mmprep.format.fields import parse_json
 from mmtrain import files
 from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
 from mmtrain.errors import ConfigError, RunError
-from mmtrain.training.assemble import (
-    CONFIG,
-    assemble,
-    config_of,
-    fitted,
-    require_buildable,
-    shards_of,
-)
-from mmtrain.training.device import device_of
+from mmtrain.training.assemble import assemble, require_buildable
+from mmtrain.training.checkpoint import BEST
+from mmtrain.training.device import device_of, set_up
 from mmtrain.training.metrics_log import MetricsFile
-from mmtrain.training.ranks import Ranks, joined
-from mmtrain.training.run import BEST, METRICS, Run
+from mmtrain.training.parts import CONFIG, config_of, fitted, shards_of
+from mmtrain.training.ranks import Ranks, join_ranks
+from mmtrain.training.run import METRICS, Run
 from mmtrain.training.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -39,50 +36,65 @@ RESULT: Final = "result.json"
 def train(
     config: TrainConfig, folder: Path, *, resume: bool = False, watch: Watch | None = None
 ) -> dict[str, Any]:
-    """Trains, then tests the epoch that was best on val, and returns what RUN/result.json says.
+    """Trains, tests the epoch that was best on val, and returns the contents of RUN/result.json.
 
     Args:
-        config: What to do.
-        folder: RUN. New or empty, unless ``resume``.
-        resume: Go on with the run in ``folder``; start it if there is none.
-        watch: Is told how far it is.
+        config: Config of the run.
+        folder: RUN; new or empty, unless ``resume``.
+        resume: Whether to go on with the run in ``folder``, or start it if there is none.
+        watch: Observer of the progress.
 
     Raises:
         ConfigError: The request does not fit the data, or ``folder`` holds another run.
         RunError: The loss is not finite, memory is short, or a signal asked to stop.
         DataError: A sample is damaged.
     """
-    with joined(device_of(config.device)) as ranks, shards_of(config) as dataset:
+    with join_ranks(set_up(config.device)) as ranks, shards_of(config) as dataset:
         config = fitted(config, dataset)
         if not ranks.first:
             watch = None
         if not (folder / CONFIG).exists():
             # Before the folder is made: one that holds a config refuses the corrected request.
-            with _memory_named(config):
+            with _explain_lack_of_memory(config):
                 require_buildable(config, dataset)
         with (
-            _held(folder, config, resume, ranks),
-            _deterministic(config),
-            _memory_named(config),
+            _hold_folder(folder, config, resume, ranks),
+            _compute_reproducibly(config),
+            _explain_lack_of_memory(config),
         ):
             done = folder / RESULT
             if not done.exists():
-                made = assemble(config, dataset, folder, watch=watch, ranks=ranks)
-                with made as run, _stoppable(run):
+                assembled = assemble(config, dataset, folder, watch=watch, ranks=ranks)
+                with assembled as run, _stop_on_signals(run):
                     run.method.fit(run)
                 result = _result(config, dataset, folder, ranks)
                 if ranks.first:
                     text = json.dumps(result, indent=1)
                     files.replace(done, lambda file: file.write(f"{text}\n".encode()))
                 ranks.wait()
-            found: dict[str, Any] = json.loads(done.read_text("utf-8"))
-            return found
+            # From the file on all ranks, for only the first has measured everything.
+            return result_of(folder)
+
+
+def result_of(folder: Path) -> dict[str, Any]:
+    """Content of result.json of the finished run in ``folder``.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    path = folder / RESULT
+    with naming_damage(str(path), "remove it, and --resume measures again"):
+        result = {**parse_json(path.read_bytes())}
+        for name in ("val", "test"):
+            if result[name] is not None:
+                float(result[name]["accuracy"])
+    return result
 
 
 def _result(
     config: TrainConfig, dataset: ShardedDataset, folder: Path, ranks: Ranks
 ) -> dict[str, Any]:
-    ranks.wait()  # For the first to have written the best weights.
+    ranks.wait()  # The first writes the best weights, which all are about to read.
     run = assemble(config, dataset, folder, file=BEST, ranks=ranks)
     lines = MetricsFile(folder / METRICS).read()
     return {
@@ -90,7 +102,7 @@ def _result(
         "method": config.method,
         "curriculum": config.curriculum,
         "modalities": list(config.modalities),
-        "epochs": len(lines),
+        "epochs": sum("trial" not in line for line in lines),
         "best_epoch": run.best["epoch"],
         "val": run.best["val"],
         "test": run.evaluate("test") if dataset.splits.get("test") else None,
@@ -99,13 +111,13 @@ def _result(
 
 
 @contextmanager
-def _held(folder: Path, config: TrainConfig, resume: bool, ranks: Ranks) -> Iterator[None]:
-    """RUN with its config in it, for the ranks of this command alone."""
+def _hold_folder(folder: Path, config: TrainConfig, resume: bool, ranks: Ranks) -> Iterator[None]:
+    """Holds RUN, with its config in it, for the ranks of this command alone."""
     if not ranks.first:
         ranks.wait()
         yield
         return
-    # What is written aside and was never renamed is nobody's.
+    # A kill leaves files that were written aside and never renamed; they are no run.
     there = folder.exists() and any(not p.name.endswith(".partial") for p in folder.iterdir())
     if there and not resume:
         raise ConfigError(f"{folder} is not empty; choose another --out, or go on with --resume")
@@ -115,7 +127,7 @@ def _held(folder: Path, config: TrainConfig, resume: bool, ranks: Ranks) -> Iter
             "another --out"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with _lock(folder):
         if not there:
             text = config.to_json().encode()
             files.replace(folder / CONFIG, lambda file: file.write(text))
@@ -124,7 +136,8 @@ def _held(folder: Path, config: TrainConfig, resume: bool, ranks: Ranks) -> Iter
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _lock(folder: Path) -> Iterator[None]:
+    # On the folder itself, so that no file is left behind by a kill; the kernel lets go of it.
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,8 +149,8 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _deterministic(config: TrainConfig) -> Iterator[None]:
-    """On the CPU, the same sums in the same order, bit for bit."""
+def _compute_reproducibly(config: TrainConfig) -> Iterator[None]:
+    """Makes torch add up in the same order each time, bit for bit, on the CPU."""
     if device_of(config.device).type != "cpu":
         yield
         return
@@ -145,7 +158,7 @@ def _deterministic(config: TrainConfig) -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
     filling = deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
-    # It would write over every new tensor, to show reads of what was never written.
+    # With it on, torch fills every new tensor, to expose reads of memory that was never written.
     deterministic.fill_uninitialized_memory = False
     try:
         yield
@@ -155,7 +168,8 @@ def _deterministic(config: TrainConfig) -> Iterator[None]:
 
 
 @contextmanager
-def _memory_named(config: TrainConfig) -> Iterator[None]:
+def _explain_lack_of_memory(config: TrainConfig) -> Iterator[None]:
+    """Names the settings that need less memory, in place of torch's message."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -170,8 +184,8 @@ def _memory_named(config: TrainConfig) -> Iterator[None]:
 
 
 @contextmanager
-def _stoppable(run: Run) -> Iterator[None]:
-    """The first SIGINT or SIGTERM ends the run after its step; a second one at once."""
+def _stop_on_signals(run: Run) -> Iterator[None]:
+    """Ends the run after its step at the first SIGINT or SIGTERM, and at once at a second one."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         if run.stopping:
@@ -180,7 +194,7 @@ def _stoppable(run: Run) -> Iterator[None]:
 
     try:
         before = {number: signal.signal(number, stop) for number in _SIGNALS}
-    except ValueError:  # Not in the main thread, which alone hears signals.
+    except ValueError:  # Only the main thread may set handlers.
         yield
         return
     try:

@@ -1,24 +1,24 @@
-"""Who is told how far a run is."""
+"""The protocol of whoever follows the progress of a run."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 
 class Watch(Protocol):
-    """Is told how far a run is."""
+    """Follows the progress of a run."""
 
-    def step(self, epoch: int, step: int, steps: int, said: Mapping[str, Any]) -> None:
-        """A step is done; ``said`` is `Meter.line` so far."""
+    def step(self, epoch: int, step: int, steps: int, measures: Mapping[str, Any], /) -> None:
+        """Takes note that a step is done; ``measures`` is `Meter.line` so far."""
 
-    def epoch(self, line: Mapping[str, Any]) -> None:
-        """An epoch is done, with this line of metrics."""
+    def epoch(self, line: Mapping[str, Any], /) -> None:
+        """Takes note that an epoch is done, with its line of metrics."""
 
 
 class Quiet:
-    """Tells nobody."""
+    """Ignores progress."""
 
-    def step(self, epoch: int, step: int, steps: int, said: Mapping[str, Any]) -> None:
-        """Nothing."""
+    def step(self, epoch: int, step: int, steps: int, measures: Mapping[str, Any], /) -> None:
+        """Does nothing."""
 
-    def epoch(self, line: Mapping[str, Any]) -> None:
-        """Nothing."""
+    def epoch(self, line: Mapping[str, Any], /) -> None:
+        """Does nothing."""

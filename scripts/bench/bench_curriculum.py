@@ -1,4 +1,4 @@
-"""What the curriculum's order costs: reading by it, planning it, and the scores that it goes by.
+"""Times the order of a curriculum: reading by it, planning it, and scoring the samples for it.
 
     scripts/bench/bench_curriculum.py                     # on pictures and sounds made up here
     scripts/bench/bench_curriculum.py --data SHARDS     # any set with frames and spectrograms
@@ -34,11 +34,12 @@ from mmprep.clips.parts.frames import jpeg
 from mmprep.format import INDEX, Index
 from mmtrain.config.run import TrainConfig, ViewConfig
 from mmtrain.curricula.bss import BSSL
-from mmtrain.curricula.memory import Judged
+from mmtrain.curricula.memory import SampleFacts
 from mmtrain.data import OrderedStream, SampleOrder, ShardedDataset, StreamOptions, open_dataset
 from mmtrain.data.reading.plan import Visit, plan
-from mmtrain.training.assemble import assemble, fitted
+from mmtrain.training.assemble import assemble
 from mmtrain.training.metrics_log import MetricsFile
+from mmtrain.training.parts import fitted
 from mmtrain.training.run import METRICS, Run
 
 HERE = Path(__file__).resolve().parent
@@ -164,7 +165,7 @@ def scored(count: int) -> BSSL:
     loss = generator.exponential(2, count).astype(np.float32)
     if made.memory is None:
         raise TypeError("bss-l has no memory")
-    made.memory.refresh(0, count, lambda: Judged(similarity, loss))
+    made.memory.refresh(0, count, lambda: {"similarity": similarity, "loss": loss})
     return made
 
 
@@ -286,8 +287,8 @@ def planning(root: Path, args: argparse.Namespace) -> list[Row]:
     (root / INDEX).write_bytes(index_of(args.rows))
     index = Index.open(root / INDEX)
     generator = np.random.default_rng(0)
-    said = Judged(generator.random(args.rows, np.float32), generator.random(args.rows, np.float32))
-    seconds = [planned(index, said, args.batch_size) for _ in range(args.rounds)]
+    facts = {name: generator.random(args.rows, np.float32) for name in ("similarity", "loss")}
+    seconds = [planned(index, facts, args.batch_size) for _ in range(args.rounds)]
     score, order, reads = (statistics.median(column) for column in zip(*seconds, strict=True))
     each = reads / (AHEAD * args.batch_size)
     print(
@@ -296,7 +297,7 @@ def planning(root: Path, args: argparse.Namespace) -> list[Row]:
         f"sample: {each * args.rows:.1f} s over the epoch"
     )
     tracemalloc.start()
-    planned(index, Judged(*(column.copy() for column in said)), args.batch_size)
+    planned(index, {name: column.copy() for name, column in facts.items()}, args.batch_size)
     peak = tracemalloc.get_traced_memory()[1] / args.rows
     tracemalloc.stop()
     total = statistics.median(map(sum, seconds))
@@ -306,14 +307,14 @@ def planning(root: Path, args: argparse.Namespace) -> list[Row]:
     ]
 
 
-def planned(index: Index, said: Judged, batch_size: int) -> tuple[float, float, float]:
-    """Seconds from what a model said to scores, to the order, and to the first reads."""
+def planned(index: Index, facts: SampleFacts, batch_size: int) -> tuple[float, float, float]:
+    """Seconds from facts to scores, to the order, and to the first reads."""
     begin = time.perf_counter()
     ids = np.flatnonzero(index.split == 0)
     curriculum = BSSL()
     if curriculum.memory is None:
         raise TypeError("bss-l has no memory")
-    curriculum.memory.refresh(0, len(ids), lambda: said)
+    curriculum.memory.refresh(0, len(ids), lambda: facts)
     between = time.perf_counter()
     order = curriculum.visits(ids, 0, 0)
     ordered = time.perf_counter()

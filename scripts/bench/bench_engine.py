@@ -1,4 +1,4 @@
-"""What the engine costs: steps of `joint` through `Run` against the same steps as a bare loop.
+"""Times the engine: steps of `joint` through `Run` against the same steps as a bare loop.
 
     .venv/bin/python scripts/bench/bench_engine.py --data out/keypad
 
@@ -26,9 +26,9 @@ from mmtrain.data import SampleOrder, ShardedDataset, open_dataset
 from mmtrain.data.stream import StreamState
 from mmtrain.methods.base import Method
 from mmtrain.models.multimodal import MultimodalModel
-from mmtrain.training.assemble import feed_of, fitted, model_of
 from mmtrain.training.device import device_of
-from mmtrain.training.feed import Feed
+from mmtrain.training.feed import Feed, Reading
+from mmtrain.training.parts import feed_of, fitted, model_of
 from mmtrain.training.run import Run
 from mmtrain.types import Batch
 
@@ -45,7 +45,8 @@ class Canned:
         self._feed, self._loop, self._batches = feed, loop, list(islice(feed, steps))
         self.steps, self.position = steps, 0
         self.ids, self.curriculum = feed.ids, feed.curriculum
-        self.visits = sum(map(len, self._batches))
+        self.visits = sum(len(reading.batch) for reading in self._batches)
+        self.skips_damaged = False
         self.times: list[tuple[float, float]] = []
 
     @property
@@ -65,13 +66,12 @@ class Canned:
         """Nothing was read."""
         return {}
 
-    def __iter__(self) -> Iterator[Batch]:
-        for batch in self._batches:
-            self.position += len(batch)
+    def __iter__(self) -> Iterator[Reading]:
+        for reading in self._batches:
             begin = now()
-            yield batch
+            yield reading
             between = now()
-            self._loop(batch)
+            self._loop(reading.batch)
             self.times.append((between - begin, now() - between))
 
     def over(self, ids: NDArray[np.int64]) -> Iterator[Batch]:

@@ -189,7 +189,7 @@ def by_scripts(folder: Path, parts: PartsConfig, case: Case) -> None:
 
 
 def steps(source: Source, folder: Path) -> dict[str, Step]:
-    """What is timed on each clip, in turn; ``+`` is with flow, or with the frames for it."""
+    """Ways that are timed on each clip, in turn; ``+`` is with flow, or with the frames for it."""
     cv2.setNumThreads(1)
     decord.logging.set_level(decord.logging.FATAL)
     plain, moving = (SampleMaker(source.root, p) for p in (source.parts, source.with_flow))

@@ -139,7 +139,7 @@ def build_lines(folder: Path, clips: int, workers: int, rounds: int) -> list[Lin
 
 
 def raw_up(client: S3Store, folder: Path, names: Sequence[str], workers: int) -> None:
-    """What a script with the bare client does: reads each file and puts it, a few at a time."""
+    """Copies as a script with the bare client would: reads and puts each file, a few at a time."""
     with ThreadPoolExecutor(workers) as threads:
         list(
             threads.map(lambda name: obstore.put(client, name, (folder / name).read_bytes()), names)

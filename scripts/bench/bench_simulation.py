@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What `simulate_epoch.py` says of an epoch beside a real one out of an object store.
+"""Compares an epoch as `simulate_epoch.py` predicts it with a real one out of an object store.
 
     scripts/bench/bench_simulation.py --data shards/any-small-set
 

@@ -26,17 +26,17 @@ from mmtrain.data.reading.traffic import Traffic
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Who asks for what, and how long the rest takes.
+    """Requests of a training, and the time that everything but reading takes.
 
     Attributes:
         shown: Part to how many of its members a visit shows.
         batch_size: Visits a step, of all ranks together.
-        ranks: Of the run.
-        simulated: The first so many of them, those of one machine, which share a cache.
-        decode_s: Of one thread, for a sample.
-        step_s: From a batch to the asking for the next.
-        plan_s: For a batch; None measures the planner here.
-        loading: As of the real stream.
+        ranks: Number of ranks of the run.
+        simulated: Number of ranks to simulate: those of one machine, which share a cache.
+        decode_s: Seconds that one thread takes to decode a sample.
+        step_s: Seconds from a batch to the request for the next one.
+        plan_s: Seconds of planning for a batch; None measures the planner here.
+        loading: Options of the real stream.
     """
 
     shown: Mapping[str, int]
@@ -159,14 +159,14 @@ class Read:
 
 @dataclass(kw_only=True)
 class Epoch:
-    """What came out. Times are virtual, apart from planning.
+    """Result of a simulated epoch. Times are virtual, apart from planning.
 
     Attributes:
-        visits: Of the simulated ranks.
-        seconds: From the first asking to the end of the last step.
-        waited_s: Of which a rank waited, on average, for its own batch.
-        traffic: Of the simulated ranks.
-        wanted: Members they wanted.
+        visits: Visits of the simulated ranks.
+        seconds: Seconds from the first request to the end of the last step.
+        waited_s: Seconds of these that a rank waited for its own batch, on average.
+        traffic: Traffic of the simulated ranks.
+        wanted: Number of members that they wanted.
         given_up: Reads that failed for good; a real run stops at the first.
         plan_s: Real seconds of planning a batch, on average.
     """

@@ -26,15 +26,16 @@ from typing import Any, Final
 
 import h5py
 import numpy as np
+import torch
 from epochmodel import Epoch, Training, simulate
 from numpy.typing import NDArray
 from storemodel import CacheModel, StoreModel
+from torch import Tensor
 
 from mmprep.format import INDEX, Index
 from mmprep.format.index import _TABLES
 from mmprep.format.tar import BLOCK
-from mmtrain.curricula.bss import BSSL
-from mmtrain.curricula.memory import Judged
+from mmtrain.curricula.bss import BSSL, COLUMNS
 from mmtrain.curricula.uniform import Uniform
 from mmtrain.data import SampleOrder, StreamOptions
 
@@ -73,15 +74,20 @@ PARTS: Final = (
 
 
 class Run:
-    """What a curriculum asks of a run; the scores are noise."""
+    """The run as a curriculum sees it; facts are noise."""
+
+    model: Any = None
+    method: Any = None
+    task: Any = None
 
     def __init__(self, ids: NDArray[np.int64], seed: int = 0) -> None:
         self.ids, self.seed, self.epoch = ids, seed, 0
 
-    def judge(self) -> Judged:
-        """Scores as of a model that knows nothing."""
+    def score(self, *_: object, **__: object) -> dict[str, Tensor]:
+        """Facts as of a model that knows nothing."""
         drawn = np.random.default_rng([self.seed, self.epoch])
-        return Judged(*drawn.random((2, len(self.ids)), np.float32))
+        values = drawn.random((2, len(self.ids)), np.float32)
+        return dict(zip(COLUMNS, torch.from_numpy(values), strict=True))
 
 
 def write_synthetic(

@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -5,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmprep.errors import DataError
+from mmprep.format.fields import build
 from mmprep.manifest import (
     KEY_LENGTH,
     Row,
@@ -213,4 +215,6 @@ def test_listed_times_of_a_whole_video_survive(tmp_path):
     rows = [row(listed=(28.0, 38.0)), row(key="b")]
     write_csv(rows, tmp_path / "m.csv")
     assert read_csv(tmp_path / "m.csv") == rows
-    assert [Row.from_json(r.to_json()) for r in rows] == rows
+    assert [build(Row, json.loads(json.dumps(r.to_json()))) for r in rows] == rows
+    with pytest.raises(ValueError, match="listed: 1 values where 2 are due"):
+        build(Row, {**rows[0].to_json(), "listed": [28.0]})

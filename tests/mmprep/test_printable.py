@@ -11,8 +11,8 @@ from mmprep.printable import (
     printable,
     printable_json,
     printable_values,
-    without_userinfo,
 )
+from mmprep.storage.redact import redacted
 
 UNSAFE = ["\x1b", "\x00", "\x9b", "\x7f", "\r", "\u202e", "\u2066", "\u200f", "\u2028", "\ud800"]
 
@@ -39,6 +39,6 @@ def test_all_other_letters_stay():
 
 
 def test_urls_lose_their_password_and_keep_the_rest():
-    assert without_userinfo("at https://u:p@host/a@b: refused") == "at https://host/a@b: refused"
+    assert redacted("at https://u:p@host/a@b: refused") == "at https://host/a@b: refused"
     assert printable("s3://bucket/a@b") == "s3://bucket/a@b"
     assert "secret" not in printable_json({"place": "http://me:secret@host/x"})

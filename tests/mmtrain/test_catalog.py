@@ -17,8 +17,10 @@ every_entry = pytest.mark.parametrize(
 
 
 def test_the_names_of_the_catalogs():
-    assert ENCODERS.names == ("resnet18", "small-cnn")
-    assert FUSIONS.names == ("concat", "sum", "weight", "film", "gated")
+    assert ENCODERS.names == ("resnet18", "small-cnn", "resnet50", "tsn", "tsm", "timm")
+    simple = ("concat", "sum", "weight", "film", "gated", "mlp")
+    deep = ("mmtm", "centralnet", "attention", "ml-lstm", "lmf")
+    assert FUSIONS.names == simple + deep
 
 
 @pytest.mark.parametrize("catalog", CATALOGS, ids=lambda catalog: catalog.plural)
@@ -30,7 +32,7 @@ def test_names_are_different(catalog):
 def test_every_entry_loads_and_explains_itself(catalog, entry):
     found = catalog.explain(entry.name)
 
-    assert inspect.isclass(catalog.load(entry.name))
+    assert inspect.isclass(catalog.target(entry.name))
     assert found.entry is entry
     assert found.text
     assert "Args:" not in found.text
@@ -68,15 +70,17 @@ class Sample:
         ValueError: Never.
     """
 
-    def __init__(self, fixed: int, *, alpha: float = 0.5, beta: str = "x") -> None: ...
+    def __init__(self, fixed: int, *, alpha: float = 0.5, beta: str = "x") -> None:
+        self.alpha = alpha
+
+
+def lines(*entries):
+    """A catalog whose targets are in this file."""
+    return Catalog("s", "ss", __name__.rpartition(".")[0], "test_catalog:Sample", entries)
 
 
 def test_parameters_are_read_from_signature_and_docstring():
-    catalog = Catalog("s", "ss", __name__.rpartition(".")[0] or "mmtrain", ())
-    object.__setattr__(catalog, "load", lambda name: Sample)
-    object.__setattr__(catalog, "entry", lambda name: Entry(name, "", "-", ""))
-
-    found = catalog.explain("any")
+    found = lines(Entry("any", "test_catalog:Sample", "-", "")).explain("any")
 
     assert found.text == "First line.\n\nMore."
     assert found.parameters == (
@@ -94,19 +98,27 @@ class Preset(Sample):
 
 
 def test_a_subclass_describes_only_what_it_changes():
-    catalog = Catalog("s", "ss", "mmtrain", (Entry("any", "", "-", ""),))
-    object.__setattr__(catalog, "load", lambda name: Preset)
-
-    found = catalog.explain("any")
+    found = lines(Entry("any", "test_catalog:Preset", "-", "")).explain("any")
 
     assert found.text == "Another."
     assert [p.help for p in found.parameters] == ["Strength, which goes on.", "Its own."]
 
 
+def test_a_variant_is_a_line_with_settings():
+    catalog = lines(Entry("any", "test_catalog:Sample", "-", "", settings={"alpha": 0.1}))
+
+    found = catalog.explain("any")
+
+    assert found.text.endswith("This variant has other defaults: ``alpha = 0.1``.")
+    assert [(p.name, p.default) for p in found.parameters] == [("alpha", 0.1), ("beta", "x")]
+    assert catalog.load("any")(1).alpha == 0.1
+    assert catalog.load("any")(1, alpha=2.0).alpha == 2.0
+
+
 def test_an_unknown_name_offers_the_nearest():
     with pytest.raises(UnknownName, match=r"no fusion 'flim'; did you mean film\?"):
         FUSIONS.load("flim")
-    with pytest.raises(UnknownName, match=r"no encoder 'zzz'; there are: resnet18, small-cnn"):
+    with pytest.raises(UnknownName, match=r"no encoder 'zzz'; there are: resnet18"):
         ENCODERS.entry("zzz")
 
 

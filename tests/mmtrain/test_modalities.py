@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmprep.format.tar import MEMBERS
+from mmprep.format.parts import PARTS
 from mmprep.storage.store import LocalStore
 from mmtrain.data import ForeignStream, OrderedStream, SampleOrder, View, open_dataset
 from mmtrain.data.batches.array import array_header
@@ -167,7 +167,7 @@ def test_an_unknown_modality_is_refused_with_the_nearest() -> None:
 def test_every_line_names_a_part_a_decoder_a_preparation_and_a_drawing(name: str) -> None:
     line = MODALITIES[name]
 
-    assert line.part in MEMBERS
+    assert line.part in PARTS
     assert callable(load(line.decoder))
     assert isinstance(preparation(name), Preparation)
     assert line.kind in _DRAW

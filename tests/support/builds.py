@@ -78,7 +78,7 @@ def plan_of(
     seed: int = 0,
     shard_size: int = 3,
 ) -> Plan:
-    """What `mmprep.build.request` makes of a request, without its lists."""
+    """Plan of a request, without its lists."""
     return Plan(
         name="tiny",
         title="Tiny clips",

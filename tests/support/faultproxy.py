@@ -27,7 +27,7 @@ _HOP = ("connection", "keep-alive", "transfer-encoding", "content-length", "te",
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What goes wrong, and for which requests.
+    """A fault, and the requests that it befalls.
 
     A request is hit or not by its path and range, not by chance, so that a test always meets the
     same faults whatever its threads do.
@@ -36,11 +36,11 @@ class Fault:
         kind: ``short`` (half of the body, rightly framed), ``close`` (the connection ends amid the
             body), ``reset`` (so by RST), ``stall`` (no byte of the body for ``seconds``), ``flip``
             (a wrong bit), or a status such as ``503``.
-        share: Of the requests that fit, in [0, 1].
+        share: Share of the fitting requests, in [0, 1].
         times: The first so many tries of a request are hit; every one for None.
         only: What the path of a request has in it.
         by_path: Whether tries are counted by path alone, whatever the range.
-        seconds: Of a stall; in ``Retry-After`` of a status.
+        seconds: Length of a stall; in ``Retry-After`` of a status.
     """
 
     kind: str
@@ -63,7 +63,7 @@ class FaultProxy:
         faults: What goes wrong; may be set at any time. The first that hits counts.
         latency_s: Added before each answer; may be set at any time.
         requests: GET requests so far.
-        bytes: Of their bodies, sent.
+        bytes: Number of body bytes sent.
         made: Kind of fault to how often it was made.
     """
 

@@ -3,7 +3,7 @@
 from torch import nn
 
 from mmtrain.training import checkpoint
-from mmtrain.training.run import CHECKPOINT
+from mmtrain.training.checkpoint import CHECKPOINT
 from tests.support.enginework import running, small
 
 
@@ -12,6 +12,16 @@ def fitted(shards, folder, method, **changes):
     with running(small(shards, **{"epochs": 1, **changes}), folder, method) as run:
         method.fit(run)
     return checkpoint.load(folder / CHECKPOINT)["model"]
+
+
+def trained_losses(run):
+    """The method's loss of each training sample, as curricula see it."""
+
+    def losses(batch):
+        out = run.method.predict_trained(run.model, batch)
+        return run.method.sample_losses(run.task, out, batch.target)
+
+    return run.score(losses)
 
 
 def batch_normalised(method):

@@ -47,7 +47,7 @@ def plan(folder, config, world, what=None, step=0):
 
 
 def said(folder, rank):
-    """What a rank came to."""
+    """Outcome of a rank."""
     path = Path(f"{folder}.rank{rank}.txt")
     return path.read_text() if path.exists() else ""
 
@@ -91,16 +91,16 @@ def be_rank(rank, what):
 
 def happen(what, step):
     """Lets something happen to this process before ``step`` of the run."""
-    before = Run.agree
+    before = Run.update
 
-    def agree(run):
+    def update(run, loss):
         if run.steps == step:
             if what == "fail":
                 raise DataError("train/000000.tar: sample 'clip_0007': does not fit its checksum")
             os.kill(os.getpid(), signal.SIGKILL if what == "kill" else signal.SIGTERM)
-        before(run)
+        return before(run, loss)
 
-    Run.agree = agree
+    Run.update = update
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def make_run(folder, accuracies=(0.25, 0.5), *, test=0.4, **config):
 
 
 def evaluation(modalities=("audio", "visual"), names=CLASSES):
-    """What `mmtrain eval` writes: each class has 4 samples, one of which is taken for the next."""
+    """File of `mmtrain eval`: each class has 4 samples, one taken for the next class."""
     count = len(names)
     rows = [[0] * count for _ in names]
     for i in range(count):
@@ -75,7 +75,7 @@ def evaluation(modalities=("audio", "visual"), names=CLASSES):
 
 
 def probe(modalities=("audio", "visual")):
-    """What `mmtrain probe` writes; the first modality was also trained alone."""
+    """File of `mmtrain probe`; the first modality was also trained alone."""
     said = {"accuracy": 0.5, "map": 0.6, "macro_f1": 0.4, "own_accuracy": 0.3, "alone": None}
     found = {m: dict(said) for m in modalities}
     found[modalities[0]]["alone"] = {"run": "x", "accuracy": 0.9}

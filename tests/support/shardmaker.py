@@ -40,7 +40,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What the samples are like.
+    """Properties of the samples.
 
     Attributes:
         samples: How many; they take the splits train, train, val, test in turn.

@@ -9,37 +9,34 @@ Pictures and sound share one clock: second 0 is the start of the container's pre
 ``start`` of the row. AVI stores no presentation times; its frames are taken as evenly spaced.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from fractions import Fraction
-from io import FileIO
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import av
 import numpy as np
-from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
-from av.container import InputContainer
 from av.stream import Disposition
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from mmprep.clips.decode.packets import AnyPacket, runs_to_decode
+from mmprep.clips.decode.clock import avi_slots, delay_hole, is_whole_avi
+from mmprep.clips.decode.opening import open_container
+from mmprep.clips.decode.packets import AnyPacket
+from mmprep.clips.decode.pictures import PictureDecoder, Timeline
+from mmprep.clips.decode.reading import Span, read_span
+from mmprep.clips.decode.sound import decode_sound
 from mmprep.failure import ClipError
 
-# Seconds within which a neighbour may replace a chosen frame that does not decode.
-_SUBSTITUTE_S: Final = 0.5
-# Sound that starts later than this is moved to its time by leading silence. A smaller delay is the
-# usual offset of an encoder, and silence for it would put a black stripe into many spectrograms.
-_LATE_S: Final = 0.1
-# Starts before this second are reached by reading from the beginning, which is as quick as seeking
-# there, and always exact.
-_SEEK_S: Final = 30.0
-# Share of packets that may fail to decode, and of the promised length that may be absent.
-_DAMAGE: Final = 0.1
+T = TypeVar("T")
+
+# Share of the promised length that may be absent.
+_ABSENT: Final = 0.1
+# Pixel ratios nearer to 1 come from scaling to whole pixels, and mean square ones.
+_ROUNDING: Final = 0.01
+# Seconds of sound before the first picture that are an encoder's priming.
+_PRIMING_S: Final = 0.1
 # Music files carry their cover as a picture stream, which is no video.
 _COVER: Final = Disposition.attached_pic
 
@@ -62,12 +59,11 @@ class Clip:
         fps: Average frame rate; 0 without video.
         duration_s: Length of the pictures in seconds, or of the sound if there are none.
         source_duration_s: Length of the whole file in seconds, according to its header.
-        damaged: Number of packets that did not decode so far.
         decoder: Name of the decoder that gave the pictures.
-        rotation: Rotation of the pictures in degrees, which `pictures` undoes.
 
     Raises:
-        ClipError: The cause is `not-media`, `unsupported-codec`, `no-video` or `truncated`.
+        ClipError: The cause is `not-media`, `playlist`, `encrypted`, `unsupported-codec`,
+            `no-video`, `truncated` or `too-large`.
     """
 
     def __init__(
@@ -84,39 +80,51 @@ class Clip:
         self._path = path
         self.decoder = decoder
         self._start, self._end = start or 0.0, end
-        self.damaged = 0
-        self.rotation = 0
+        self._damaged = 0
         self._sound_start_s = 0.0
         self._resources = ExitStack()
-        self._open(name or str(path))
         try:
+            self._container = open_container(path, name or str(path), self._resources)
             self._video = self._select_video() if video else None
             self._audio = self._select_audio() if audio else None
-            self._packets: dict[int, list[AnyPacket]] = {}
-            self._broke_off = self._read_packets()
+            self._origin = self._find_origin()
+            self.source_duration_s = (self._container.duration or 0) / av.time_base
+            self._span = self._read_span()
             self._compute_times()
         except BaseException:
             self._resources.close()
             raise
-
-    def _open(self, name: str) -> None:
-        file: str | FileIO = str(self._path)
-        if Path(name).suffix != self._path.suffix:
-            file = self._resources.enter_context(FileIO(self._path))
-            file.name = name
-        try:
-            self._container: InputContainer = av.open(file, "r", metadata_errors="replace")
-            self._resources.callback(self._container.close)
-        except av.FFmpegError as error:
-            self._resources.close()
-            message = f"no known container ({error.strerror})"
-            raise ClipError("open", "not-media", message) from error
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._resources.close()
+
+    @property
+    def damaged(self) -> int:
+        """Number of packets that did not decode so far."""
+        return self._damaged + (self._pictures.damaged if self._pictures is not None else 0)
+
+    @property
+    def rotation(self) -> int:
+        """Rotation of the pictures in degrees, which `pictures` undoes."""
+        return self._pictures.rotation if self._pictures is not None else 0
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the pictures are stored as in a mirror, which `pictures` undoes."""
+        return self._pictures is not None and self._pictures.orientation.mirrored
+
+    @property
+    def pixel_ratio(self) -> float:
+        """Width of a pixel of the picture decoded last, divided by its height."""
+        if self._video is None or self._pictures is None:
+            return 1.0
+        stored = float(self._video.sample_aspect_ratio or 1) or 1.0
+        if abs(stored - 1) < _ROUNDING:
+            return 1.0
+        return self._pictures.orientation.pixel_ratio(stored)
 
     @property
     def sound_facts(self) -> dict[str, object]:
@@ -134,63 +142,58 @@ class Clip:
     @property
     def has_audio(self) -> bool:
         """Whether the file has a sound stream that is not empty."""
-        return self._audio is not None and bool(self._packets[self._audio.index])
+        return self._audio is not None and bool(self._packets(self._audio))
 
     def pictures(self, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
-        """Decodes the pictures ``wanted``, which are indices in ``times``.
+        """Decodes the pictures ``wanted`` at full size, see `convert_pictures`.
 
         Returns:
             Index to upright RGB picture (H, W, 3).
+        """
+        return self.convert_pictures(wanted, lambda _, picture: picture)
+
+    def convert_pictures(
+        self, wanted: Sequence[int], convert: Callable[[int, NDArray[np.uint8]], T]
+    ) -> dict[int, T]:
+        """Decodes the pictures ``wanted``, which are indices in ``times``.
+
+        Args:
+            wanted: Indices of pictures.
+            convert: Function of the index and the upright RGB picture (H, W, 3). It is called for
+                one picture after the other, since full-size pictures are too large to be held.
+
+        Returns:
+            Index to the result of ``convert``.
 
         Raises:
-            ClipError: The cause is `unsupported-codec`, `corrupt` or `truncated`.
+            ClipError: The cause is `unsupported-codec`, `corrupt`, `truncated` or `too-large`.
         """
-        if self.decoder == "decord" and (by_decord := self._decode_with_decord(wanted)) is not None:
-            return by_decord
+        assert self._pictures is not None
+        if self.decoder == "decord":
+            by_decord = self._decode_with_decord(wanted, convert)
+            if by_decord is not None:
+                return by_decord
         self.decoder = "pyav"
-        if not self._has_stamps:
-            decoded = self._decode_counted(set(wanted))
-        else:
-            stamps = {self._stamps[i]: i for i in wanted}
-            decoded = {stamps[pts]: rgb for pts, rgb in self._decode_stamped(set(stamps))}
-        for index in set(wanted) - set(decoded):
-            decoded[index] = self._decode_neighbour(index)
-        return decoded
+        return self._pictures.decode(wanted, convert)
 
     def sound(self, rate_hz: int) -> NDArray[np.float32]:
         """Decodes the sound from the clip's start to its end: mono (samples,) in [-1, 1].
 
         Raises:
-            ClipError: The cause is `unsupported-codec`, or `corrupt` if over a tenth of the packets
-                does not decode.
+            ClipError: The cause is `unsupported-codec`, `too-large`, or `corrupt` if over a tenth
+                of the packets does not decode.
         """
         assert self._audio is not None
-        packets = self._packets[self._audio.index]
-        # Frames of one second, because every frame costs a call and the stream's own are small.
-        resampler = AudioResampler(format="s16", layout="mono", rate=rate_hz, frame_size=rate_hz)
-        pieces: list[NDArray[np.int16]] = []
-        first: float | None = None
-        bad = 0
-        for packet in [*packets, None]:
-            try:
-                for frame in self._audio.codec_context.decode(packet):
-                    if first is None:
-                        first = frame.time
-                    # The resampler gets one continuous stream; `_align_sound` sets its time.
-                    frame.pts = None
-                    pieces += [f.to_ndarray()[0] for f in resampler.resample(frame)]
-            except av.error.DecoderNotFoundError as error:
-                raise ClipError("audio", "unsupported-codec", "no decoder for the sound") from error
-            except av.FFmpegError:
-                bad += 1
-        self.damaged += bad
-        if bad > max(1, _DAMAGE * len(packets)):
-            raise ClipError(
-                "audio", "corrupt", f"{bad} of {len(packets)} sound packets do not decode"
-            )
-        pieces += [f.to_ndarray()[0] for f in resampler.resample(None)]
-        wave = np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
-        return self._align_sound(wave, first, rate_hz).astype(np.float32) / np.float32(32768)
+        sound = decode_sound(
+            self._audio,
+            self._packets(self._audio),
+            rate_hz,
+            zero_s=self._origin + self._start,
+            length_s=None if self._end is None else self._end - self._start,
+        )
+        self._damaged += sound.bad
+        self._sound_start_s = sound.start_s
+        return sound.wave.astype(np.float32) / np.float32(32768)
 
     def _select_video(self) -> VideoStream:
         stream = self._container.streams.best("video")
@@ -203,189 +206,153 @@ class Clip:
 
     def _select_audio(self) -> AudioStream | None:
         stream = self._container.streams.best("audio")
-        if isinstance(stream, AudioStream) and stream.codec_context is None:
-            raise ClipError("open", "unsupported-codec", "no decoder for the sound")
         return stream if isinstance(stream, AudioStream) else None
 
-    def _read_packets(self) -> bool:
-        """Reads the packets of the span; returns whether the file breaks off."""
-        streams = [s for s in (self._video, self._audio) if s is not None]
-        self._packets = {s.index: [] for s in streams}
-        self._origin = (self._container.start_time or 0) / av.time_base
-        self.source_duration_s = (self._container.duration or 0) / av.time_base
-        if self._start > _SEEK_S:
-            self._container.seek(int((self._start + self._origin) * av.time_base))
-        # In ticks of each stream: comparing fractions costs more than reading a packet.
-        stops = {s.index: self._last_tick(s) for s in streams}
-        ended: set[int] = set()
-        try:
-            for packet in self._container.demux(streams):
-                stamp = packet.dts if packet.dts is not None else packet.pts
-                index = packet.stream.index
-                if packet.size and index not in ended:
-                    self._packets[index].append(packet)
-                if stamp is not None and stamp > stops[index]:
-                    ended.add(index)
-                    if len(ended) == len(streams):
-                        return False
-        except av.FFmpegError:
-            return True
-        return False
+    def _find_origin(self) -> float:
+        """Time stamp of second 0: the start of the container's presentation."""
+        origin = (self._container.start_time or 0) / av.time_base
+        pictures = self._container.streams.best("video")
+        if self._is_stream_format and pictures is not None and pictures.start_time is not None:
+            # These formats cannot say that their first frame of sound only primes the decoder.
+            first = float(pictures.start_time * (pictures.time_base or 0))
+            if origin < first <= origin + _PRIMING_S:
+                return first
+        return origin
 
-    def _last_tick(self, stream: VideoStream | AudioStream) -> float:
-        """Time stamp of ``stream`` behind which no packet is wanted, with a second to spare."""
-        if self._end is None or stream.time_base is None:
-            return math.inf
-        return math.floor(Fraction(self._end + self._origin + 1.0) / stream.time_base)
+    @property
+    def _is_stream_format(self) -> bool:
+        """Whether the file is an MPEG stream, whose parts may have clocks of their own."""
+        return self._container.format.name in ("mpegts", "mpeg")
+
+    def _read_span(self) -> Span:
+        if self._audio is not None and self._audio.codec_context is None:
+            raise ClipError("open", "unsupported-codec", "no decoder for the sound")
+        return read_span(
+            self._container,
+            [s for s in (self._video, self._audio) if s is not None],
+            start_s=self._start + self._origin if self._start else 0.0,
+            end_s=None if self._end is None else self._end + self._origin,
+            measured=self._select_measured(),
+        )
+
+    def _select_measured(self) -> VideoStream | AudioStream | None:
+        """Stream that is not wanted, and yet must be read to know the times of the one that is."""
+        if self._video is None and self._is_stream_format:
+            # Where the clock restarts, the pictures set the time of the sound.
+            pictures = self._container.streams.best("video")
+            return pictures if isinstance(pictures, VideoStream) else None
+        if self._video is None or self._audio is not None:
+            return None
+        # Some containers give one length for all streams; whether the pictures break off is then
+        # known only with the end of the sound.
+        one_length = self._video.duration is None or "matroska" in self._container.format.name
+        return self._select_audio() if one_length else None
+
+    def _packets(self, stream: VideoStream | AudioStream) -> list[AnyPacket]:
+        return self._span.streams[stream.index].packets
 
     def _compute_times(self) -> None:
         """Computes the time of every picture, and the clip's length."""
         self.times: NDArray[np.float64] = np.zeros(0)
         self.fps = 0.0
+        self._pictures: PictureDecoder | None = None
         if self._video is None:
-            self.duration_s = self._sound_end_s()
+            self.duration_s = self._sound_end_s() - self._start
             return
-        packets = self._packets[self._video.index]
-        shown = [p for p in packets if not p.is_discard]
+        shown = [p for p in self._packets(self._video) if not p.is_discard]
         if not shown:
             raise ClipError("open", "no-video", "the picture stream has no packets")
         rate = self._video.average_rate or self._video.guessed_rate
         self.fps = float(rate or 0)
         # AVI stores only an order of frames; the stamps of its packets are made up by the demuxer.
-        self._has_stamps = "avi" not in self._container.format.name
-        self._has_stamps = self._has_stamps and all(p.pts is not None for p in shown)
+        self._is_avi = "avi" in self._container.format.name
+        has_stamps = not self._is_avi and all(p.pts is not None for p in shown)
+        stamps: list[int] | None = None
         last_s = 1 / self.fps if self.fps else 0.04
-        if self._has_stamps:
+        if has_stamps:
             base = float(self._video.time_base or 0)
-            self._stamps = sorted({p.pts for p in shown if p.pts is not None})
-            times = np.array(self._stamps, np.float64) * base - self._origin
+            stamps = sorted({p.pts for p in shown if p.pts is not None})
+            times = np.array(stamps, np.float64) * base - self._origin
             last = max(shown, key=lambda p: p.pts or 0)
             last_s = float(last.duration * base) if last.duration else last_s
         else:
             self.fps = self.fps or 25.0
-            times = np.arange(len(shown)) / self.fps
-        end = min(float(times[-1]) + last_s, self._end or np.inf)
+            times = np.array(self._count_intervals(shown), np.float64) / self.fps
+        shown_end = self._check_length(float(times[-1]) + last_s, lone=len(times) == 1)
+        end = min(shown_end, self._end or np.inf)
         # The picture on display at the clip's start may have begun before it.
-        self._first = max(int(np.searchsorted(times, self._start + 1e-6, side="right")) - 1, 0)
+        first = max(int(np.searchsorted(times, self._start + 1e-6, side="right")) - 1, 0)
         stop = int(np.searchsorted(times, end - 1e-6))
-        if stop <= self._first or end <= self._start:
+        if stop <= first or end <= self._start:
             raise ClipError("open", "too-short", f"no picture from {self._start:g} s on")
-        self.times = times[self._first : stop] - self._start
-        if self._has_stamps:
-            self._stamps = self._stamps[self._first : stop]
+        self.times = times[first:stop] - self._start
         self.duration_s = end - self._start
-        self._check_length(end)
+        timeline = Timeline(
+            times=self.times,
+            first=first,
+            stamps=None if stamps is None else stamps[first:stop],
+            zero_s=self._origin + self._start,
+        )
+        held = self._span.streams[self._video.index]
+        self._pictures = PictureDecoder(self._video, held.packets, timeline, pruned=held.pruned)
 
-    def _check_length(self, end: float) -> None:
-        """Raises `ClipError` if the span ends well before the length that the header promises."""
+    def _count_intervals(self, shown: Sequence[AnyPacket]) -> list[int]:
+        """Number of the frame interval in which each picture of a file without times appears."""
+        assert self._video is not None
+        chunks = [p.dts for p in shown if p.dts is not None]
+        if not self._is_avi or len(set(chunks)) < len(shown):
+            return list(range(len(shown)))
+        for packet in shown:
+            packet.pts = packet.dts
+        hole = delay_hole(self._span.streams[self._video.index].first_chunks)
+        return avi_slots(chunks, self._video.codec_context.reorder_depth, hole)
+
+    def _check_length(self, end: float, *, lone: bool) -> float:
+        """Returns the end of the last picture, which stays on display if none follows.
+
+        Args:
+            end: End of the last picture by its own length.
+            lone: Whether it is the only one.
+
+        Raises:
+            ClipError: The cause is `truncated`: the span ends well before the length that the
+                header promises.
+        """
         assert self._video is not None
         header = self._video.duration
+        sound_end = self._sound_end_s()
+        reached = end
         if header is not None and self._video.time_base is not None:
             promised = float(header * self._video.time_base)
         else:
             promised = (self._container.duration or 0) / av.time_base
-            end = max(end, self._sound_end_s())
+            reached = max(end, sound_end)
         promised = min(promised, self._end or promised)
-        if end < promised - max(0.5, _DAMAGE * (promised - self._start)):
+        margin = max(0.5, _ABSENT * (promised - self._start))
+        if reached < promised - margin:
+            if lone and sound_end >= promised - margin:
+                return sound_end
+            if self._is_avi and not self._span.broke_off and is_whole_avi(self._path):
+                return promised
             raise ClipError(
-                "open", "truncated", f"ends at {end:.2f} s, its header says {promised:.2f} s"
+                "open", "truncated", f"ends at {reached:.2f} s, its header says {promised:.2f} s"
             )
-        if self._broke_off and end < (self._end or np.inf):
-            self.damaged += 1
+        if self._span.broke_off and end < (self._end or np.inf):
+            self._damaged += 1
+        return end
 
     def _sound_end_s(self) -> float:
-        packets = self._packets[self._audio.index] if self._audio is not None else []
-        ends = [
-            float((p.pts + (p.duration or 0)) * p.time_base)
-            for p in packets[-4:]
-            if p.pts is not None and p.time_base is not None
-        ]
-        return max(ends, default=0.0) - self._origin
+        ends = [h.end_s for h in self._span.streams.values() if isinstance(h.stream, AudioStream)]
+        return max((end for end in ends if np.isfinite(end)), default=0.0) - self._origin
 
-    def _decode(
-        self, packets: Sequence[AnyPacket], chosen: set[int] | None
-    ) -> Iterator[VideoFrame]:
-        """Yields frames in presentation order.
-
-        Args:
-            packets: Packets of whole groups of pictures.
-            chosen: Stamps of the wanted frames; frames that are neither wanted nor referred to by
-                others are skipped. None decodes all.
-        """
-        assert self._video is not None
-        context = self._video.codec_context
-        for packet in [*packets, None]:
-            if chosen is not None and packet is not None:
-                context.skip_frame = "DEFAULT" if packet.pts in chosen else "NONREF"
-            try:
-                yield from context.decode(packet)
-            except av.error.DecoderNotFoundError as error:
-                raise ClipError(
-                    "video", "unsupported-codec", "no decoder for the pictures"
-                ) from error
-            except av.error.EOFError:
-                break
-            except av.FFmpegError:
-                self.damaged += 1
-        context.skip_frame = "DEFAULT"
-        context.flush_buffers()
-
-    def _decode_with_decord(self, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]] | None:
+    def _decode_with_decord(
+        self, wanted: Sequence[int], convert: Callable[[int, NDArray[np.uint8]], T]
+    ) -> dict[int, T] | None:
         from mmprep.clips.decode import decord_reader
 
-        if not self._has_stamps:
+        assert self._pictures is not None
+        timeline = self._pictures.timeline
+        if timeline.stamps is None:
             return None
-        stamps_s = self.times + self._start + self._origin
-        return decord_reader.pictures(self._path, stamps_s, self._first, wanted)
-
-    def _decode_stamped(self, chosen: set[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        assert self._video is not None
-        for run in runs_to_decode(self._packets[self._video.index], chosen):
-            for frame in self._decode(run, chosen):
-                if frame.pts in chosen:
-                    yield frame.pts, self._to_upright_rgb(frame)
-
-    def _decode_counted(self, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
-        assert self._video is not None
-        numbered = enumerate(self._decode(self._packets[self._video.index], None), -self._first)
-        return {
-            number: self._to_upright_rgb(frame) for number, frame in numbered if number in wanted
-        }
-
-    def _decode_neighbour(self, index: int) -> NDArray[np.uint8]:
-        """Decodes the picture nearest to ``times[index]``, which itself does not decode."""
-        assert self._video is not None
-        best: tuple[float, VideoFrame] | None = None
-        last = -np.inf
-        numbered = enumerate(self._decode(self._packets[self._video.index], None), -self._first)
-        for number, frame in numbered:
-            time = (
-                number / self.fps
-                if not self._has_stamps
-                else (frame.time or 0) - self._origin - self._start
-            )
-            last = max(last, time)
-            gap_s = abs(time - self.times[index])
-            if gap_s <= _SUBSTITUTE_S and (best is None or gap_s < best[0]):
-                best = gap_s, frame
-        if best is None:
-            cause = "truncated" if last < self.times[index] else "corrupt"
-            raise ClipError("video", cause, f"nothing decodes near {self.times[index]:.2f} s")
-        self.damaged += 1
-        return self._to_upright_rgb(best[1])
-
-    def _to_upright_rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        self.rotation = frame.rotation
-        picture: NDArray[np.uint8] = frame.to_ndarray(format="rgb24", threads=1).view(np.uint8)
-        return np.rot90(picture, round(frame.rotation / 90) % 4)
-
-    def _align_sound(
-        self, wave: NDArray[np.int16], first: float | None, rate_hz: int
-    ) -> NDArray[np.int16]:
-        """Shifts sound that starts early or late to the clip's clock, and cuts it at the end."""
-        offset = self._sound_start_s = (first or 0.0) - self._origin - self._start
-        if offset < 0:
-            wave = wave[round(-offset * rate_hz) :]
-        elif offset > _LATE_S:
-            wave = np.concatenate([np.zeros(round(offset * rate_hz), np.int16), wave])
-        return wave if self._end is None else wave[: round((self._end - self._start) * rate_hz)]
+        stamps_s = self.times + timeline.zero_s
+        return decord_reader.pictures(self._path, stamps_s, timeline.first, wanted, convert)

@@ -7,6 +7,8 @@ from mmprep.failure import ClipError
 
 _LFS: Final = b"version https://git-lfs.github.com/spec/"
 _PAGE: Final = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
+# HLS, FFmpeg's own list of files, DASH, and SDP.
+_PLAYLIST: Final = (b"#EXTM3U", b"ffconcat version", b"<MPD", b"v=0\n", b"v=0\r\n")
 _HEAD: Final = 512
 
 
@@ -14,8 +16,8 @@ def sniff(path: Path) -> None:
     """Returns if the file at ``path`` may be media.
 
     Raises:
-        ClipError: The cause is `missing`, `empty`, `lfs-pointer`, `html-page`, or `truncated` for
-            an MP4 whose index was cut off.
+        ClipError: The cause is `missing`, `empty`, `lfs-pointer`, `playlist`, `html-page`, or
+            `truncated` for an MP4 whose index was cut off.
     """
     try:
         size = path.stat().st_size
@@ -31,7 +33,10 @@ def sniff(path: Path) -> None:
         raise ClipError(
             "open", "lfs-pointer", "a Git-LFS pointer, not the media; run `git lfs pull`"
         )
-    if head.lstrip().lower().startswith(_PAGE):
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(_PLAYLIST) or b"<MPD" in text:
+        raise ClipError("open", "playlist", "a list of other files, not media")
+    if text.lower().startswith(_PAGE):
         raise ClipError("open", "html-page", "a web page, not media; download the clip again")
     if head[4:8] == b"ftyp" and _lacks_index(path, size):
         raise ClipError("open", "truncated", "an MP4 that ends before its index (moov)")

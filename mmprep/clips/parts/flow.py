@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mmprep.clips.parts.frames import scaled_size
 from mmprep.config import FlowConfig
 from mmprep.failure import ClipError
 
@@ -57,19 +58,29 @@ def decode(plane: NDArray[np.uint8], bound: float) -> NDArray[np.float32]:
     return ((plane.astype(np.float32) - 128) / 127 * bound).astype(np.float32)
 
 
-def shrink(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
+def shrink(
+    picture: NDArray[np.uint8], short_side: int, pixel_ratio: float = 1.0
+) -> NDArray[np.uint8]:
     """Resizes a grey picture (H, W) to a shorter side of ``short_side``, fast rather than exactly.
 
     It shrinks by a whole factor first, for which OpenCV's area rule is five times as fast, and then
     linearly to the exact size.
+
+    Args:
+        picture: Grey picture of any size.
+        short_side: Pixels of the shorter side of the result, which has square pixels.
+        pixel_ratio: Width of a pixel of ``picture`` divided by its height.
+
+    Raises:
+        ClipError: The cause is `too-large`: the result does not fit into a JPEG.
     """
-    factor = min(picture.shape) // short_side
-    if factor > 1:
-        size = picture.shape[1] // factor, picture.shape[0] // factor
-        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
     height, width = picture.shape
-    scale = short_side / min(height, width)
-    size = max(short_side, round(width * scale)), max(short_side, round(height * scale))
+    factor = int(min(height, width * pixel_ratio)) // short_side
+    if factor > 1:
+        size = max(width // factor, 1), max(height // factor, 1)
+        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+        height, width = picture.shape
+    size = scaled_size(width, height, short_side, pixel_ratio)
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 

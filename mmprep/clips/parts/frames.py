@@ -5,6 +5,8 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from mmprep.clips.decode.bounds import check_scaled
+
 # Matroska rounds time stamps to milliseconds; a picture whose stamp was rounded up past the wanted
 # instant must still count as on display then.
 _SLACK_S = 6e-4
@@ -30,15 +32,41 @@ def indices_on_display(times: NDArray[np.float64], at: NDArray[np.float64]) -> N
     return np.maximum(np.searchsorted(times, at + _SLACK_S, side="right") - 1, 0)
 
 
-def resize(picture: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
-    """Resizes ``picture`` (H, W, 3) or (H, W) to a shorter side of ``short_side`` pixels."""
+def resize(
+    picture: NDArray[np.uint8], short_side: int, pixel_ratio: float = 1.0
+) -> NDArray[np.uint8]:
+    """Resizes ``picture`` (H, W, 3) or (H, W) to a shorter side of ``short_side`` square pixels.
+
+    Args:
+        picture: Picture of any size.
+        short_side: Pixels of the shorter side of the result.
+        pixel_ratio: Width of a pixel of ``picture`` divided by its height.
+
+    Raises:
+        ClipError: The cause is `too-large`: the result does not fit into a JPEG.
+    """
     height, width = picture.shape[:2]
-    scale = short_side / min(height, width)
-    size = max(short_side, round(width * scale)), max(short_side, round(height * scale))
+    size = scaled_size(width, height, short_side, pixel_ratio)
     if size == (width, height):
         return np.ascontiguousarray(picture)
-    rule = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    shrinks = short_side < min(height, width * pixel_ratio)
+    rule = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(picture, size, interpolation=rule), np.uint8)
+
+
+def scaled_size(
+    width: int, height: int, short_side: int, pixel_ratio: float = 1.0
+) -> tuple[int, int]:
+    """Width and height of a picture that is resized to a shorter side of ``short_side``.
+
+    Raises:
+        ClipError: The cause is `too-large`: such a picture does not fit into a JPEG.
+    """
+    shown_width = width * pixel_ratio
+    scale = short_side / min(height, shown_width)
+    size = max(short_side, round(shown_width * scale)), max(short_side, round(height * scale))
+    check_scaled(*size)
+    return size
 
 
 def luma(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,6 +1,5 @@
 """A few records and failures of a data set, read several at a time."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +8,10 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from mmprep.errors import DataError
+from mmprep.failure import Failure
 from mmprep.format import FAILURES
+from mmprep.format.damage import naming_damage
+from mmprep.format.fields import build, parse_json
 from mmprep.shards import Shards
 
 _RECORDS: Final = 512
@@ -77,13 +78,11 @@ def failure_examples(shards: Shards) -> dict[str, list[dict[str, Any]]]:
         return by_cause
     with shards.store.open(FAILURES) as file:
         for number, line in enumerate(file, 1):
-            try:
-                failure = json.loads(line)
+            place = f"{shards.store.url}/{FAILURES}, line {number}"
+            with naming_damage(place, "run `mmprep verify`"):
+                failure = {**parse_json(line)}
+                build(Failure, {k: v for k, v in failure.items() if k not in ("task", "row")})
                 same = by_cause.setdefault(failure["cause"], [])
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataError(
-                    f"{shards.store.url}/{FAILURES}, line {number}: {error!r}"
-                ) from error
             if len(same) < _EXAMPLES:
                 same.append(failure)
             if all(len(by_cause[cause]) >= n for cause, n in wanted.items()):

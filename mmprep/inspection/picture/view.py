@@ -1,8 +1,6 @@
 """The sample of a picture: looked up by its key, read once, decoded as panels need it."""
 
 import difflib
-import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,9 +12,14 @@ from numpy.typing import NDArray
 from mmprep.config import PartsConfig
 from mmprep.errors import DataError, UnknownName
 from mmprep.format import Index
+from mmprep.format.jpeg import picture_size
+from mmprep.format.npy import parse_array
+from mmprep.format.record import parse_record
 from mmprep.shards import Shards
 
 _CANDIDATES: Final = 5000
+# Shorter sides that count as too long, in those of the parameters: ready pictures may differ a bit.
+_SLACK: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +55,15 @@ class View:
     def at(cls, shards: Shards, row: int, parts: Sequence[str] | None = None) -> "View":
         """Reads the sample in ``row``: its record and ``parts``, all of them by default."""
         index = shards.index
+        key = index.key[row].decode()
         members = shards.read(row, None if parts is None else ["json", *parts])
         return cls(
-            key=index.key[row].decode(),
+            key=key,
             label=index.classes[index.label[row]],
             split=index.splits[index.split[row]],
-            record=json.loads(members["json"][0]),
+            record=parse_record(members["json"], f"{shards.store.url}: {key}.json"),
             members={part: data for part, data in members.items() if data and part != "json"},
-            config=PartsConfig.from_json(dict(shards.dataset.parts)),
+            config=shards.config(),
         )
 
     @property
@@ -97,8 +101,16 @@ class View:
         return values
 
     def _jpeg(self, part: str, i: int, space: str) -> NDArray[np.uint8]:
+        data = self.members[part][i]
+        # Frames and flow are made with a shorter side of a stated size; flow has planes below.
+        flow = part == "flow"
+        side = self.config.flow.short_side if flow else self.config.frames.short_side
+        planes = 2 * self.config.flow.fields if flow else 1
         try:
-            picture = simplejpeg.decode_jpeg(self.members[part][i], colorspace=space)
+            height, width = picture_size(data)
+            if min(height // planes, width) > _SLACK * side:
+                raise ValueError(f"is {width} x {height} where the shorter side is {side}")
+            picture = simplejpeg.decode_jpeg(data, colorspace=space)
         except ValueError as error:
             raise DataError(f"{self.key}: {part} {i} is no JPEG ({error})") from error
         return np.asarray(picture, np.uint8)
@@ -111,8 +123,11 @@ def read_npy(data: bytes, key: str) -> NDArray[np.float32]:
         DataError: The bytes are no array; the message names the sample ``key``.
     """
     try:
-        return np.asarray(np.load(io.BytesIO(data), allow_pickle=False), np.float32)
-    except (ValueError, EOFError) as error:
+        values = parse_array(data)
+        if values.dtype.kind not in "fiu":
+            raise ValueError(f"holds {values.dtype}")
+        return np.asarray(values, np.float32)
+    except ValueError as error:
         raise DataError(f"{key}: the spectrogram is no .npy file ({error})") from error
 
 

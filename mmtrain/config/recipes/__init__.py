@@ -1,8 +1,23 @@
-"""Recipes: what the papers set, a TOML file a data set and protocol, each value with its source."""
+"""Recipes: settings of the papers, a TOML file for each data set and protocol, with their sources.
+
+A recipe has a ``title``, fields of `mmtrain.config.run.TrainConfig` and its sections. Values that
+hold for one method or curriculum stand in ``[methods.NAME]`` and ``[curricula.NAME]``: parameters
+of it, or fields of the run in quotes, such as ``"schedule.every" = 80``. The encoder of a single
+modality stands in a table of its own, with its parameters::
+
+    encoder = "resnet18"        # every other modality
+
+    [encoders.audio]
+    name = "small-cnn"          # may be left out: then the parameters are of the encoder of all
+    width = 64
+
+A recipe of the user's own is a file: ``--recipe my.toml``.
+"""
 
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
+from pathlib import Path
 from typing import Any, Final
 
 from mmtrain.config.run import CHOICES, TrainConfig, keys
@@ -13,55 +28,82 @@ _CHOSEN: Final = {"methods": "method", "curricula": "curriculum"}
 
 
 def names() -> tuple[str, ...]:
-    """Every recipe."""
+    """Names of our recipes."""
     files = (file.name for file in resources.files(__name__).iterdir())
     return tuple(sorted(name[: -len(".toml")] for name in files if name.endswith(".toml")))
 
 
 def text(name: str) -> str:
-    """The file, with its comments.
+    """Text of a recipe, with its comments.
+
+    Args:
+        name: Name of a recipe, or a file that ends in ``.toml``.
 
     Raises:
-        UnknownName: There is none.
+        UnknownName: There is no such recipe.
+        ConfigError: The file cannot be read.
     """
+    if name.endswith(".toml"):
+        try:
+            return Path(name).read_text("utf-8")
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(f"cannot read the recipe {name}: {error}") from error
     if name not in names():
         raise UnknownName("recipe", name, names())
     return (resources.files(__name__) / f"{name}.toml").read_text("utf-8")
 
 
 def title(name: str) -> str:
-    """What it is for, in one sentence."""
-    said: str = tomllib.loads(text(name))["title"]
-    return said
+    """Sentence for lists."""
+    return str(_read(name).get("title", name))
 
 
 def applied(name: str, config: TrainConfig) -> TrainConfig:
-    """The config with the recipe's values, and those that it has for the method and curriculum.
+    """The config with the recipe's values, those for its method and curriculum included.
 
     Raises:
-        UnknownName: No such recipe.
-        ConfigError: It holds what a config does not.
+        UnknownName: There is no such recipe.
+        ConfigError: The recipe has a key that a config does not have.
     """
-    found = tomllib.loads(text(name))
-    found.pop("title")
-    own = {key: found.pop(key, {}) for key in _CHOSEN}
-    changes = _flat(found)
+    plain = _read(name)
+    plain.pop("title", None)
+    chosen = {section: plain.pop(section, {}) for section in _CHOSEN}
+    encoders = plain.pop("encoders", {})
+    changes = {**_flat(plain), **_encoders(encoders)}
     for section, choice in _CHOSEN.items():
-        for key, value in own[section].get(getattr(config, choice), {}).items():
+        for key, value in chosen[section].get(getattr(config, choice), {}).items():
             own_key = key if key in keys() else f"{choice}.{key}"
             changes[own_key] = tuple(value) if isinstance(value, list) else value
-    strange = [k for k in changes if k not in keys() and k.partition(".")[0] not in CHOICES]
+    known = (*CHOICES, "encoders")
+    strange = [k for k in changes if k not in keys() and k.partition(".")[0] not in known]
     if strange:
         raise ConfigError(f"recipe {name}: no parameter {', '.join(strange)}")
     return config.changed(changes)
 
 
-def _flat(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Sections taken apart: ``optimizer.lr``."""
-    flat: dict[str, Any] = {}
-    for key, value in found.items():
+def _read(name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text(name))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"recipe {name}: {error}") from error
+
+
+def _encoders(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Changes of ``[encoders.MODALITY]``: the encoder's name and its parameters."""
+    changes: dict[str, Any] = {}
+    for modality, table in tables.items():
+        for key, value in table.items():
+            own_key = f"encoders.{modality}" if key == "name" else f"encoder.{modality}.{key}"
+            changes[own_key] = tuple(value) if isinstance(value, list) else value
+    return changes
+
+
+def _flat(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes of fields and sections, by their keys, such as ``optimizer.lr``."""
+    changes: dict[str, Any] = {}
+    for key, value in plain.items():
         if isinstance(value, dict):
-            flat |= {f"{key}.{name}": each for name, each in value.items()}
+            changes |= {f"{key}.{name}": each for name, each in value.items()}
         else:
-            flat[key] = tuple(value) if isinstance(value, list) else value
-    return flat
+            changes[key] = tuple(value) if isinstance(value, list) else value
+    return changes

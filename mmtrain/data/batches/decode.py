@@ -3,6 +3,7 @@
 Everything slow (JPEG, resizing, copying) releases the GIL, so that threads decode side by side.
 """
 
+import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmtrain.data.batches.array import array_header
-from mmtrain.data.batches.jpeg import crop_and_resize, decode_jpeg, jpeg_head
+from mmtrain.data.batches.jpeg import crop_and_resize, decode_jpeg, jpeg_head, require_short_side
 from mmtrain.data.batches.view import Draws, View
 from mmtrain.data.reading.local import Bytes
 from mmtrain.errors import DataError
@@ -24,6 +25,8 @@ from mmtrain.errors import DataError
 _NEGATED: Final = np.array([255, *range(255, 0, -1)], np.uint8)
 # Most bytes before the values of an `.npy` file that is read straight into a row.
 _LONGEST_HEADER: Final = 4096
+# Most fields of flow at a frame, as mmprep allows them.
+_MOST_FIELDS: Final = 64
 
 
 class Decoder(Protocol):
@@ -140,13 +143,16 @@ class ColourDecoder:
         view: Frames, crop and flip.
         checked: Whether a checksum has shown that the bytes are whole. If so, rows below the crop
             are not decoded; otherwise they are, since they would show damage.
+        short_side: Shorter side with which the pictures were made; None where it is unknown.
     """
 
     dtype = torch.uint8
     blank = 0
 
-    def __init__(self, part: str, view: View, *, checked: bool) -> None:
-        self.part, self.view, self.checked = part, view, checked
+    def __init__(
+        self, part: str, view: View, *, checked: bool, short_side: int | None = None
+    ) -> None:
+        self.part, self.view, self.checked, self.short_side = part, view, checked, short_side
         self.shape: tuple[int, ...] = (view.frames, view.size, view.size, 3)
 
     def members(self, count: int, draws: Draws) -> list[int]:
@@ -160,6 +166,7 @@ class ColourDecoder:
     def decode(self, data: Bytes, draws: Draws, row: NDArray[Any], place: int) -> None:
         """Decodes, crops, scales and flips a picture."""
         head, flip = jpeg_head(data), self.view.flips(draws)
+        require_short_side(head.height, head.width, self.short_side)
         window = self.view.window(draws, head.height, head.width)
         rows = window.bottom if self.checked else head.height
         picture = decode_jpeg(data, "BGR" if flip else "RGB", head, rows)
@@ -179,13 +186,24 @@ class PlanesDecoder:
         planes: Number of planes in a picture.
         motion: Whether the planes are u and v of a flow by turns; u changes its sign when flipped.
         checked: Whether a checksum has shown that the bytes are whole, see `ColourDecoder`.
+        short_side: Shorter side with which the planes were made; None where it is unknown.
     """
 
     dtype = torch.uint8
     blank = 0
 
-    def __init__(self, part: str, view: View, planes: int, *, motion: bool, checked: bool) -> None:
+    def __init__(
+        self,
+        part: str,
+        view: View,
+        planes: int,
+        *,
+        motion: bool,
+        checked: bool,
+        short_side: int | None = None,
+    ) -> None:
         self.part, self.view, self.motion, self.checked = part, view, motion, checked
+        self.short_side = short_side
         self.shape: tuple[int, ...] = (view.frames, planes, view.size, view.size)
 
     def members(self, count: int, draws: Draws) -> list[int]:
@@ -202,6 +220,7 @@ class PlanesDecoder:
         height = head.height // planes
         if head.height % planes:
             raise DataError(f"is {head.height} pixels high, which {planes} planes do not divide")
+        require_short_side(height, head.width, self.short_side)
         window, flip = self.view.window(draws, height, head.width), self.view.flips(draws)
         rows = (planes - 1) * height + window.bottom if self.checked else head.height
         pixels = decode_jpeg(data, "GRAY", head, rows)[..., 0]
@@ -217,18 +236,34 @@ class PlanesDecoder:
 
 def colour_decoder(source: PartSource) -> Decoder:
     """Makes the decoder of RGB pictures."""
-    return ColourDecoder(source.part, source.view, checked=source.checked)
+    return ColourDecoder(
+        source.part, source.view, checked=source.checked, short_side=_short_side(source)
+    )
 
 
 def grey_decoder(source: PartSource) -> Decoder:
     """Makes the decoder of pictures of one plane."""
-    return PlanesDecoder(source.part, source.view, 1, motion=False, checked=source.checked)
+    return _planes_decoder(source, 1, motion=False)
 
 
 def flow_decoder(source: PartSource) -> Decoder:
     """Makes the decoder of optical flow, of which each picture holds ``fields`` fields (u, v)."""
-    planes = 2 * int(source.parameters.get("fields", 1))
-    return PlanesDecoder(source.part, source.view, planes, motion=True, checked=source.checked)
+    fields = source.parameters.get("fields", 1)
+    if type(fields) is not int or not 1 <= fields <= _MOST_FIELDS:
+        raise DataError(f"{source.place}: {source.part} of {fields!r:.20} fields a frame")
+    return _planes_decoder(source, 2 * fields, motion=True)
+
+
+def _planes_decoder(source: PartSource, planes: int, *, motion: bool) -> Decoder:
+    side = _short_side(source)
+    return PlanesDecoder(
+        source.part, source.view, planes, motion=motion, checked=source.checked, short_side=side
+    )
+
+
+def _short_side(source: PartSource) -> int | None:
+    side = source.parameters.get("short_side")
+    return side if type(side) is int else None
 
 
 def spectrogram_decoder(source: PartSource) -> Decoder:
@@ -240,10 +275,11 @@ def spectrogram_decoder(source: PartSource) -> Decoder:
     with closing(source.examples()) as examples:
         for data in examples:
             try:
-                _, shape, _ = array_header(data)
+                begin, shape, dtype = array_header(data)
             except DataError:
                 continue
-            if len(shape) == 2:
+            # A header may claim any shape; a batch takes memory for those whose values are there.
+            if len(shape) == 2 and len(data) - begin == math.prod(shape) * dtype.itemsize > 0:
                 return SpectrogramDecoder(source.part, (shape[0], shape[1]))
     raise DataError(
         f"{source.place}: no {source.part} of frequencies by columns; run `mmprep verify`"

@@ -9,6 +9,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from mmprep.format.jpeg import FRAME_MARKERS, PIXELS_PER_BYTE
 from mmtrain.data.batches.view import Window
 from mmtrain.data.reading.local import Bytes
 from mmtrain.errors import DataError
@@ -20,9 +21,7 @@ _COARSE: Final = 2.5
 _SCRATCH: Final = threading.local()
 # Rows decoded beyond the wanted ones: the colour of a row is smoothed with that of the next pair.
 _CONTEXT: Final = 2
-# Markers that begin a picture (SOF0 to SOF15, without the three of other meaning), and those of the
-# codings that go from top to bottom.
-_FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Markers of the codings that go from top to bottom.
 _SEQUENTIAL: Final = (0xC0, 0xC1)
 # First bytes of a file, in which its size stands unless it has comments or a thumbnail.
 _HEAD_BYTES: Final = 192
@@ -48,10 +47,23 @@ def jpeg_head(data: Bytes) -> JpegHead:
     """Reads size and coding from the header of a JPEG.
 
     Raises:
-        DataError: The bytes are no JPEG.
+        DataError: The bytes are no JPEG, or too few for the size that they claim.
     """
     # Pictures of one size and quality begin alike, so nearly every call finds its answer stored.
-    return _parse_head(data[:_HEAD_BYTES].tobytes()) or _parse_long_head(data)
+    head = _parse_head(data[:_HEAD_BYTES].tobytes()) or _parse_long_head(data)
+    if head.height * head.width > PIXELS_PER_BYTE * len(data):
+        raise DataError(f"claims {head.width} x {head.height} pixels in {len(data)} bytes")
+    return head
+
+
+def require_short_side(height: int, width: int, side: int | None) -> None:
+    """Refuses a picture much larger than those of its data set, before memory is taken for it.
+
+    Raises:
+        DataError: Its shorter side is more than twice ``side``.
+    """
+    if side is not None and min(height, width) > 2 * side:
+        raise DataError(f"is {width} x {height} where the shorter side is {side}")
 
 
 @lru_cache(maxsize=256)
@@ -60,7 +72,7 @@ def _parse_head(data: bytes) -> JpegHead | None:
     at = 2
     while at + 9 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
-        if marker in _FRAME_MARKERS:
+        if marker in FRAME_MARKERS:
             height, width = (data[at + i] << 8 | data[at + i + 1] for i in (5, 7))
             return JpegHead(height, width, at + 5, marker in _SEQUENTIAL)
         at += 2 + (data[at + 2] << 8 | data[at + 3])

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,18 +12,21 @@ from mmtrain.errors import ConfigError
 from mmtrain.models.encoders import Encoder
 from mmtrain.models.multimodal import MultimodalModel
 
+# Share of the importance that is spread evenly, so that a layer without gradient draws evenly.
+_EVEN: Final = 1e-3
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Units:
-    """What is masked, as rows of units from which one drawing takes, padded to equal length.
+    """Masked parameters as rows of units, padded to equal length; each draw is from one row.
 
     Attributes:
         parts: Weights, and the columns of each that belong to one modality.
-        shapes: Of the mask of each part: (filters, 1, 1, 1), or that of a matrix whose entries are
-            units and whose rows are rows here.
-        there: Where there is a unit. Along its rows are the units of all parts, one after another.
-        places: Of those, in ``there`` laid flat.
-        sizes: Units of each row.
+        shapes: Shape of the mask of each part: (filters, 1, 1, 1), or that of a matrix whose
+            entries are units and whose rows are rows here.
+        there: Mask of the places that hold a unit, those of all parts one after another.
+        places: Indices of these places in ``there``, flattened.
+        sizes: Number of units of each row.
         modality: Number of each row's modality.
     """
 
@@ -36,7 +39,7 @@ class Units:
 
     @classmethod
     def of(cls, model: MultimodalModel, scope: str) -> "Units":
-        """Those of a model's encoders, of its fusion, or both."""
+        """Makes the units of a model's encoders, of its fusion, or of both."""
         parts, shapes, rows = [], [], []
         for number, modality in enumerate(model.modalities):
             encoder = cast("Encoder", model.encoders[modality])
@@ -66,7 +69,7 @@ class Units:
         )
 
     def gradients(self) -> list[Tensor]:
-        """Of each part, a view."""
+        """Gradient of each part, as a view."""
         return [w.grad[:, columns] for w, columns in self.parts if w.grad is not None]
 
     def squares(self, gradients: list[Tensor]) -> Float[Tensor, "rows units"]:
@@ -77,7 +80,28 @@ class Units:
         return empty.index_copy(0, self.places, flat).view_as(self.there)
 
     def masks(self, factors: Float[Tensor, "rows units"]) -> list[Tensor]:
-        """What each part's gradient is multiplied with."""
+        """Factors on each part's gradient, in its shape."""
         flat = factors.flatten()[self.places]
         pieces = torch.split(flat, [math.prod(shape) for shape in self.shapes])
         return [piece.view(shape) for piece, shape in zip(pieces, self.shapes, strict=True)]
+
+
+def unit_shares(
+    squares: Float[Tensor, "rows units"], there: Bool[Tensor, "rows units"]
+) -> Float[Tensor, "rows units"]:
+    """``p_j = F_j / sum F``, less a thousandth that is spread evenly (AMSS, Sec. III-C).
+
+    Args:
+        squares: ``F``, the sum of squared gradients of each unit of a layer.
+        there: Mask of the places that hold a unit; each row has one.
+    """
+    least = torch.finfo(squares.dtype).tiny
+    plain = squares / squares.sum(1, keepdim=True).clamp(min=least)
+    mixed = (1 - _EVEN) * plain + _EVEN * there / there.sum(1, keepdim=True)
+    return mixed / mixed.sum(1, keepdim=True)
+
+
+def unit_counts(rho: Float[Tensor, " rows"], units: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
+    """``ceil(rho C_l)`` units of each layer, at least 1."""
+    # A rounding error above a whole number must not make one more, or ranks could differ.
+    return (rho * units - 1e-4).ceil().long().clamp(min=1).minimum(units)

@@ -1,27 +1,84 @@
-"""What every encoder has in common: it looks at pictures one by one and averages over time."""
+"""The interface of the encoders, and the base of those that look at pictures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mmtrain.errors import ConfigError
+
+# Maps of one stage to those of the next.
+Stage: TypeAlias = Callable[[Tensor], Tensor]
+
 
 class Encoder(nn.Module):
-    """Base of the encoders. A subclass sets ``width`` and says what ``picture`` does.
+    """Base of the encoders: the input of one modality to one vector a sample.
+
+    A subclass sets `width` and either overrides `forward`, or can be divided: then it gives
+    `begin`, `stages`, `finish`, `pool`, `gate` and `stage_widths`, so that a fusion may act between
+    its stages, and `forward` is all of them in turn. Between stages there are *maps*: features at
+    every place, first dimension the batch, whose further layout is the encoder's own affair.
 
     Attributes:
         width: Entries of a feature vector.
+        stage_widths: Channels of the maps behind each stage; empty where an encoder has no stages.
+        token_width: Entries of each of the `tokens`; `width` unless a subclass sets another.
+
+    Example:
+        >>> maps = encoder.begin(inputs)            # doctest: +SKIP
+        >>> for stage in encoder.stages():          # doctest: +SKIP
+        ...     maps = stage(maps)
+        >>> feature = encoder.finish(maps)          # doctest: +SKIP
     """
 
     width: int
+    stage_widths: tuple[int, ...] = ()
 
     __call__: Callable[..., Tensor]
 
-    def picture(
-        self, pictures: Float[Tensor, "pictures channels height width"]
-    ) -> Float[Tensor, "pictures features"]:
-        """The feature vector of each picture, pooled over its area."""
+    @property
+    def token_width(self) -> int:
+        """Entries of each of the `tokens`."""
+        return self.width
+
+    def forward(self, inputs: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch features"]:
+        """The feature vector of each sample."""
+        return self.finish(self._maps(inputs))
+
+    def begin(self, inputs: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+        """Maps that the first stage takes."""
         raise NotImplementedError
+
+    def stages(self) -> Sequence[Stage]:
+        """The stages in order, each from maps to maps."""
+        return ()
+
+    def finish(self, maps: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch features"]:
+        """The feature vector of each sample, from the maps behind the last stage."""
+        raise NotImplementedError
+
+    def pool(self, maps: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch channels"]:
+        """The mean of each channel over all places."""
+        raise NotImplementedError
+
+    def gate(
+        self, maps: Float[Tensor, "batch ..."], gates: Float[Tensor, "batch channels"]
+    ) -> Float[Tensor, "batch ..."]:
+        """Maps whose channels are multiplied by ``gates`` at every place."""
+        raise NotImplementedError
+
+    def tokens(self, inputs: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch places features"]:
+        """Features of the last stage at every place, before they are pooled.
+
+        Raises:
+            ConfigError: The encoder has none.
+        """
+        raise ConfigError(
+            f"the encoder {type(self).__name__} gives a vector and no tokens; choose another, or "
+            "another fusion"
+        )
 
     def filters(self) -> list[Tensor]:
         """Weights of the convolutions behind the first, one filter a row, for methods that mask.
@@ -31,13 +88,74 @@ class Encoder(nn.Module):
         layers = [m for m in self.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
         return [layer.weight for layer in layers[1:] if layer.weight.requires_grad]
 
-    def forward(
-        self, clip: Float[Tensor, "batch time channels height width"]
-    ) -> Float[Tensor, "batch features"]:
-        """The mean of the vectors of a clip's T pictures, which are folded into the batch.
+    def _maps(self, inputs: Tensor) -> Tensor:
+        """Maps behind the last stage."""
+        maps = self.begin(inputs)
+        for stage in self.stages():
+            maps = stage(maps)
+        return maps
 
-        Equal to pooling over time and area at once, as OGM's authors do, whatever the order of the
-        pictures. Batch statistics are thus those of B T pictures.
-        """
-        batch, time = clip.shape[:2]
-        return self.picture(clip.flatten(0, 1)).view(batch, time, self.width).mean(1)
+
+class Pictures(Encoder):
+    """Base of the encoders of clips (B, T, C, H, W): pictures one by one, then the mean over time.
+
+    A subclass gives `stem`, `blocks` and `stage_widths`. The T pictures of a clip are folded into
+    the batch, so that batch statistics are those of B T pictures; a feature is the mean over area
+    and time at once, as OGM's authors have it, whatever the order of the pictures.
+
+    Maps are (B, T, channels, height, width).
+    """
+
+    def stem(
+        self, pictures: Float[Tensor, "pictures channels height width"]
+    ) -> Float[Tensor, "pictures maps rows columns"]:
+        """Maps of single pictures that the first block takes."""
+        return pictures
+
+    def blocks(self) -> Sequence[nn.Module]:
+        """Modules of the stages, each from maps of pictures to maps of pictures."""
+        raise NotImplementedError
+
+    def begin(
+        self, inputs: Float[Tensor, "batch time channels height width"]
+    ) -> Float[Tensor, "batch time maps rows columns"]:
+        """Maps that the first stage takes."""
+        return each_picture(self.stem, inputs)
+
+    def stages(self) -> Sequence[Stage]:
+        """The stages in order; each takes and gives (B, T, channels, height, width)."""
+        return [partial(each_picture, block) for block in self.blocks()]
+
+    def finish(
+        self, maps: Float[Tensor, "batch time channels height width"]
+    ) -> Float[Tensor, "batch channels"]:
+        """The mean over area and time."""
+        return self.pool(maps)
+
+    def pool(
+        self, maps: Float[Tensor, "batch time channels height width"]
+    ) -> Float[Tensor, "batch channels"]:
+        """The mean of each channel over area, then over time."""
+        return maps.mean((-2, -1)).mean(1)
+
+    def gate(
+        self,
+        maps: Float[Tensor, "batch time channels height width"],
+        gates: Float[Tensor, "batch channels"],
+    ) -> Float[Tensor, "batch time channels height width"]:
+        """Maps whose channels are multiplied by ``gates`` in every picture, at every place."""
+        return maps * gates[:, None, :, None, None]
+
+    def tokens(
+        self, inputs: Float[Tensor, "batch time channels height width"]
+    ) -> Float[Tensor, "batch places features"]:
+        """Features of the last stage at every place, picture by picture and row by row."""
+        return self._maps(inputs).movedim(2, -1).flatten(1, 3)
+
+
+def each_picture(
+    module: Callable[[Tensor], Tensor], maps: Float[Tensor, "batch time *shape"]
+) -> Float[Tensor, "batch time *result"]:
+    """Applies ``module`` to each of B T pictures, which are folded into the batch for it."""
+    applied = module(maps.flatten(0, 1))
+    return applied.view(*maps.shape[:2], *applied.shape[1:])

@@ -16,7 +16,7 @@ _OFF: Final = 1e-6
 
 
 def unit(features: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-    """Directions: vectors of length 1; 0 stays 0."""
+    """Features scaled to length 1; 0 stays 0."""
     return F.normalize(features, dim=-1, eps=_OFF)
 
 
@@ -26,12 +26,12 @@ def geodesic(
     """The point at ``(1 - weight) theta`` from ``first`` on the arc to ``second``, Eq. 1.
 
     ``sin(lambda theta) / sin(theta) first + sin((1 - lambda) theta) / sin(theta) second`` with
-    ``theta = arccos <first, second>``. Of length 1. Directions nearer than .0014 rad, or so near to
-    being opposite, count as so far apart.
+    ``theta = arccos <first, second>``. Its length is 1. Directions nearer than .0014 rad,
+    or so near to being opposite, count as that far apart.
 
     Args:
-        first: Of length 1.
-        second: Of length 1.
+        first: Vectors of length 1.
+        second: Vectors of length 1.
         weight: ``lambda``, in [0, 1]; broadcasts against a batch of scalars.
     """
     cosine = (first * second).sum(-1, keepdim=True).clamp(_OFF - 1, 1 - _OFF)
@@ -40,27 +40,27 @@ def geodesic(
     return ((share * theta).sin() * first + ((1 - share) * theta).sin() * second) / theta.sin()
 
 
-def straight(
+def chord(
     first: Float[Tensor, "*batch width"], second: Float[Tensor, "*batch width"], weight: Tensor
 ) -> Float[Tensor, "*batch width"]:
-    """``lambda first + (1 - lambda) second``, the ablation; shorter than 1 between directions."""
+    """``lambda first + (1 - lambda) second``, the ablation; of a length below 1 inside."""
     return weight[..., None] * first + (1 - weight[..., None]) * second
 
 
 class Arcs(Fusion):
-    """Each pair of modalities at a point of its arc, and a linear layer that says the class of it.
+    """Each pair of modalities at a point of its arc, and a linear layer that classifies it.
 
-    By itself it fuses halfway, and says the mean over pairs; a modality's share is what the layers
-    of its pairs say at its end.
+    By itself it fuses halfway and takes the mean logits of all pairs; a modality's share is the
+    mean logits of its pairs at its end of their arcs. Shares do not sum to the fused logits.
 
     Args:
         widths: Modality to the width of its features; all the same.
         classes: Number of classes.
-        single: One layer for all pairs, not one for each.
+        single: Whether one layer serves all pairs, and not one each.
         mixup: ``geodesic`` or ``linear``.
 
     Attributes:
-        pairs: Of modalities, in their order.
+        pairs: Pairs of modalities, in their order.
     """
 
     additive = False
@@ -73,42 +73,42 @@ class Arcs(Fusion):
         width = next(iter(widths.values()))
         heads = 1 if single else len(self.pairs)
         self.heads = nn.ModuleList(linear(width, classes) for _ in range(heads))
-        self._mix = geodesic if mixup == "geodesic" else straight
+        self._mix = geodesic if mixup == "geodesic" else chord
 
     def ends(
         self, features: Mapping[str, Tensor], chosen: slice = slice(None)
     ) -> tuple[Float[Tensor, "pairs batch width"], Float[Tensor, "pairs batch width"]]:
-        """Where the arcs of the chosen pairs begin and end."""
+        """Directions at which the arcs of the chosen pairs begin and end."""
         first, second = zip(*self.pairs[chosen], strict=True)
         return (
             unit(torch.stack([features[m] for m in first])),
             unit(torch.stack([features[m] for m in second])),
         )
 
-    def said(
+    def logits_at(
         self,
         ends: tuple[Tensor, Tensor],
         weights: Float[Tensor, " pairs"],
         chosen: slice = slice(None),
     ) -> Float[Tensor, "pairs batch classes"]:
-        """Logits of the chosen pairs, at the points of these weights."""
+        """Logits of the chosen pairs at the points that ``weights`` name, see `geodesic`."""
         mixed = self._mix(*ends, weights[:, None])
         heads = [self.heads[i % len(self.heads)] for i in range(len(self.pairs))[chosen]]
         return torch.stack([head(point) for head, point in zip(heads, mixed.unbind(), strict=True)])
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Fused logits, halfway."""
+        """Mean logits of all pairs, halfway."""
         ends = self.ends(features)
-        return self.said(ends, ends[0].new_full((len(self.pairs),), 0.5)).mean(0)
+        return self.logits_at(ends, ends[0].new_full((len(self.pairs),), 0.5)).mean(0)
 
     def split(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What is said at each modality's end of its arcs."""
+        """Mean logits at each modality's end of its arcs."""
         ends = self.ends(features)
-        begun, ended = (
-            self.said(ends, ends[0].new_full((len(self.pairs),), w)) for w in (1.0, 0.0)
+        at_first, at_second = (
+            self.logits_at(ends, ends[0].new_full((len(self.pairs),), w)) for w in (1.0, 0.0)
         )
         own: dict[str, list[Tensor]] = {m: [] for m in self.widths}
-        for (first, second), one, other in zip(self.pairs, begun, ended, strict=True):
+        for (first, second), one, other in zip(self.pairs, at_first, at_second, strict=True):
             own[first].append(one)
             own[second].append(other)
         return {m: torch.stack(logits).mean(0) for m, logits in own.items()}

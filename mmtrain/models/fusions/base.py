@@ -1,4 +1,4 @@
-"""What every fusion offers, and the share of a modality where a fusion is not a sum."""
+"""The interface of the fusions, and the share of a modality where a fusion is not a sum."""
 
 from collections.abc import Callable, Mapping
 from functools import reduce
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.models.encoders.base import Encoder
 
 # Widths may differ between modalities.
 Features: TypeAlias = Mapping[str, Float[Tensor, "batch _"]]
@@ -17,29 +18,48 @@ Features: TypeAlias = Mapping[str, Float[Tensor, "batch _"]]
 class Fusion(nn.Module):
     """Base of the fusions, for any number of modalities from one.
 
-    A subclass gives `split`; where it is not additive, `forward` too.
+    A subclass gives `split`; where it is not additive, `forward` too. One that reads more than the
+    pooled feature vectors overrides `encode`.
 
     Args:
-        widths: Modality to the width of its features; the order is the order of modalities.
+        widths: Modality to the width of its encoder; the order is the order of modalities.
         classes: Number of classes.
 
     Attributes:
         additive: Whether the shares sum to the fused logits, bit for bit.
+        joint: Whether encoders exchange information, so that none can run without the others.
+        widths: Modality to the width of its encoder.
+        feature_widths: Modality to the width of the features that `encode` gives and `forward`
+            takes; `widths` unless a subclass sets others.
     """
 
     additive: ClassVar[bool] = True
+    joint: ClassVar[bool] = False
 
     __call__: Callable[..., Tensor]
 
     def __init__(self, widths: Mapping[str, int], classes: int) -> None:
         super().__init__()
         self.widths = dict(widths)
+        self.feature_widths = self.widths
         self.classes = classes
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Names, in the order of the layers."""
         return tuple(self.widths)
+
+    def encode(
+        self, encoders: Mapping[str, Encoder], prepared: Mapping[str, Tensor]
+    ) -> dict[str, Float[Tensor, "batch _"]]:
+        """Modality to its features; by default each encoder's, by itself.
+
+        Args:
+            encoders: Modality to its encoder. Where the fusion is not `joint` these may be some of
+                the modalities.
+            prepared: The same modalities to the inputs of their encoders.
+        """
+        return {m: encoder(prepared[m]) for m, encoder in encoders.items()}
 
     def forward(self, features: Features) -> Float[Tensor, "batch classes"]:
         """Fused logits."""
@@ -60,10 +80,10 @@ class Fusion(nn.Module):
 def zero_out(
     fuse: Callable[[Features], Tensor], features: Features
 ) -> dict[str, Float[Tensor, "batch classes"]]:
-    """Shares in a fusion whose modalities interact: what it says of one when the others are 0.
+    """Shares in a fusion whose modalities interact: its logits of one when the others are 0.
 
     ``u^m = f(0, .., phi^m, .., 0) - (1 - 1 / M) f(0, .., 0)`` (OGM, Wei et al., TPAMI 2024, Sec.
-    4.3.7, which leaves the second term out). The answer to nothing, biases for the most part, is
+    4.3.7, which leaves the second term out). The logits of no input, biases for the most part, are
     thus split evenly. The shares sum to the fused logits less the interaction of the modalities;
     in an additive fusion there is none, and this is the split of its bias by ``1 / M``.
     """

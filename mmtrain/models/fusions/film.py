@@ -2,8 +2,8 @@
 
 Differs from OGM's code, whose scale starts about 0: here the bias of the scale starts at 1, as in
 the paper (``1 + delta``). From 0 the modulated modality would be cut off when training starts, and
-its share of the logits would be the same for every sample. For more than two modalities no source
-says anything: each but the conditioner is modulated, and the head sees all that are.
+its share of the logits would be the same for every sample. For more than two modalities there is no
+source: each but the conditioner is modulated, and the head sees all that are.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ class Film(Fusion):
     ``(gamma^m, beta^m) = phi^k (A^m)^T + c^m``, ``h^m = gamma^m * phi^m + beta^m`` for ``m != k``,
     ``f = [h^m, ...] W^T + b``. With two modalities this is the form of OGM's Table 2.
 
-    Share, not exact: ``u^m`` is what is said of ``phi^m`` when the features of all others are 0,
-    less ``(1 - 1/M)`` of what is said of nothing, ``f(0) = [c_beta, ...] W^T + b``. So the share of
+    Share, not exact: ``u^m`` is the logits of ``phi^m`` when the features of all others are 0,
+    less ``(1 - 1/M)`` of the logits of no input, ``f(0) = [c_beta, ...] W^T + b``. So the share of
     the conditioner is ``[phi^k A_beta^T, ...] W^T + f(0)/M``, the shift without the scale, and that
     of a modulated modality is ``(c_gamma * phi^m) (W^m)^T + f(0)/M``, scaled by the bias of gamma
     alone. Shares sum to ``f`` less ``((phi^k A_gamma^T) * phi^m) (W^m)^T``, the interaction, summed
@@ -59,5 +59,5 @@ class Film(Fusion):
         return logits
 
     def split(self, features: Features) -> dict[str, Tensor]:
-        """What is said of each modality alone; see the class."""
+        """Each modality's share by zeroing the others; see the class."""
         return zero_out(self.forward, features)

@@ -1,7 +1,7 @@
 """Gated fusion (Kiela et al., AAAI 2018).
 
 BML's default gate is the second modality; here it is the first, as in OGM's code. For more than two
-modalities no source says anything: one gate serves all others, and the head sees all of them.
+modalities there is no source: one gate serves all others, and the head sees all of them.
 """
 
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ class Gated(Fusion):
     ``g = sigmoid(phi^k U^T + c_k)``, ``h^m = g * (phi^m (V^m)^T + c^m)`` for ``m != k``,
     ``f = [h^m, ...] W^T + b``.
 
-    Share, not exact: ``u^m`` is what is said of ``phi^m`` when the features of all others are 0,
-    less ``(1 - 1/M)`` of what is said of nothing, ``f(0) = [sigmoid(c_k) * c^m, ...] W^T + b``. So
+    Share, not exact: ``u^m`` is the logits of ``phi^m`` when the features of all others are 0,
+    less ``(1 - 1/M)`` of the logits of no input, ``f(0) = [sigmoid(c_k) * c^m, ...] W^T + b``. So
     a gated modality's share is what passes the gate's resting position ``sigmoid(c_k)``, one half
     at the start, plus ``f(0)/M``. The gate's share passes the biases ``c^m`` only: it is the same
     for every sample until they are learnt, and remains small. Whoever compares shares should know
@@ -57,5 +57,5 @@ class Gated(Fusion):
         return logits
 
     def split(self, features: Features) -> dict[str, Tensor]:
-        """What is said of each modality alone; see the class."""
+        """Each modality's share by zeroing the others; see the class."""
         return zero_out(self.forward, features)

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mmtrain.errors import ConfigError
 from mmtrain.models.fusions.base import Features, Fusion
 from mmtrain.models.layers import linear
 
@@ -23,28 +22,34 @@ class Weight(Fusion):
 
     Share: ``u^m = lambda^m (phi^m (V^m)^T + c^m)``. Exact: the shares sum to ``f``. A share depends
     on the other modalities through ``lambda``, and where ``lambda^m`` is near 0 so is the share.
-    Each modality has a bias of its own, which is split as ``lambda`` splits everything.
+    Each modality has a bias of its own, which ``lambda`` splits too.
+
+    Where widths differ, the features are projected to the smallest of them before they are scored,
+    each that is wider by a linear layer of its own. That is our reading; the logits are those of
+    the features as they are.
 
     Args:
-        widths: Modality to the width of its features; all the same.
+        widths: Modality to the width of its features.
         classes: Number of classes.
         hidden: Units of the scoring network; half the features' width in the paper.
     """
 
     def __init__(self, widths: Mapping[str, int], classes: int, *, hidden: int = 256) -> None:
         super().__init__(widths, classes)
-        if len(set(widths.values())) > 1:
-            raise ConfigError(
-                "weight scores all modalities with one network, so their features must be equally "
-                f"wide; got {', '.join(f'{m} {width}' for m, width in widths.items())}"
-            )
-        width = next(iter(widths.values()))
+        width = min(widths.values())
         self.score = nn.Sequential(linear(width, hidden), nn.Tanh(), linear(hidden, 1))
-        self.heads = nn.ModuleDict({m: linear(width, classes) for m, width in widths.items()})
+        self.heads = nn.ModuleDict({m: linear(wide, classes) for m, wide in widths.items()})
+        self.projections = nn.ModuleDict(
+            {m: linear(wide, width) for m, wide in widths.items() if wide > width}
+        )
 
     def weights(self, features: Features) -> dict[str, Float[Tensor, "batch 1"]]:
         """``lambda``: in [0, 1], over the modalities summing to 1."""
-        scores = torch.stack([self.score(features[m]) for m in self.modalities])
+        alike = [
+            self.projections[m](features[m]) if m in self.projections else features[m]
+            for m in self.modalities
+        ]
+        scores = torch.stack([self.score(feature) for feature in alike])
         return dict(zip(self.modalities, scores.softmax(0), strict=True))
 
     def split(self, features: Features) -> dict[str, Tensor]:

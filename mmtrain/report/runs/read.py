@@ -1,19 +1,19 @@
 """Reading and checking the files of runs."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from numpy.typing import NDArray
 
+from mmprep.format.damage import naming_damage
+from mmprep.format.fields import parse_json
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError, DataError
 from mmtrain.report.runs.records import Epoch, Evaluation, Probe, Result, SplitMeasures
 from mmtrain.training import scores
-from mmtrain.training.assemble import config_of
+from mmtrain.training.parts import config_of
 from mmtrain.training.run import METRICS
 from mmtrain.training.train import RESULT
 
@@ -21,6 +21,7 @@ Read = TypeVar("Read")
 
 # `mmtrain compare` writes it beside the folders of its rows.
 _COMPARISON: Final = "table.json"
+_REMEDY: Final = "take it from a copy of the run, or measure again"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,10 +84,8 @@ class RunRecord:
         if not path.exists():
             return {}
         columns = scores.read(path)
-        shape = columns["visits"].shape
-        alike = all(values.shape == shape for name, values in columns.items() if name != "key")
-        if not (alike and len(shape) == 2 and shape[0] and shape[1:] == columns["key"].shape):
-            raise DataError(f"{path}: its columns are not of one shape; it was damaged")
+        if not len(columns["visits"]):
+            raise DataError(f"{path}: holds no epoch; it was damaged")
         return columns
 
     def _rank(self, val: SplitMeasures) -> tuple[float, float]:
@@ -141,26 +140,17 @@ def _epochs(path: Path) -> tuple[Epoch, ...]:
         return ()
     epochs = []
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
-        with _located(f"{path}, line {number}"):
-            epochs.append(Epoch.of(json.loads(line)))
+        with naming_damage(f"{path}, line {number}", _REMEDY):
+            plain = {**parse_json(line)}
+            if "trial" not in plain:
+                epochs.append(Epoch.of(plain))
     return tuple(epochs)
 
 
 def _json(path: Path, make: Callable[[Any], Read]) -> Read:
-    with _located(str(path)):
-        return make(json.loads(path.read_text("utf-8")))
+    with naming_damage(str(path), _REMEDY):
+        return make(parse_json(path.read_bytes()))
 
 
 def _probes(plain: Mapping[str, Any]) -> dict[str, Probe]:
     return {m: Probe.of(values) for m, values in dict(plain["modalities"]).items()}
-
-
-@contextmanager
-def _located(place: str) -> Iterator[None]:
-    """Turns whatever is wrong with the content of a file into an error that names ``place``."""
-    try:
-        yield
-    except KeyError as error:
-        raise DataError(f"{place}: lacks {error}; damaged, or of another version") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{place}: damaged, or of another version ({error})") from error

@@ -274,7 +274,8 @@ def test_a_build_on_a_full_disk_says_so_and_goes_on_when_there_is_room(clips, tm
     build = [sys.executable, "-m", builds.__name__, str(clips), str(small / "out"), "2", "20"]
     seen = subprocess.run(
         [*inside, FULL, "sh", str(small), *build],
-        cwd=ROOT,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=True,

@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from mmprep.clips.job import Job
+from mmprep.clips.job import Job, slow_flow_s
 from mmprep.clips.pool import DecoderPool
 from mmprep.clips.sample import Sample
+from mmprep.config import FlowConfig, PartsConfig
 from mmprep.errors import MmprepError
 from mmprep.failure import Failure
 from mmprep.manifest import Row
@@ -75,21 +78,91 @@ def test_a_decoder_that_hangs_costs_its_clip_and_its_time_limit(raw):
     assert seconds >= 1.0
 
 
-@pytest.mark.parametrize(
-    ("number", "named"),
-    [(signal.SIGSEGV, "SIGSEGV"), (signal.SIGKILL, "SIGKILL, perhaps for lack of memory")],
-)
-def test_a_decoder_that_crashes_costs_its_clip(raw, number, named):
+def test_a_decoder_that_crashes_costs_its_clip(raw):
     with DecoderPool(job_of(raw), workers=1) as pool:
         future = pool.submit(row_of("hangs"))
         held = opened(raw / "hangs.mp4")
-        os.kill(decoders(os.getpid())[0], number)
+        os.kill(decoders(os.getpid())[0], signal.SIGSEGV)
         failure = future.result(timeout=WAIT_S)
         os.close(held)
         after = pool.submit(row_of("good")).result()
     assert (failure.key, failure.stage, failure.cause) == ("hangs", "decode", "decoder-crash")
-    assert failure.message == f"the decoding process died: {named}"
+    assert failure.message == "the decoding process died: SIGSEGV"
     assert isinstance(after, Sample)
+
+
+def reader_of(path):
+    """The decoding process that has ``path`` open, once there is one."""
+
+    def look():
+        return next((p for p in decoders(os.getpid()) if path in open_files(p)), None)
+
+    return until(look)
+
+
+def open_files(process):
+    try:
+        return [link.readlink() for link in Path(f"/proc/{process}/fd").iterdir()]
+    except OSError:  # it ends just now
+        return []
+
+
+def kill_decoder_of(raw, name):
+    """Kills the process that reads ``name``; returns once it is dead."""
+    process = reader_of(raw / f"{name}.mp4")
+    os.kill(process, signal.SIGKILL)
+    until(lambda: not alive(process))
+    return process
+
+
+def test_a_decoder_that_was_killed_costs_no_clip(raw):
+    with DecoderPool(job_of(raw), workers=1) as pool:
+        future = pool.submit(row_of("hangs"))
+        held = opened(raw / "hangs.mp4")
+        (process,) = decoders(os.getpid())
+        # The second attempt finds a clip that is whole.
+        (raw / "hangs.mp4").unlink()
+        (raw / "hangs.mp4").write_bytes((raw / "good.mp4").read_bytes())
+        os.kill(process, signal.SIGKILL)
+        assert isinstance(future.result(timeout=WAIT_S), Sample)
+        os.close(held)
+
+
+def test_a_clip_whose_decoder_is_killed_twice_fails(raw):
+    with DecoderPool(job_of(raw), workers=1) as pool:
+        future = pool.submit(row_of("hangs"))
+        held = opened(raw / "hangs.mp4")
+        first = kill_decoder_of(raw, "hangs")
+        assert kill_decoder_of(raw, "hangs") != first
+        os.close(held)
+        failure = future.result(timeout=WAIT_S)
+        assert isinstance(pool.submit(row_of("good")).result(), Sample)
+    assert (failure.cause, failure.stage) == ("decoder-crash", "decode")
+    assert failure.message == (
+        "the decoding process died twice: SIGKILL, perhaps for lack of memory"
+    )
+
+
+def test_the_second_attempt_is_made_alone(raw):
+    with DecoderPool(job_of(raw), workers=2) as pool:
+        neighbour = pool.submit(row_of("hangs-too"))
+        held = opened(raw / "hangs-too.mp4")
+        killed = pool.submit(row_of("hangs"))
+        first = opened(raw / "hangs.mp4")
+        process = reader_of(raw / "hangs.mp4")
+        os.kill(process, signal.SIGKILL)
+        (raw / "hangs.mp4").unlink()
+        (raw / "hangs.mp4").write_bytes((raw / "good.mp4").read_bytes())
+        # The row after it waits as well, for the slot that is free takes no new clip meanwhile.
+        after = pool.submit(row_of("good"))
+        until(lambda: not alive(process))
+        assert not killed.done()
+        assert not neighbour.done()
+        os.close(held)
+        assert isinstance(killed.result(timeout=WAIT_S), Sample)
+        assert neighbour.result(timeout=WAIT_S).cause != "decoder-crash"
+        assert isinstance(after.result(timeout=WAIT_S), Sample)
+        os.close(first)
 
 
 def test_a_decoder_that_died_between_two_clips_costs_neither(raw):
@@ -99,6 +172,17 @@ def test_a_decoder_that_died_between_two_clips_costs_neither(raw):
         os.kill(process, signal.SIGKILL)
         until(lambda: os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT))
         assert isinstance(pool.submit(row_of("other")).result(), Sample)
+
+
+def test_the_time_limit_grows_with_the_flow_asked_for(raw):
+    # 10 frame times of 5 pairs are 50 s of one core at the default size.
+    slow = PartsConfig(names=("flow",), flow=FlowConfig(algorithm="tvl1", fields=5))
+    assert slow_flow_s(slow) == 50
+    assert slow_flow_s(replace(slow, flow=FlowConfig(algorithm="dis", fields=5))) == 0
+    assert slow_flow_s(PartsConfig(flow=FlowConfig(algorithm="tvl1"))) == 0
+    job = job_of(raw, timeout_s=60.0)
+    assert job.limit_s == 60
+    assert replace(job, config=slow).limit_s == 60 + 4 * 50
 
 
 def test_a_hang_does_not_keep_others_waiting(raw):

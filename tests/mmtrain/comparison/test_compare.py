@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from mmtrain.cli.main import main
 from mmtrain.comparison.compare import compare
 from mmtrain.errors import ConfigError, Interrupted
-from mmtrain.training.run import BEST
+from mmtrain.training.checkpoint import BEST
 from mmtrain.training.train import train
 from tests.support import ROOT, evalwork
 from tests.support.enginework import same, small

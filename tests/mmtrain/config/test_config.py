@@ -3,7 +3,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from mmtrain.config.overrides import changes, names_of, resolved
+from mmtrain.config.overrides import overrides, resolved
 from mmtrain.config.run import (
     CHOICES,
     CROPS,
@@ -99,9 +99,8 @@ def test_texts_become_values_by_short_or_long_names():
     config = TrainConfig(data="x", method="multitask")
     texts = ["lr=1", "schedule=cosine", "view.size=64", "unimodal=0.5", "clip=null", "crop=resize"]
     texts += ["encoder.width=64", "modalities=audio, visual"]
-    names = {**names_of(config), "encoder": "small-cnn"}
 
-    found = changes(texts, names)
+    found = overrides(texts, replace(config, encoder="small-cnn"))
 
     assert found == {
         "optimizer.lr": 1.0,
@@ -133,7 +132,7 @@ def test_texts_become_values_by_short_or_long_names():
 )
 def test_texts_that_mean_nothing_are_refused(text, error, said):
     with pytest.raises(error, match=said):
-        changes([text], names_of(TrainConfig(data="x")))
+        overrides([text], TrainConfig(data="x"))
 
 
 def test_a_resolved_config_says_every_parameter():

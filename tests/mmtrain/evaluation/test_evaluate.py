@@ -12,7 +12,7 @@ from mmtrain.evaluation.missing import Missing
 from mmtrain.evaluation.open_run import open_run
 from mmtrain.functional import confidence, discrepancy
 from mmtrain.training import checkpoint
-from mmtrain.training.run import BEST
+from mmtrain.training.checkpoint import BEST
 from tests.support.evalwork import THREE
 
 
@@ -28,8 +28,11 @@ def run(*arguments):
 def test_it_says_what_training_said_of_test_and_more(made, modalities, changes):
     folder = made(*modalities, **changes)
     said = json.loads((folder / "result.json").read_text())["test"]
+    rho = {m: said.pop(f"rho.{m}") for m in modalities}
 
     found = evaluate(folder)
+
+    assert found["discrepancy"] == rho
 
     assert {name: found[name] for name in said} == said
     assert list(found["modalities"]) == list(found["discrepancy"]) == list(modalities)

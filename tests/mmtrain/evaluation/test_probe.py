@@ -20,7 +20,7 @@ from mmtrain.evaluation.probe import (
 )
 from mmtrain.evaluation.regression import Examples, fit, objective
 from mmtrain.training import checkpoint
-from mmtrain.training.run import BEST
+from mmtrain.training.checkpoint import BEST
 from mmtrain.training.train import train
 from tests.support.enginework import small
 from tests.support.evalwork import THREE, NoVal

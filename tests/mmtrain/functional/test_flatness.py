@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmtrain.functional import ascent, climb, flat_projection, second_moment
-from mmtrain.models.layers import still
+from mmtrain.functional import ascent, flat_projection, perturb, second_moment
+from mmtrain.models.layers import frozen_batch_norm
 
 DAMPED = math.exp(-0.4)  # .670320
 
@@ -92,7 +92,7 @@ def test_the_way_up_by_hand():
     parts = [w[:1], w[1:]]
 
     step = ascent([(curvature * w)[:1], (curvature * w)[1:]], 0.05)
-    before = climb(parts, [(curvature * w)[:1], (curvature * w)[1:]], 0.05)
+    before = perturb(parts, [(curvature * w)[:1], (curvature * w)[1:]], 0.05)
 
     assert torch.cat(step).norm().item() == pytest.approx(0.05)
     assert (curvature * w).tolist() == pytest.approx([1.004975, 10.497519], abs=1e-6)
@@ -112,7 +112,7 @@ def test_the_way_back_is_exact():
     weights.append(torch.tensor([-0.0, 1e-45, torch.inf]))
     copies = [weight.clone() for weight in weights]
 
-    before = climb(weights, [torch.full_like(w, 0.1) for w in weights], 7.0)
+    before = perturb(weights, [torch.full_like(w, 0.1) for w in weights], 7.0)
 
     assert not any(torch.equal(w, c) for w, c in zip(weights[:3], copies[:3], strict=True))
     torch._foreach_copy_(weights, before)
@@ -130,7 +130,7 @@ def test_still_statistics_stay_and_the_output_is_that_of_training(norm, momentum
     names = list(net.state_dict())
     moving = copy.deepcopy(net)
 
-    with still(net):
+    with frozen_batch_norm(net):
         out = net(pictures * 2 + 1)
     out.sum().backward()
 
@@ -148,7 +148,7 @@ def test_a_graph_from_before_outlives_a_still_pass():
     rows = torch.randn(4, 3)
     first = net(rows)
 
-    with still(net):
+    with frozen_batch_norm(net):
         second = net(rows)
 
     (first.square().sum() + second.square().sum()).backward()
@@ -159,7 +159,7 @@ def test_still_layers_move_again_after_an_error():
     net = nn.BatchNorm1d(2)
     kept = net.running_mean
 
-    with pytest.raises(KeyError), still(net):
+    with pytest.raises(KeyError), frozen_batch_norm(net):
         raise KeyError
 
     assert net.running_mean is kept

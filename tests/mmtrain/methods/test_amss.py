@@ -4,17 +4,16 @@ import pytest
 import torch
 
 from mmtrain.errors import ConfigError, Interrupted, UnknownName
-from mmtrain.functional import successive
+from mmtrain.functional import draw_successive
 from mmtrain.methods.amss import (
     AMSS,
     AMSSPlus,
-    counts,
-    enlarged,
-    importances,
     information,
+    official_factors,
     ratios,
-    unbiased,
+    unbiased_factors,
 )
+from mmtrain.methods.shared.units import unit_counts, unit_shares
 from tests.support.enginework import running, small
 
 THREE = ("audio", "visual", "flow")
@@ -76,14 +75,14 @@ def test_counts_by_hand():
     rho = torch.tensor([0.25, 0.7564, 0.1, 0.5, 0.9, 0.0, 1.0])
     units = torch.tensor([64, 64, 512, 12, 10, 8, 8])
 
-    assert counts(rho, units).tolist() == [16, 49, 52, 6, 9, 1, 8]
+    assert unit_counts(rho, units).tolist() == [16, 49, 52, 6, 9, 1, 8]
 
 
 def test_importances_are_shares_of_each_row_nearly():
     there = torch.tensor([[True] * 8, [True] * 4 + [False] * 4])
     squares = torch.cat([SQUARES, torch.zeros(1, 8)])
 
-    found = importances(squares, there)
+    found = unit_shares(squares, there)
 
     assert found[0].tolist() == pytest.approx((SQUARES[0] / 17).tolist(), abs=1e-3)
     assert found[1].tolist() == pytest.approx([0.25] * 4 + [0] * 4)
@@ -94,7 +93,7 @@ def test_the_unbiased_mask_is_one_on_average_and_never_far_from_its_importance()
     shares = (SQUARES / 17).repeat(20_000, 1)
     start = torch.rand(20_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
-    found = unbiased(shares, torch.full((20_000,), 4), start)
+    found = unbiased_factors(shares, torch.full((20_000,), 4), start)
 
     assert ((found > 0).sum(1) == 4).all()
     assert found.mean(0).tolist() == pytest.approx([1] * 8, abs=0.1)
@@ -108,8 +107,8 @@ def test_the_official_mask_is_not():
     shares = (SQUARES / 17).repeat(40_000, 1)
     uniform = torch.rand(40_000, 8, generator=torch.Generator().manual_seed(1))
 
-    chosen = successive(shares, torch.full((40_000,), 4), uniform)
-    found = chosen * enlarged(shares, torch.full((40_000,), 8))
+    chosen = draw_successive(shares, torch.full((40_000,), 4), uniform)
+    found = chosen * official_factors(shares, torch.full((40_000,), 8))
 
     assert found.mean(0).tolist() == pytest.approx(expected, abs=0.05)
 
@@ -118,7 +117,7 @@ def test_the_official_mask_is_not():
 def test_the_official_scale_of_an_average_unit_is_half_their_number(units):
     even = torch.full((1, units), 1 / units)
 
-    assert enlarged(even, torch.tensor([units])).unique().item() == pytest.approx(units / 2)
+    assert official_factors(even, torch.tensor([units])).unique().item() == pytest.approx(units / 2)
 
 
 @pytest.mark.parametrize("modalities", [THREE[:2], THREE], ids=["two", "three"])

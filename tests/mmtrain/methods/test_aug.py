@@ -7,9 +7,10 @@ from torch.nn import functional as F
 
 from mmtrain.config.run import OptimizerConfig, ViewConfig
 from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.methods.aug import AUG, boosting, fused_weights, weakest
+from mmtrain.methods.aug import AUG, boosting_losses, fused_weights, weakest
 from mmtrain.models.fusions.boosted import Boosted
 from mmtrain.tasks.classification import Classification
+from tests.mmtrain.training.test_damaged import config_of, damaged_copy
 from tests.mmtrain.training.test_resume import stopped_at
 from tests.support.enginework import STEPS, lines, running, same, small
 
@@ -37,8 +38,8 @@ def test_boosting_by_hand():
     # is 1 - .5 q = .66738: .56932... with rounding .56947. CE(z_1 + z_2) = .30352.
     parts = 0.56947 + 0.30352 + 0.40761
 
-    assert boosting(TASK, LOGITS, TARGET, 0.5).item() == pytest.approx(parts, abs=2e-5)
-    assert boosting(TASK, LOGITS, TARGET, 0.5).item() == pytest.approx(1.28059, abs=2e-5)
+    assert boosting_losses(TASK, LOGITS, TARGET, 0.5).item() == pytest.approx(parts, abs=2e-5)
+    assert boosting_losses(TASK, LOGITS, TARGET, 0.5).item() == pytest.approx(1.28059, abs=2e-5)
 
 
 def test_the_first_term_is_a_cross_entropy_with_the_residual_label():
@@ -46,7 +47,7 @@ def test_the_first_term_is_a_cross_entropy_with_the_residual_label():
     target = torch.tensor([0, 1, 2, 3, 0, 1])
     hot = F.one_hot(target, 4).float()
 
-    found = boosting(TASK, [before, newest], target, 0.3)
+    found = boosting_losses(TASK, [before, newest], target, 0.3)
 
     rest = F.cross_entropy(before + newest, target, reduction="none") + F.cross_entropy(
         before, target, reduction="none"
@@ -56,13 +57,13 @@ def test_the_first_term_is_a_cross_entropy_with_the_residual_label():
 
 
 def test_one_classifier_has_one_cross_entropy():
-    assert boosting(TASK, LOGITS[:1], TARGET, 0.5).item() == pytest.approx(0.40761, abs=1e-5)
+    assert boosting_losses(TASK, LOGITS[:1], TARGET, 0.5).item() == pytest.approx(0.40761, abs=1e-5)
 
 
 def test_softening_weighs_the_newest_and_sends_no_gradient_to_those_before():
     def gradients(softening):
         logits = [z.clone().requires_grad_() for z in (*LOGITS, torch.tensor([[0.0, 0.4, 0.1]]))]
-        boosting(TASK, logits, TARGET, softening).sum().backward()
+        boosting_losses(TASK, logits, TARGET, softening).sum().backward()
         return [z.grad for z in logits]
 
     hard, soft = gradients(0.0), gradients(1.0)
@@ -77,9 +78,11 @@ def test_of_many_classifiers_the_sums_count():
     logits = [torch.randn(3, 5) for _ in range(4)]
     target = torch.tensor([4, 0, 2])
 
-    found = boosting(TASK, logits, target, 0.5)
+    found = boosting_losses(TASK, logits, target, 0.5)
 
-    torch.testing.assert_close(found, boosting(TASK, [sum(logits[:3]), logits[3]], target, 0.5))
+    torch.testing.assert_close(
+        found, boosting_losses(TASK, [sum(logits[:3]), logits[3]], target, 0.5)
+    )
 
 
 # Who gets a classifier.
@@ -122,11 +125,33 @@ def test_fused_logits_are_weighted_sums():
         {"audio": 2, "visual": 2}, 3, fused_weights("visual=0.6, audio=0.4", SETS[0]), 0
     )
     said = {"audio": [[2.0, 1.0, 0.0]], "visual": [[0.0, 2.0, 0.0], [0.0, 1.0, 0.0]]}
-    fusion.each = lambda modality, feature: [torch.tensor([z]) for z in said[modality]]
+    fusion.classifier_logits = lambda modality, feature: [torch.tensor([z]) for z in said[modality]]
 
     features = {m: torch.zeros(1, 2) for m in said}
 
     torch.testing.assert_close(fusion(features), torch.tensor([[0.8, 2.2, 0.0]]))
+    own = fusion.split(features)
+    assert own["audio"].tolist() == [[2, 1, 0]]
+    assert own["visual"].tolist() == [[0, 3, 0]]
+
+
+def test_measures_of_a_modality_are_of_its_own_logits(shards, tmp_path):
+    # Weights change the fused prediction only: before, so small a weight gave each modality alone
+    # the loss of a uniform guess.
+    method = AUG(weights="audio=0.001,visual=0.001")
+    with running(small(shards, epochs=1), tmp_path, method) as run:
+        method.fit(run)
+        logits = run.score(lambda b: run.model(b).logits["audio"], "val")
+        target = run.score(lambda b: b.target, "val").long()
+        measured = run.measured("val")["modalities"]["audio"]["loss"]
+        assert measured == pytest.approx(F.cross_entropy(logits, target).item(), rel=1e-5)
+        classifier = run.score(
+            lambda b: sum(
+                run.model.fusion.classifier_logits("audio", run.model.feature("audio", b))
+            ),
+            "val",
+        )
+        assert measured == pytest.approx(F.cross_entropy(classifier, target).item(), rel=1e-5)
 
 
 def test_one_classifier_each_is_a_layer_of_its_own_and_a_head_that_all_share(shards, tmp_path):
@@ -135,8 +160,8 @@ def test_one_classifier_each_is_a_layer_of_its_own_and_a_head_that_all_share(sha
         fusion = run.model.fusion
         for modality, feature in out.features.items():
             own = fusion.head(layers(run, modality)[0](feature).relu())
-            torch.testing.assert_close(out.logits[modality], own / 2)
-        assert torch.equal(out.fused, out.logits["audio"] + out.logits["visual"])
+            torch.testing.assert_close(out.logits[modality], own)
+        assert torch.equal(out.fused, 0.5 * out.logits["audio"] + 0.5 * out.logits["visual"])
 
 
 # Growth.
@@ -150,19 +175,19 @@ def test_an_added_classifier_joins_the_optimizer_and_is_trained(shards, tmp_path
         method.scores = torch.arange(1.0, 1 + len(modalities)).flip(0)  # The last is the weakest.
         weak = modalities[-1]
         features = run.model.encode(batch)
-        before, count = run.model.fusion.each(weak, features[weak]), size(run)
+        before, count = run.model.fusion.classifier_logits(weak, features[weak]), size(run)
         old = {n: v.clone() for n, v in run.model.state_dict().items()}
         run.minimise(run.model.fusion(features).square().mean())
         run.model.load_state_dict(old)
-        momentum = run._optimizer.state_dict()
+        momentum = run.optimizer_state()
 
         method.assign(run)
 
         assert size(run) - count == 64 * 256 + 256
         assert method.counts == {m: 1 + (m == weak) for m in modalities}
         assert all(torch.equal(run.model.state_dict()[n], v) for n, v in old.items())
-        assert torch.equal(run.model.fusion.each(weak, features[weak])[0], before[0])
-        assert all(run._optimizer.state_dict()[n] == momentum[n] for n in momentum)
+        assert torch.equal(run.model.fusion.classifier_logits(weak, features[weak])[0], before[0])
+        assert all(run.optimizer_state()[n] == momentum[n] for n in momentum)
         new = layers(run, weak)[1]
         assert not torch.equal(new.weight, layers(run, weak)[0].weight)
         assert new.bias.abs().sum() == 0
@@ -171,7 +196,7 @@ def test_an_added_classifier_joins_the_optimizer_and_is_trained(shards, tmp_path
         method.step(run, batch)
 
         assert all(not torch.equal(p, start[n]) for n, p in new.named_parameters())
-        assert f"fusion.layers.{weak}.1.weight" in run._optimizer.state_dict()
+        assert f"fusion.layers.{weak}.1.weight" in run.optimizer_state()
 
 
 def test_frozen_classifiers_stay_while_all_else_moves(shards, tmp_path):
@@ -204,10 +229,36 @@ def test_the_score_is_the_mean_confidence_of_the_epoch(shards, tmp_path):
     method = AUG()
     with running(small(shards, epochs=1, optimizer=still, view=view), tmp_path, method) as run:
         method.fit(run)
-        out = run.score(lambda b: torch.stack([2 * z for z in run.model(b).logits.values()], 1))
+        out = run.score(lambda b: torch.stack([*run.model(b).logits.values()], 1))
         target = run.score(lambda b: b.target).long()
         sure = out.softmax(-1)[torch.arange(len(target)), :, target].mean(0)
         torch.testing.assert_close(method.scores, sure, rtol=1e-4, atol=1e-5)
+
+
+def test_the_score_is_of_the_visits_that_were_made(shards, tmp_path):
+    # Five of 18 visits are to damaged samples. Without training the mean confidence is that of the
+    # others; over all visits it would be 13 / 18 of it.
+    still = OptimizerConfig(lr=1e-12, momentum=0, weight_decay=0)
+    view = ViewConfig(frames=2, size=32, crop="resize", flip=False)
+    damaged = damaged_copy(shards, tmp_path / "shards", (4, 5, 8, 16, 17))
+    method = AUG()
+    config = config_of(damaged, batch_size=2, optimizer=still, view=view)
+    with running(config, tmp_path / "run", method) as run:
+        method.fit(run)
+        confidence = run.score(
+            lambda b: torch.stack(
+                [run.task.confidence(z, b.target) for z in run.model(b).logits.values()], 1
+            )
+        )
+    made = ~confidence.isnan().any(1)
+    assert made.sum() == method.visits == 13
+    torch.testing.assert_close(method.scores, confidence[made].mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_a_state_without_visits_is_read():
+    method = AUG()
+    method.load_state_dict({"counts": {"audio": 2}, "scores": torch.tensor([0.5])})
+    assert (method.counts, method.visits) == ({"audio": 2}, 0)
 
 
 def test_no_more_than_the_most_classifiers(shards, tmp_path):

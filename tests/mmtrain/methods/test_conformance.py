@@ -1,178 +1,138 @@
-"""What every method of the catalog must do, with two and with three modalities."""
+"""Every method of the catalog conforms, and the checks notice a method that does not."""
 
-import importlib
-import json
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from mmtrain.config.overrides import resolved
-from mmtrain.config.run import OptimizerConfig, TrainConfig
-from mmtrain.curricula.catalog import CURRICULA
-from mmtrain.data import open_dataset
-from mmtrain.errors import Interrupted
-from mmtrain.methods.base import Method
+from mmtrain.evaluation.conformance import CHECKS, MODALITIES, Trials, check_method
 from mmtrain.methods.catalog import METHODS
 from mmtrain.training import checkpoint
-from mmtrain.training.assemble import assemble, fitted
-from mmtrain.training.run import BEST, CHECKPOINT
-from mmtrain.training.train import RESULT, train
-from tests.support.enginework import Stop, lines, same, small
+from mmtrain.training.checkpoint import CHECKPOINT
+from mmtrain.training.parts import config_of
+from tests.support.enginework import lines
 from tests.support.rankwork import plan, said, together
-from tests.support.shardmaker import shards_of
 
-MODALITIES = (("audio", "visual"), ("audio", "visual", "flow"))
 EACH = pytest.mark.parametrize("modalities", MODALITIES, ids=["two", "three"])
 METHOD = pytest.mark.parametrize("method", METHODS.names)
-STOP = 5  # of 3 steps an epoch: inside the second
 
-# Where twelve samples in so few epochs are too few for all to take their turn.
-SETTINGS: dict[str, dict[str, dict[str, object]]] = {
-    "bss-h": {"curriculum": {"start": 0.9}},
-    "lfm-lb": {"method": {"held": 3}},
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory):
+    return Trials(tmp_path_factory.mktemp("conforming"))
+
+
+# One test for all checks of a method, for they share its undisturbed run.
+@EACH
+@METHOD
+def test_it_does_what_every_method_must(trials, method, modalities):
+    for check in CHECKS:
+        check(trials, method, modalities)
+
+
+WRONG = """
+from dataclasses import dataclass
+
+import torch
+
+from mmtrain.methods.base import Method
+
+
+@dataclass(kw_only=True, eq=False)
+class Method{name}(Method):
+    '''Does ``{name}`` wrong.{help}'''
+
+    strength: float = 1.0
+    {body}
+"""
+HELP = """
+
+    Args:
+        strength: Weight of the loss.
+    """
+BODIES = {
+    "Forgets": (
+        "describes|no description of strength",
+        "",
+        "",
+    ),
+    "Remembers": (
+        "resumed|differs",
+        HELP,
+        """
+    def __post_init__(self):
+        self.steps = 0
+
+    def loss(self, run, out, batch):
+        self.steps += 1
+        return super().loss(run, out, batch) * (1 + self.steps)
+""",
+    ),
+    "Leaves": (
+        "optimizer|training does not change heads.audio",
+        HELP,
+        """
+    def setup(self, run):
+        run.adopt(run.model.add_heads())
+""",
+    ),
+    "Adds": (
+        "optimizer|training does not change loose",
+        HELP,
+        """
+    def setup(self, run):
+        run.model.loose = torch.nn.Parameter(torch.zeros(3))
+""",
+    ),
+    "Swaps": (
+        "predicts|logits are of ('visual', 'audio')",
+        HELP,
+        """
+    def predict(self, model, batch):
+        out = model(batch)
+        logits = dict(reversed(out.logits.items()))
+        return type(out)(fused=out.fused, logits=logits, features=out.features)
+""",
+    ),
+    "Breaks": (
+        "trains|ZeroDivisionError",
+        HELP,
+        """
+    def loss(self, run, out, batch):
+        return super().loss(run, out, batch) * (1 // 0)
+""",
+    ),
 }
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    """12 samples to train on, 6 each in val and test, in three classes: audio, visual, flow."""
-    return shards_of(tmp_path_factory.mktemp("conforming"), samples=24)
+@pytest.mark.parametrize("name", BODIES)
+def test_a_method_that_does_something_wrong_fails_the_check_of_it(tmp_path, name):
+    expected, text, body = BODIES[name]
+    sentence, _, message = expected.partition("|")
+    path = tmp_path / "wrong.py"
+    path.write_text(WRONG.format(name=name, help=text, body=body))
+
+    failed = [o for o in check_method(f"{path}:Method{name}") if o.error is not None]
+
+    assert failed
+    assert any(sentence in o.check and message in o.error for o in failed), list(map(str, failed))
 
 
-def config_of(shards, method, modalities, **changes):
-    given = {
-        "method": method,
-        "modalities": modalities,
-        "optimizer": OptimizerConfig(lr=0.01),
-        "settings": {"encoder": {"width": 64}, **SETTINGS.get(method, {})},
-        "epochs": max(2, len(modalities)),
-    }
-    return small(shards, **{**given, **changes})
+def test_teachers_are_trained_without_the_settings_of_the_method(tmp_path):
+    trials = Trials(tmp_path, ("method.weight=3",))
 
+    own = trials.config("umt", MODALITIES[0]).settings["method"]
 
-@pytest.fixture(scope="module")
-def straight(shards, tmp_path_factory):
-    """Makes the undisturbed run of a method and modalities, once."""
-    made = {}
-
-    def run_of(method, modalities):
-        if (method, modalities) not in made:
-            folder = made[method, modalities] = tmp_path_factory.mktemp("straight")
-            train(config_of(shards, method, modalities), folder)
-        return made[method, modalities]
-
-    return run_of
-
-
-@EACH
-@METHOD
-def test_it_trains_and_everything_stays_finite(straight, method, modalities):
-    folder = straight(method, modalities)
-
-    for name, value in checkpoint.load(folder / CHECKPOINT)["model"].items():
-        assert value.isfinite().all(), name
-    for line in lines(folder):
-        assert all(abs(value) < float("inf") for value in line["logged"].values())
-        assert 0 < line["train_loss"] < 100
-    measured = json.loads((folder / RESULT).read_text())["test"]
-    assert set(measured["modalities"]) == set(modalities)
-
-
-@EACH
-@METHOD
-def test_a_resumed_run_is_the_straight_run(straight, shards, tmp_path, method, modalities):
-    config, watch = config_of(shards, method, modalities), Stop(STOP)
-    tmp_path.joinpath("run").mkdir()
-    with open_dataset(config.data) as dataset:
-        config = fitted(config, dataset)
-        (tmp_path / "run" / "config.json").write_text(config.to_json())
-        with assemble(config, dataset, tmp_path / "run", watch=watch) as run:
-            watch.run = run
-            with pytest.raises(Interrupted):
-                run.method.fit(run)
-
-    train(config, tmp_path / "run", resume=True)
-
-    assert same(straight(method, modalities), tmp_path / "run")
-
-
-@EACH
-@METHOD
-def test_every_parameter_is_updated_once_and_moves(shards, tmp_path, method, modalities):
-    config = config_of(shards, method, modalities)
-    with open_dataset(config.data) as dataset:
-        with assemble(fitted(config, dataset), dataset, tmp_path) as run:
-            named = run.model.named_parameters()
-            before = {n: p.detach().clone() for n, p in named if p.requires_grad}
-            run.method.fit(run)
-        updated = run._made().parameters
-        trainable = {p for p in run.model.parameters() if p.requires_grad}
-        assert len(updated) == len(set(updated))
-        assert set(updated) == trainable
-        after = dict(run.model.named_parameters())
-        assert not [name for name, value in before.items() if torch.equal(value, after[name])]
-
-
-@EACH
-@METHOD
-def test_it_predicts_logits_fused_and_by_modality(straight, shards, method, modalities):
-    config = config_of(shards, method, modalities)
-    with open_dataset(config.data) as dataset:
-        run = assemble(fitted(config, dataset), dataset, straight(method, modalities), file=BEST)
-        run.model.eval()
-        batch = next(run.batches("val"))
-        shown = {modalities[0]: torch.zeros(len(batch), dtype=torch.bool)}
-        with torch.no_grad():
-            whole = run.method.predict(run.model, batch)
-            hidden = run.method.predict(run.model, replace(batch, shown=shown))
-
-    for out in (whole, hidden):
-        assert out.fused.shape == (len(batch), 3)
-        assert list(out.logits) == list(modalities)
-        assert all(z.shape == (len(batch), 3) for z in out.logits.values())
-        assert all(z.isfinite().all() for z in (out.fused, *out.logits.values()))
-
-
-@EACH
-@METHOD
-def test_it_runs_in_half_precision_and_with_a_curriculum(shards, tmp_path, method, modalities):
-    curriculum = METHODS.entry(method).curriculum or "bss-l"
-    config = config_of(shards, method, modalities, precision="bf16", curriculum=curriculum)
-    train(config, tmp_path)
-    assert all(line["train_loss"] < 100 for line in lines(tmp_path))
-    assert (tmp_path / "scores.h5").exists()
-
-
-@METHOD
-def test_its_parameters_survive_the_config_file(shards, method):
-    config = resolved(config_of(shards, method, MODALITIES[0]))
-    again = TrainConfig.from_json(config.to_json(), "test")
-    assert not config.differences(again)
-    made = METHODS.load(method)(**again.settings["method"])
-    assert isinstance(made, Method)
-    for name, value in again.settings["method"].items():
-        kept = getattr(made, name)
-        assert kept == (tuple(value) if isinstance(kept, tuple) else value)
-
-
-@METHOD
-def test_it_says_where_it_is_from_and_what_may_be_set(method):
-    found = METHODS.explain(method)
-    assert all(p.help for p in found.parameters), [p.name for p in found.parameters if not p.help]
-    assert "``" in found.text
-    if found.entry.paper != "-":
-        curriculum = found.entry.curriculum
-        told = CURRICULA.load(curriculum) if curriculum else METHODS.load(method)
-        module = importlib.import_module(told.__module__)
-        assert found.entry.paper.partition(" ")[0] in module.__doc__
-        assert found.entry.paper[-4:] in module.__doc__
+    assert own["weight"] == 3
+    assert [(c.method, c.modalities) for c in map(config_of, map(Path, own["teachers"]))] == [
+        ("joint", (modality,)) for modality in MODALITIES[0]
+    ]
 
 
 @pytest.mark.slow
 @EACH
-def test_two_ranks_come_to_what_one_comes_to(shards, tmp_path, modalities):
-    config = {method: config_of(shards, method, modalities) for method in METHODS.names}
+def test_two_ranks_come_to_what_one_comes_to(trials, tmp_path, modalities):
+    config = {method: trials.config(method, modalities) for method in METHODS.names}
     together(
         [
             plan(tmp_path / f"{method}-{world}", config[method], world)

@@ -1,13 +1,19 @@
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from mmtrain.config.run import OptimizerConfig
-from mmtrain.errors import ConfigError, Interrupted
+from mmtrain.errors import ConfigError, Interrupted, UnknownName
 from mmtrain.functional import flat_projection, second_moment
-from mmtrain.methods.igm import IGM, IGMNoSAM, inputs_of, linears, mixture, mlp, stages, turn
+from mmtrain.methods.igm import IGM, mixture
+from mmtrain.methods.shared.scope import layers_in_scope, mean_patch, recorded_inputs
+from mmtrain.methods.shared.turns import stages, turn
+from mmtrain.models.encoders.resnet import ResNet18
+from mmtrain.models.heads import layer_inputs, linear_layers, mlp
+from tests.mmtrain.training.test_resume import stopped_at
 from tests.support.enginework import Stop, lines, running, same, small
 from tests.support.methodwork import batch_normalised
 
@@ -59,9 +65,9 @@ def test_lengths_that_are_none_are_refused(text):
     ("name", "value"), [("radius", -1.0), ("tau", -0.1), ("group", 0), ("projected", -1)]
 )
 def test_values_out_of_range_are_refused(name, value):
-    with pytest.raises(ConfigError, match=f"igm's {name} is at least"):
+    with pytest.raises(ConfigError, match=f"{name} is at least"):
         IGM(**{name: value})
-    with pytest.raises(ConfigError, match="heads have 3 layers; projected is 4"):
+    with pytest.raises(ConfigError, match="heads have 3 layers; got 4"):
         IGM(projected=4)
 
 
@@ -79,15 +85,15 @@ def test_the_mixture_is_the_mean_of_probabilities():
 def test_heads_are_the_authors():
     # 512 * 256 + 256 * 64 + 64 * 6 weights, and 256 + 64 + 6 biases.
     head = mlp(512, 6)
-    assert sum(layer.weight.numel() for layer in linears(head)) == 147_840
+    assert sum(layer.weight.numel() for layer in linear_layers(head)) == 147_840
     assert sum(p.numel() for p in head.parameters()) == 148_166
 
 
 def test_what_layers_of_a_head_see():
     head, features = mlp(5, 3), torch.randn(4, 5)
-    first, second, third = linears(head)
+    first, second, third = linear_layers(head)
 
-    found = inputs_of(head, features)
+    found = layer_inputs(head, features)
 
     assert torch.equal(found[0], features)
     assert torch.equal(found[1], first(features).relu())
@@ -96,7 +102,7 @@ def test_what_layers_of_a_head_see():
 
 
 @pytest.mark.parametrize("modalities", [("audio", "visual"), THREE])
-@pytest.mark.parametrize("made", [IGM, IGMNoSAM])
+@pytest.mark.parametrize("made", [IGM, partial(IGM, radius=0.0)])
 def test_an_epoch_moves_one_modality_and_all_of_it(shards, tmp_path, modalities, made):
     decaying = OptimizerConfig(lr=0.05, momentum=0.9, weight_decay=0.1)
     method = made()
@@ -167,7 +173,7 @@ def test_a_step_by_hand(shards, tmp_path, radius, projected):
         with torch.no_grad():
             for p, w in zip(own, before, strict=True):
                 p.copy_(w)
-        weights = [layer.weight for layer in linears(head)][3 - projected :]
+        weights = [layer.weight for layer in linear_layers(head)][3 - projected :]
         turns = dict(zip(weights, flats[3 - projected :], strict=True))
 
         run.model.train()
@@ -183,6 +189,102 @@ def test_a_step_by_hand(shards, tmp_path, radius, projected):
         assert plain.count(False) == projected
 
 
+def test_the_scope_counts_weights_from_the_classifier_backwards():
+    # Weights of the head: 384, 16,384 and 131,072 of 11,308,192; the dossier's 1.3 % is the head.
+    encoder, head = ResNet18(1), mlp(512, 6)
+    assert layers_in_scope(encoder, head, scope=0.0) == []
+    assert layers_in_scope(encoder, head, scope=1e-5) == linear_layers(head)[2:]
+    assert layers_in_scope(encoder, head, scope=0.013) == linear_layers(head)
+    # The last convolution has 2,359,296 weights, the one before as many: .2216 and .4303.
+    assert len(layers_in_scope(encoder, head, scope=0.2)) == 4
+    assert len(layers_in_scope(encoder, head, scope=0.3)) == 5
+    assert len(layers_in_scope(encoder, head, scope=1.0)) == 20 + 3
+    assert layers_in_scope(encoder, head, scope=1.0)[0] is encoder.net.conv1
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation"),
+    [(3, 1, 1, 1), (7, 2, 3, 1), (1, 2, 0, 1), ((3, 2), (2, 1), (1, 0), (2, 1))],
+)
+def test_the_mean_patch_is_that_of_unfolding(kernel, stride, padding, dilation):
+    shape = {"stride": stride, "padding": padding, "dilation": dilation}
+    layer, inputs = torch.nn.Conv2d(4, 5, kernel, **shape), torch.randn(3, 4, 11, 10)
+
+    expected = F.unfold(inputs, kernel, **shape).mean(-1)
+
+    found = mean_patch(layer, inputs)
+    assert torch.allclose(found, expected, atol=1e-6)
+    # It goes with the weights in their order: the mean output without bias.
+    means = (layer(inputs) - layer.bias[:, None, None]).mean((-2, -1))
+    assert torch.allclose(found @ layer.weight.flatten(1).T, means, atol=1e-5)
+
+
+def test_pictures_of_a_sample_are_averaged():
+    layer, pictures = torch.nn.Linear(2, 1), torch.tensor([[[1.0, 0], [3, 2]], [[5, 5], [7, 7]]])
+    with recorded_inputs([layer], 2) as means:
+        layer(pictures.flatten(0, 1))
+    assert means["0"].tolist() == [[2, 1], [6, 6]]
+
+
+def test_with_all_of_the_network_in_scope_convolutions_are_projected_too(shards, tmp_path):
+    method = IGM(scope=1.0, radius=0.0, group=1)
+    with running(small(shards, optimizer=PLAIN, epochs=2), tmp_path, method) as run:
+        encoder, head = run.model.encoders["visual"], run.model.heads["visual"]
+        layers = layers_in_scope(encoder, head, scope=1.0)
+        convolutions = len(layers) - 3
+        assert convolutions > 1
+        run.model.train()
+        before = [layer.weight.detach().clone() for layer in layers]
+        for run.epoch in range(2):
+            batch = next(run.batches("train"))
+            if run.epoch == 1:
+                method.projections = method._flat_projections(run, "audio")
+                run.model.train()
+                loss = F.cross_entropy(head(run.model.feature("visual", batch)), batch.target)
+                gradients = torch.autograd.grad(loss, [layer.weight for layer in layers])
+                before = [layer.weight.detach().clone() for layer in layers]
+            method.step(run, batch)
+        assert len(method.projections) == len(layers)
+        changed = []
+        for layer, old, g, flat in zip(layers, before, gradients, method.projections, strict=True):
+            rows = g.flatten(1)
+            same_width = rows.shape[1] == len(flat)
+            expected = (rows @ flat if same_width else rows).view_as(g)
+            assert torch.allclose(layer.weight, old - 0.1 * expected, atol=1e-6)
+            changed.append(not torch.allclose(expected, g, rtol=1e-3))
+        # The first convolutions see one channel and three, and so keep their gradient.
+        assert changed == [False] + [True] * (len(layers) - 1)
+
+
+@pytest.mark.parametrize("projected", ["audio", ("audio",), "visual, audio"])
+def test_only_named_modalities_are_projected(shards, tmp_path, projected):
+    method = IGM(projected=projected, radius=0.0)
+    with running(small(shards, epochs=3), tmp_path, method) as run:
+        method.fit(run)
+    kept = [line["logged"] for line in lines(tmp_path)]
+    assert kept[0] == {"kept.audio": 1}
+    assert list(kept[1]) == (["kept.visual"] if "visual" in projected else [])
+    assert kept[2]["kept.audio"] < 1
+
+
+@pytest.mark.parametrize("scope", [0.0, 1.0])
+def test_a_scope_resumes_and_0_is_no_projection(shards, tmp_path, scope):
+    config, made = small(shards, epochs=3), partial(IGM, scope=scope, stage_epochs="1")
+    for name, steps in (("straight", ()), ("torn", (STEPS, STEPS + 1))):
+        stopped_at(steps, config, tmp_path / name, made)
+    assert same(tmp_path / "straight", tmp_path / "torn")
+    logged = lines(tmp_path / "straight")[1]["logged"]
+    assert ("kept.visual" in logged) == (scope > 0)
+
+
+def test_an_unknown_modality_is_refused(shards, tmp_path):
+    with (
+        pytest.raises(UnknownName, match=r"no modality for igm\.projected 'vidual'"),
+        running(small(shards), tmp_path, IGM(projected="audio,vidual")),
+    ):
+        pass
+
+
 def test_each_stage_has_an_optimizer_of_its_own(shards, tmp_path):
     method = IGM(stage_epochs="2,1")
     with running(small(shards, epochs=3), tmp_path, method) as run:
@@ -191,7 +293,7 @@ def test_each_stage_has_an_optimizer_of_its_own(shards, tmp_path):
         method.fit(run)
 
         assert renewed == [0, 2]
-        assert all(name.startswith(of("visual")) for name in run._optimizer.state_dict())
+        assert all(name.startswith(of("visual")) for name in run.optimizer_state())
 
 
 def test_a_resumed_run_is_the_straight_run(shards, tmp_path):

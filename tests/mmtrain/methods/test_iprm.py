@@ -6,9 +6,10 @@ import torch
 from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError, Interrupted, UnknownName
-from mmtrain.methods.iprm import IPRM, divergence, rebalanced
-from mmtrain.models.fusions.arcs import Arcs, geodesic, straight, unit
+from mmtrain.methods.iprm import IPRM, divergence, rebalance
+from mmtrain.models.fusions.arcs import Arcs, chord, geodesic, unit
 from tests.support.enginework import running, small
+from tests.support.methodwork import trained_losses
 
 TWO = ("audio", "visual")
 THREE = ("audio", "visual", "flow")
@@ -21,7 +22,7 @@ def at(angle: float) -> torch.Tensor:
 
 
 def watched(run):
-    """What a step minimises and logs."""
+    """Collects what a step minimises and logs."""
     seen = {}
     minimise, log = run.minimise, run.log
     run.minimise = lambda loss: (seen.update(loss=loss.detach()), minimise(loss))
@@ -85,8 +86,8 @@ def test_geodesic_and_its_gradient_are_finite_where_the_arc_is_not(other, weight
 
 
 def test_the_linear_mixup_is_shorter():
-    assert straight(E1, E2, torch.tensor(0.5)).norm().item() == pytest.approx(0.7071, abs=1e-4)
-    assert straight(E1, E2, torch.tensor(0.3)).tolist() == pytest.approx([0.3, 0.7])
+    assert chord(E1, E2, torch.tensor(0.5)).norm().item() == pytest.approx(0.7071, abs=1e-4)
+    assert chord(E1, E2, torch.tensor(0.3)).tolist() == pytest.approx([0.3, 0.7])
 
 
 def test_divergences_and_weights_by_hand():
@@ -99,14 +100,14 @@ def test_divergences_and_weights_by_hand():
 
     assert first.item() == pytest.approx(0.0510302, abs=1e-6)
     assert second.item() == pytest.approx(0.1839193, abs=1e-6)
-    assert rebalanced(first, second).item() == pytest.approx(0.7828036, abs=1e-6)
-    assert rebalanced(second, first).item() == pytest.approx(0.2171964, abs=1e-6)
+    assert rebalance(first, second).item() == pytest.approx(0.7828036, abs=1e-6)
+    assert rebalance(second, first).item() == pytest.approx(0.2171964, abs=1e-6)
 
 
 def test_equal_divergences_and_none_are_level():
     divergences = torch.tensor([0.3, 0.0])
 
-    assert rebalanced(divergences, divergences).tolist() == [0.5, 0.5]
+    assert rebalance(divergences, divergences).tolist() == [0.5, 0.5]
 
 
 def test_a_divergence_is_not_negative_and_survives_extremes():
@@ -128,21 +129,21 @@ def test_a_step_learns_at_the_weights_that_it_has_probed(shards, tmp_path, modal
         features = run.model.encode(batch)
         own = {m: run.model.heads[m](features[m]) for m in modalities}
 
-        def said(pair, weight):
+        def fused_logits(pair, weight):
             z = (F.normalize(features[m], dim=-1) for m in run.model.fusion.pairs[pair])
             return run.model.fusion.heads[pair](geodesic(*z, torch.tensor(weight)))
 
         loss = sum(F.cross_entropy(own[m], batch.target) for m in modalities)
         expected = []
         for pair, (first, second) in enumerate(run.model.fusion.pairs):
-            fused = said(pair, 0.5).log_softmax(-1)
+            fused = fused_logits(pair, 0.5).log_softmax(-1)
             far = [
                 F.kl_div(fused, own[m].log_softmax(-1), log_target=True, reduction="sum").item()
                 for m in (first, second)
             ]
             omega = far[1] / sum(far)
             expected.append(0.8 * 0.5 + 0.2 * omega)
-            loss += F.cross_entropy(said(pair, omega if passes == 2 else 0.5), batch.target)
+            loss += F.cross_entropy(fused_logits(pair, omega if passes == 2 else 0.5), batch.target)
         run.method.step(run, batch)
 
         assert seen["loss"].item() == pytest.approx(loss.item(), rel=1e-5)
@@ -154,9 +155,9 @@ def test_a_step_learns_at_the_weights_that_it_has_probed(shards, tmp_path, modal
 
 def test_the_average_of_weights_by_hand(shards, tmp_path, monkeypatch):
     # .8 .5 + .2 .7 = .54, .8 .54 + .2 .7 = .572, .8 .572 + .2 .6 = .5776.
-    told = iter([0.7, 0.7, 0.6, 0.9])
+    omegas = iter([0.7, 0.7, 0.6, 0.9])
     monkeypatch.setattr(
-        "mmtrain.methods.iprm.probed", lambda *_: torch.tensor([next(told)], dtype=torch.float32)
+        "mmtrain.methods.iprm.probe", lambda *_: torch.tensor([next(omegas)], dtype=torch.float32)
     )
     with running(small(shards), tmp_path, IPRM()) as run:
         found = []
@@ -236,11 +237,11 @@ def test_a_curriculum_sees_the_loss_that_is_trained(shards, tmp_path, monkeypatc
         def by_hand(batch):
             features = run.model.encode(batch)
             point = geodesic(*(unit(features[m]) for m in TWO), weight)
-            said = [run.model.fusion.heads[0](point)]
-            said += [run.model.heads[m](features[m]) for m in TWO]
-            return sum(F.cross_entropy(z, batch.target, reduction="none") for z in said)
+            logits = [run.model.fusion.heads[0](point)]
+            logits += [run.model.heads[m](features[m]) for m in TWO]
+            return sum(F.cross_entropy(z, batch.target, reduction="none") for z in logits)
 
-        torch.testing.assert_close(torch.from_numpy(run.judge().loss), run.score(by_hand))
+        torch.testing.assert_close(trained_losses(run), run.score(by_hand))
         found = run.method.sample_losses(run.task, observed[0], batch.target).mean()
         torch.testing.assert_close(found.detach(), seen["loss"])
 
@@ -294,7 +295,7 @@ def test_the_option_chooses_the_mixup(shards, tmp_path, mixup):
         arcs.heads[0].register_forward_hook(lambda _, given, __: points.append(given[0]))
         with torch.no_grad():
             arcs.heads[0].weight.set_(torch.zeros(3, 2))
-        arcs.said(ends, torch.tensor([0.5]))
+        arcs.logits_at(ends, torch.tensor([0.5]))
 
     assert points[0].norm().item() == pytest.approx(1 if mixup == "geodesic" else 0.7071, abs=1e-4)
 
@@ -343,11 +344,11 @@ def test_one_modality_has_nothing_to_be_fused_with(shards, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [({"alpha": 1.0}, r"alpha is in \[0, 1\)"), ({"passes": 3}, "passes is 1 or 2")],
 )
-def test_values_out_of_range_are_wrong_requests(given, said):
-    with pytest.raises(ConfigError, match=said):
+def test_values_out_of_range_are_wrong_requests(given, message):
+    with pytest.raises(ConfigError, match=message):
         IPRM(**given)
 
 

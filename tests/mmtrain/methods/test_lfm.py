@@ -8,7 +8,14 @@ from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.functional import infonce
-from mmtrain.methods.lfm import Heuristic, Learned, heuristic, hypergradient, reversed_js
+from mmtrain.methods.lfm import (
+    Heuristic,
+    Learned,
+    heuristic,
+    hypergradient,
+    reversed_js,
+    weight_steps,
+)
 from tests.mmtrain.training.test_resume import stopped_at
 from tests.support.enginework import lines, running, same, small
 
@@ -38,6 +45,39 @@ def test_the_heuristic_weight_falls_and_stays_within_0_and_1():
     weights = [heuristic(t) for t in range(1, 500)]
 
     assert all(1 > one > other > 0 for one, other in pairwise(weights))
+
+
+def test_steps_of_a_given_weight():
+    assert weight_steps("") == {}
+    assert weight_steps("1") == {0: 1}
+    assert weight_steps("0:0.05, 50:0.95") == {0: 0.05, 50: 0.95}
+
+
+@pytest.mark.parametrize(
+    "text", ["1.5", "-0.1", "x", "nan", "3:0.5", "0:0.5,0:1", "0:1,9:0,4:1", "0:0.5,", "0:0.5:1"]
+)
+def test_weights_that_are_none_are_refused(text):
+    with pytest.raises(ConfigError, match=r"weights are in \[0, 1\], such as 0\.5, or 0:0\.05"):
+        Heuristic(weights=text)
+
+
+def test_a_given_weight_takes_the_place_of_the_formula(shards, tmp_path):
+    with running(small(shards, epochs=3), tmp_path, Heuristic(weights="0:0.05,2:0.95")) as run:
+        run.method.fit(run)
+
+    assert [line["logged"]["alpha"] for line in lines(tmp_path)] == pytest.approx(
+        [0.05, 0.05, 0.95]
+    )
+
+
+def test_with_weight_1_labels_have_no_influence(shards, tmp_path):
+    with running(small(shards), tmp_path, Heuristic(weights="1")) as run:
+        batch = next(run.batches("train"))
+        out = run.model(batch)
+        loss = run.method.loss(run, out, batch)
+
+        torch.testing.assert_close(loss, infonce(out.features, 0.07))
+        assert not any(g.any() for g in run.gradients(loss, run.model.fusion))
 
 
 # The losses of alignment.
@@ -250,7 +290,7 @@ def test_the_learned_weight_is_resumed(shards, tmp_path):
 
 
 def test_what_lfm_cannot_do_is_said(shards, tmp_path):
-    with pytest.raises(UnknownName, match="infonce, js"):
+    with pytest.raises(UnknownName, match=r"no alignment 'cosine'.*infonce, js"):
         Heuristic(align="cosine")
     with pytest.raises(ConfigError, match="temperature is above 0; got 0"):
         Heuristic(temperature=0.0)

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.base import Method
-from mmtrain.methods.moddrop import ModDrop, kept
+from mmtrain.methods.moddrop import ModDrop, keep_given_any
 from tests.support.enginework import lines, running, small
 from tests.support.methodwork import fitted
 
@@ -16,21 +16,21 @@ def of(*values):
     return torch.tensor(values)
 
 
-def test_kept_by_hand():
+def test_keep_given_any_by_hand():
     # p = .5, .5: the first goes below .5 (1 - .5) / (1 - .25) = 1/3; then the second stays whatever
     # its draw. Where the first is kept, the second goes below .5.
     draws = of((0.33, 0.0), (0.34, 0.49), (0.34, 0.5), (0.9, 0.2))
 
-    assert kept(draws, [0.5, 0.5]).tolist() == [
+    assert keep_given_any(draws, [0.5, 0.5]).tolist() == [
         [False, True], [True, False], [True, True], [True, False]
     ]  # fmt: skip
 
 
-def test_kept_is_what_drawing_again_would_give():
+def test_keep_given_any_is_what_drawing_again_would_give():
     p = (0.5, 0.2, 0.7)
     draws = torch.rand(200_000, 3, generator=torch.Generator().manual_seed(0))
 
-    found = kept(draws, p)
+    found = keep_given_any(draws, p)
 
     assert found.any(1).all()
     # Of all but the empty subset, whose probability is .5 * .2 * .7 = .07.
@@ -44,11 +44,11 @@ def test_kept_is_what_drawing_again_would_give():
 def test_a_modality_that_may_not_be_dropped_is_kept_and_the_other_by_its_probability():
     draws = torch.rand(50_000, 2, generator=torch.Generator().manual_seed(0))
 
-    found = kept(draws, (0.3, 0.0))
+    found = keep_given_any(draws, (0.3, 0.0))
 
     assert found[:, 1].all()
     assert (~found[:, 0]).float().mean().item() == pytest.approx(0.3, abs=0.01)
-    assert kept(draws[:, :1], (0.9,)).all()
+    assert keep_given_any(draws[:, :1], (0.9,)).all()
 
 
 def test_with_probability_zero_it_is_joint_training(shards, tmp_path):
@@ -69,7 +69,7 @@ def test_a_sample_that_would_lose_all(shards, tmp_path, monkeypatch, empty, left
     with running(small(shards, optimizer=plain), tmp_path, method) as run:
         monkeypatch.setattr(run, "draws", lambda *shape: draws)
         batch = next(run.batches("train"))
-        keep = method.keep(run, batch)
+        keep = method.keep_mask(run, batch)
         assert keep.any(1).tolist() == [bool(each) for each in left]
         features = run.model.train().encode(batch)
         masked = {m: x * keep[:, [i]] for i, (m, x) in enumerate(features.items())}
@@ -108,7 +108,7 @@ def test_the_only_modality_that_is_shown_is_kept(shards, tmp_path):
     with running(small(shards), tmp_path, ModDrop(p=0.9)) as run:
         batch = next(run.batches("train"))
         batch.shown["visual"] = torch.zeros(4, dtype=torch.bool)
-        assert all(run.method.keep(run, batch)[:, 0].all() for _ in range(20))
+        assert all(run.method.keep_mask(run, batch)[:, 0].all() for _ in range(20))
 
 
 def test_wrong_options_are_refused(shards, tmp_path):

@@ -9,14 +9,15 @@ from torch.nn import functional as F
 from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import ConfigError, Interrupted, UnknownName
 from mmtrain.functional import confidence, discrepancy
-from mmtrain.functional.modulation import slowed
+from mmtrain.functional.modulation import ogm_factor
 from mmtrain.methods.base import Method
-from mmtrain.methods.ogm import OGM, OGMGE, OGMStar, raised, slowed_cvpr22
+from mmtrain.methods.ogm import OGM, OGMStar, ogm_factor_cvpr22, ogm_star_factor
 from tests.support.enginework import Stop, lines, running, same, small
 from tests.support.methodwork import fitted
 
 THREE = ("audio", "visual", "flow")
 PLAIN = OptimizerConfig(lr=0.1, momentum=0, weight_decay=0)
+GE = partial(OGM, noise="tensor-std")  # The line `ogm-ge` of the catalog.
 
 
 def of(*values):
@@ -43,16 +44,18 @@ def of_encoder(name):
 def test_the_form_of_cvpr22_by_hand():
     # 1 - tanh(.8 * 1.5), tanh(.8 * 1.844623), tanh(.8 * 4); a jump where the lead begins.
     rho = of(1.5, 1.844623, 4.0, 1.0, 1.0 + 1e-6)
-    assert slowed_cvpr22(rho, 0.8, 1.0).tolist() == pytest.approx(
+    assert ogm_factor_cvpr22(rho, 0.8, 1.0).tolist() == pytest.approx(
         [0.166345, 0.099341, 0.003318, 1, 0.335963], abs=1e-5
     )
-    assert slowed_cvpr22(of(1.0001), 2.6, 1.0).item() == pytest.approx(0.010973, abs=1e-5)
+    assert ogm_factor_cvpr22(of(1.0001), 2.6, 1.0).item() == pytest.approx(0.010973, abs=1e-5)
 
 
 def test_ogm_star_by_hand():
     # 1 + .8 tanh(.844623); 4; 1 + tanh(1.475698); the modality ahead is left alone.
     behind = 1 / of(1.844623, 1 / 1.844623)
-    found = {form: raised(behind, 0.8, form, "tanh", 1.0) for form in ("tpami", "bml", "pmr")}
+    found = {
+        form: ogm_star_factor(behind, 0.8, form, "tanh", 1.0) for form in ("tpami", "bml", "pmr")
+    }
 
     assert {form: k[0].item() for form, k in found.items()} == dict.fromkeys(found, 1)
     assert found["tpami"][1].item() == pytest.approx(1.550600, abs=1e-5)
@@ -90,7 +93,7 @@ def test_a_step_moves_each_encoder_by_its_factor_and_the_classifier_as_ever(shar
 
 
 def test_noise_is_added_to_every_encoder_and_to_nothing_else(shards, tmp_path):
-    noisy, _ = moved(shards, tmp_path / "ge", OGMGE(alpha=0))
+    noisy, _ = moved(shards, tmp_path / "ge", GE(alpha=0))
     plain, _ = moved(shards, tmp_path / "joint", Method())
 
     for name in plain:
@@ -103,7 +106,7 @@ def test_noise_is_added_to_every_encoder_and_to_nothing_else(shards, tmp_path):
 
 
 def test_noise_on_convolutions_leaves_other_tensors_alone(shards, tmp_path):
-    noisy, _ = moved(shards, tmp_path / "ge", OGMGE(alpha=0, tensors="conv"))
+    noisy, _ = moved(shards, tmp_path / "ge", GE(alpha=0, tensors="conv"))
     plain, _ = moved(shards, tmp_path / "joint", Method())
 
     assert {name for name in plain if not torch.equal(noisy[name], plain[name])} == {
@@ -120,7 +123,7 @@ def test_covariance_noise_weighs_samples_in_the_encoders_only(shards, tmp_path):
         run.generator.manual_seed(3)
         out = run.model.train()(batch)
         scores = {m: confidence(z.detach(), batch.target).sum() for m, z in out.logits.items()}
-        k = slowed(torch.stack([*discrepancy(scores).values()]), 0.8)
+        k = ogm_factor(torch.stack([*discrepancy(scores).values()]), 0.8)
         losses = F.cross_entropy(out.fused, batch.target, reduction="none")
         expected = {
             m: run.gradients(((factor + w - w.mean()) * losses).mean(), run.model.encoders[m])
@@ -137,7 +140,7 @@ def test_covariance_noise_weighs_samples_in_the_encoders_only(shards, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "made", [partial(OGM, alpha=0), partial(OGMStar, alpha=0), partial(OGMGE, start=1)]
+    "made", [partial(OGM, alpha=0), partial(OGMStar, alpha=0), partial(GE, start=1)]
 )
 def test_without_strength_or_outside_the_window_it_is_joint_training(shards, tmp_path, made):
     found = fitted(shards, tmp_path / "a", made())
@@ -157,7 +160,7 @@ def test_a_window_is_left_after_its_last_epoch(shards, tmp_path):
 @pytest.mark.parametrize("fusion", ["sum", "film", "gated"])
 @pytest.mark.parametrize("noise", ["tensor-std", "covariance"])
 def test_it_logs_what_it_does_with_any_fusion(shards, tmp_path, fusion, noise):
-    method = OGMGE(noise=noise, bias_share=1.0)
+    method = GE(noise=noise, bias_share=1.0)
     found = fitted(shards, tmp_path, method, fusion=fusion, precision="bf16", modalities=THREE)
 
     (line,) = lines(tmp_path)
@@ -172,7 +175,7 @@ def test_it_logs_what_it_does_with_any_fusion(shards, tmp_path, fusion, noise):
 def test_noise_goes_on_where_it_stopped(shards, tmp_path, noise):
     for name, steps in (("straight", ()), ("stopped", (2, 5))):
         for _ in range(len(steps) + 1):
-            method, stop = OGMGE(noise=noise), Stop(*steps)
+            method, stop = GE(noise=noise), Stop(*steps)
             with running(small(shards), tmp_path / name, method, stop) as stop.run:
                 try:
                     method.fit(stop.run)
@@ -183,7 +186,7 @@ def test_noise_goes_on_where_it_stopped(shards, tmp_path, noise):
 
 def test_an_encoder_that_is_frozen_stays_so(shards, tmp_path):
     for noise in ("tensor-std", "covariance"):
-        method = OGMGE(noise=noise)
+        method = GE(noise=noise)
         with running(small(shards), tmp_path / noise, method) as run:
             run.model.encoders["audio"].requires_grad_(False)
             before = [p.clone() for p in run.model.parameters_of("audio")]
@@ -205,5 +208,14 @@ def test_wrong_options_are_refused():
         OGM(alpha=-1)
     with pytest.raises(ConfigError, match="set tensors=all"):
         OGM(noise="covariance", tensors="conv")
-    with pytest.raises(UnknownName, match="no form 'pmr'; did you mean"):
+    with pytest.raises(UnknownName, match="no form 'pmr'; there are"):
         OGM(form="pmr")
+
+
+def test_one_share_of_the_bias_a_modality_is_wanted(shards, tmp_path):
+    fitted(shards, tmp_path / "run", OGM(bias_share="0.4,0.6"))
+    with (
+        pytest.raises(ConfigError, match="or 2 with commas between, for audio, visual; got 3"),
+        running(small(shards), tmp_path / "wrong", OGM(bias_share="0.2,0.3,0.5")),
+    ):
+        pass

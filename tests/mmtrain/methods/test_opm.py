@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from mmtrain.errors import ConfigError, Interrupted, UnknownName
-from mmtrain.functional.modulation import slowed
+from mmtrain.functional.modulation import ogm_factor
 from mmtrain.methods.base import Method
 from mmtrain.methods.ogm import OGM
-from mmtrain.methods.opm import OPM, OPMOGM, drop_probability, rescaling
+from mmtrain.methods.opm import OPM, OPMOGM, drop_probability, rescale_factor
 from tests.support.enginework import Stop, lines, running, same, small
 from tests.support.methodwork import fitted
 
@@ -50,23 +50,23 @@ def test_both_by_one_ratio():
     # Example A: q = .672062, k = .449400; the gradient is expected to be (1 - q) k = .147375 of it.
     rho = of(1.844623, 0.542116)
 
-    both = (1 - drop_probability(rho, 0.5, 0.5)) * slowed(rho, 0.8)
+    both = (1 - drop_probability(rho, 0.5, 0.5)) * ogm_factor(rho, 0.8)
 
     assert both.tolist() == pytest.approx([0.147375, 1], abs=1e-6)
 
 
 def test_rescaling_by_hand():
     # theta = (2 * .6 + 2 * 0) / 4 = .3; with .5985, .29925; of widths 1 and 3, .15.
-    assert rescaling(of(0.6, 0.0), [2, 2]).item() == pytest.approx(1.428571)
-    assert rescaling(of(0.5985, 0.0), [2, 2]).item() == pytest.approx(1.427043, abs=1e-6)
-    assert rescaling(of(0.6, 0.0), [1, 3]).item() == pytest.approx(1 / 0.85)
+    assert rescale_factor(of(0.6, 0.0), [2, 2]).item() == pytest.approx(1.428571)
+    assert rescale_factor(of(0.5985, 0.0), [2, 2]).item() == pytest.approx(1.427043, abs=1e-6)
+    assert rescale_factor(of(0.6, 0.0), [1, 3]).item() == pytest.approx(1 / 0.85)
 
 
 def dropping(run, q, batch=None):
-    """What is left of a batch of features, all of them 1."""
+    """Features of a batch after the dropping, all of them 1 before it."""
     batch = batch or next(run.batches("train"))
     features = {m: torch.ones(len(batch), 2) for m in run.model.modalities}
-    return run.method.left(run, features, of(*q), batch)
+    return run.method.drop_features(run, features, of(*q), batch)
 
 
 def test_a_sample_is_dropped_where_its_draw_is_below_q(shards, tmp_path, monkeypatch):
@@ -108,13 +108,13 @@ def test_the_only_modality_that_is_shown_is_kept(shards, tmp_path):
 def test_the_first_step_drops_nothing_and_the_next_by_its_lead(shards, tmp_path, monkeypatch):
     seen = []
     method = OPM()
-    left = OPM.left
+    drop = OPM.drop_features
 
     def watched(self, run, features, q, batch):
         seen.append((q, self.stored))
-        return left(self, run, features, q, batch)
+        return drop(self, run, features, q, batch)
 
-    monkeypatch.setattr(OPM, "left", watched)
+    monkeypatch.setattr(OPM, "drop_features", watched)
     fitted(shards, tmp_path, method)
 
     assert seen[0][0].tolist() == [0, 0]
@@ -203,7 +203,7 @@ def test_wrong_options_are_refused():
         OPM(q_base=2)
     with pytest.raises(ConfigError, match=r"p_exe is in \[0, 1\]; got -1"):
         OPM(p_exe=-1)
-    with pytest.raises(ConfigError, match=r"lag 0 or 1; got 0\.5, 2"):
+    with pytest.raises(ConfigError, match="lag is 0 or 1; got 2"):
         OPM(lag=2)
     with pytest.raises(ConfigError, match="alpha is at least 0"):
         OPMOGM(alpha=-1)

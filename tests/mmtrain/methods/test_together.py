@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmtrain.training import checkpoint
-from mmtrain.training.run import CHECKPOINT
+from mmtrain.training.checkpoint import CHECKPOINT
 from mmtrain.training.train import train
 from tests.support.enginework import small
 from tests.support.ranked import carry_out
@@ -35,7 +35,7 @@ def folder(shards, tmp_path_factory):
         plans.append((str(folder / f"{method}-2"), config.to_json(), 2))
     for i, counts in enumerate(COUNTS):
         (folder / str(i)).mkdir()
-        plans.append((str(folder / str(i)), "", len(counts), counts))
+        plans.append((str(folder / str(i)), "", len(counts), "gather_rows", counts))
     carry_out(*plans)
     return folder
 

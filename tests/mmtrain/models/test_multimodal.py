@@ -1,4 +1,6 @@
 from functools import partial
+from importlib.util import find_spec
+from itertools import product
 
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch.nn import functional as F
 
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.models.catalog import ENCODERS, FUSIONS
+from mmtrain.models.encoders import Encoder
 from mmtrain.models.encoders.small_cnn import SmallCNN
 from mmtrain.models.fusions.concat import Concat
 from mmtrain.models.multimodal import MultimodalModel, channels_of
@@ -37,10 +40,16 @@ def batch(modalities=("audio", "visual", "flow")):
 def build(modalities=("audio", "visual", "flow"), fusion="concat", encoder="small-cnn", seed=0):
     return MultimodalModel.build(
         channels_of(batch(modalities).inputs),
-        ENCODERS.load(encoder),
+        dict.fromkeys(modalities, ENCODERS.load(encoder)),
         partial(FUSIONS.load(fusion), classes=CLASSES),
         seed=seed,
     )
+
+
+needs_timm = pytest.mark.skipif(find_spec("timm") is None, reason="the extra timm is not installed")
+every_encoder = pytest.mark.parametrize(
+    "encoder", [pytest.param(n, marks=[needs_timm] if n == "timm" else []) for n in ENCODERS.names]
+)
 
 
 def same(first, second):
@@ -51,8 +60,13 @@ def test_channels_are_counted_from_the_inputs():
     assert channels_of(batch().inputs) == {"audio": 1, "visual": 3, "flow": 4}
 
 
-@pytest.mark.parametrize("encoder", ENCODERS.names)
-@pytest.mark.parametrize("fusion", FUSIONS.names)
+@pytest.mark.parametrize(
+    ("encoder", "fusion"),
+    [
+        *(("small-cnn", fusion) for fusion in FUSIONS.names),
+        *product(("resnet18", "tsm"), ("concat", "mmtm", "centralnet", "attention")),
+    ],
+)
 @two_and_three
 def test_every_encoder_and_fusion_give_outputs(encoder, fusion, modalities):
     model = build(modalities, fusion, encoder)
@@ -75,6 +89,9 @@ def test_gradient_reaches_every_encoder(fusion, modalities):
         found = list(model.gradients(modality))
         assert len(found) == len(list(model.parameters_of(modality)))
         assert all(grad.abs().sum() > 0 for grad in found)
+    for name, parameter in model.fusion.named_parameters():
+        # A number added to all scores of weight cancels in their softmax.
+        assert parameter.grad.abs().sum() > 0 or name == "score.2.bias", name
 
 
 def test_gradients_are_those_of_the_encoder_and_edited_in_place():
@@ -98,9 +115,10 @@ def test_a_modality_without_gradients_yields_none():
     assert list(model.gradients("audio")) == []
 
 
+@pytest.mark.parametrize("fusion", ["concat", "mmtm"])
 @two_and_three
-def test_logits_are_the_shares_of_the_fusion(modalities):
-    out = build(modalities)(batch(modalities))
+def test_logits_are_the_shares_of_the_fusion(fusion, modalities):
+    out = build(modalities, fusion)(batch(modalities))
 
     assert torch.equal(sum(out.logits.values()), out.fused)
 
@@ -173,7 +191,7 @@ def test_the_fusion_may_be_replaced():
     assert model(batch()).fused.shape == (3, CLASSES)
 
 
-@pytest.mark.parametrize("encoder", ENCODERS.names)
+@every_encoder
 def test_the_same_seed_gives_the_same_model(encoder):
     first = build(encoder=encoder, seed=3)
     torch.rand(5)
@@ -221,19 +239,110 @@ def test_what_is_hidden_may_hold_anything():
     assert out.fused.isfinite().all()
 
 
-def test_half_precision_ends_at_the_encoders():
-    model = build()
+@pytest.mark.parametrize("fusion", FUSIONS.names)
+def test_half_precision_ends_at_the_encoders(fusion):
+    model = build(fusion=fusion)
 
     with torch.autocast("cpu", torch.bfloat16):
         out = model(batch())
 
-    assert out.fused.dtype == torch.float32
-    assert torch.equal(sum(out.logits.values()), out.fused)
+    assert {x.dtype for x in (out.fused, *out.features.values())} == {torch.float32}
+    assert torch.equal(sum(out.logits.values()), out.fused) == model.fusion.additive
 
 
 def test_a_missing_modality_is_named():
     with pytest.raises(ConfigError, match="no flow; this model was made for audio, visual, flow"):
         build()(batch(("audio", "visual")))
+
+
+@pytest.mark.parametrize("fusion", FUSIONS.names)
+@two_and_three
+def test_every_fusion_joins_encoders_of_unequal_widths(fusion, modalities):
+    widths = dict(zip(modalities, (64, 128, 64), strict=False))
+    model = MultimodalModel.build(
+        channels_of(batch(modalities).inputs),
+        {m: partial(SmallCNN, width=width) for m, width in widths.items()},
+        partial(FUSIONS.load(fusion), classes=CLASSES),
+        seed=0,
+    )
+
+    out = model(batch(modalities))
+    F.cross_entropy(out.fused, TARGET).backward()
+
+    assert {m: x.shape[1] for m, x in out.features.items()} == model.feature_widths
+    assert all(list(model.gradients(m)) for m in modalities)
+    assert model.add_heads().keys() == widths.keys()
+    assert model(batch(modalities)).logits[modalities[1]].shape == (3, CLASSES)
+
+
+@pytest.mark.parametrize("fusion", [f for f in FUSIONS.names if f != "mmtm"])
+def test_a_modality_is_encoded_alone_as_beside_others(fusion):
+    model, whole = build(fusion=fusion), batch()
+
+    together = model.encode(whole)
+
+    for modality, feature in together.items():
+        assert torch.equal(model.feature(modality, whole), feature)
+
+
+def test_a_fusion_between_encoders_is_refused_for_one_modality_alone():
+    model = build(fusion="mmtm")
+
+    with pytest.raises(ConfigError, match=r"mmtm lets the encoders exchange.*audio cannot be .*"):
+        model.feature("audio", batch())
+
+
+@pytest.mark.parametrize("fusion", ["mmtm", "centralnet", "ml-lstm"])
+def test_an_encoder_without_stages_is_refused_by_fusions_that_read_them(fusion):
+    with pytest.raises(ConfigError, match=rf"{fusion} acts on .* that of audio has none"):
+        MultimodalModel.build(
+            {"audio": 1, "visual": 3},
+            {"audio": Vector, "visual": SmallCNN},
+            partial(FUSIONS.load(fusion), classes=CLASSES),
+            seed=0,
+        )
+
+
+class Vector(Encoder):
+    """An encoder that is all one piece."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.width = 6
+        self.linear = nn.Linear(channels, self.width)
+
+    def forward(self, inputs):
+        return self.linear(inputs.mean((1, 3, 4)))
+
+
+def test_encoders_may_differ_and_need_no_stages_for_pooled_features():
+    model = MultimodalModel.build(
+        {"audio": 1, "visual": 3},
+        {"audio": Vector, "visual": SmallCNN},
+        partial(FUSIONS.load("ml-lstm"), classes=CLASSES, levels=1),
+        seed=0,
+    )
+
+    out = model(batch(("audio", "visual")))
+
+    assert {m: x.shape for m, x in out.features.items()} == {"audio": (3, 6), "visual": (3, 128)}
+
+
+def test_an_encoder_without_tokens_is_refused_when_they_are_asked_for():
+    model = MultimodalModel.build(
+        {"audio": 1, "visual": 3},
+        {"audio": Vector, "visual": SmallCNN},
+        partial(FUSIONS.load("attention"), classes=CLASSES),
+        seed=0,
+    )
+
+    with pytest.raises(ConfigError, match="Vector gives a vector and no tokens"):
+        model(batch(("audio", "visual")))
+
+
+def test_every_modality_needs_an_encoder():
+    with pytest.raises(ConfigError, match="no encoder is given for visual"):
+        MultimodalModel.build({"audio": 1, "visual": 3}, {"audio": SmallCNN}, Concat, seed=0)
 
 
 def test_an_unknown_modality_offers_the_nearest():

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -115,3 +117,22 @@ def test_other_data_are_refused(finished, lopsided):
 def test_what_is_no_run_cannot_be_audited(tmp_path):
     with pytest.raises(ConfigError, match="holds no run"):
         audit(tmp_path)
+
+
+def test_the_names_of_its_files_reach_the_disk(tmp_path, monkeypatch):
+    synced, sync = [], os.fsync
+
+    def fsync(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    folder = tmp_path / "ledger"
+    book = Ledger(folder)
+    book.begin(0)
+    book.close()
+    assert synced.index(str(folder)) > synced.index(str(folder / ledger.name(0)))
+    assert str(tmp_path) in synced
+    del synced[:]
+    ledger.rewind(folder, 0, [])
+    assert str(folder) in synced

@@ -114,3 +114,93 @@ def test_state_of_an_unknown_parameter_is_refused():
     net = model()
     with pytest.raises(DataError, match=r"unknown 7\.weight"):
         Optimizer(net, OptimizerConfig()).load_state_dict({"7.weight": {}})
+
+
+def test_factors_multiply_the_rate_by_hand():
+    # SGD without momentum: each weight moves by rate * factor * gradient.
+    net = model()
+    optimizer = Optimizer(net, OptimizerConfig(lr=0.1, momentum=0, weight_decay=0))
+    optimizer.set_factor(0.5, net[0].parameters())
+    optimizer.set_factor(0.0, [net[1].bias])
+    optimizer.set_rate(0.2)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+
+    step(net, optimizer)
+
+    rates = {"0.weight": 0.1, "0.bias": 0.1, "1.weight": 0.2, "1.bias": 0.0}
+    assert optimizer.rates() == pytest.approx(rates)
+    for name, parameter in net.named_parameters():
+        moved = before[name] - rates[name] * parameter.grad
+        torch.testing.assert_close(parameter.detach(), moved)
+
+
+def test_factors_split_groups_once_and_survive_a_checkpoint():
+    net = model()
+    optimizer = Optimizer(net, OptimizerConfig(lr=0.1))
+    for factor in (0.5, 0.25, 2.0):
+        optimizer.set_factor(factor, net[0].parameters())
+    net.append(nn.Linear(2, 2))
+    optimizer.adopt(net[2].parameters(), 3.0)
+    assert len(optimizer.parameters) == len({*optimizer.parameters}) == 6
+
+    again = Optimizer(net, OptimizerConfig(lr=0.1))
+    again.set_factor(7.0, net[1].parameters())
+    again.load_factors(optimizer.factors())
+
+    assert again.rates() == optimizer.rates()
+    assert optimizer.factors() == {"0.weight": 2, "0.bias": 2, "2.weight": 3, "2.bias": 3}
+
+
+@pytest.mark.parametrize("factor", [-1.0, math.inf, math.nan])
+def test_impossible_factors_are_refused(factor):
+    net = model()
+    with pytest.raises(ValueError, match="factor on the learning rate"):
+        Optimizer(net, OptimizerConfig()).set_factor(factor, net.parameters())
+
+
+def test_gradients_of_what_joins_later_are_counted():
+    net = model()
+    optimizer = Optimizer(net, OptimizerConfig(lr=0.1))
+    step(net, optimizer)
+    assert len(optimizer.gradients()) == 4
+    net.append(nn.Linear(2, 2))
+    optimizer.adopt(net[2].parameters())
+    step(net, optimizer)
+    assert len(optimizer.gradients()) == 6
+
+
+def test_a_stage_starts_the_schedule_anew():
+    schedule = Schedule(ScheduleConfig(name="cosine", warmup=1), 10)
+    schedule.restart(4, 3)
+    again = Schedule(ScheduleConfig(name="cosine", warmup=1), 10)
+    again.load_state_dict(schedule.state_dict())
+    # Warm-up 1/2, then cos(0), cos(pi/2) over the 2 epochs left; behind its end it stays at 0.
+    assert [again.factor(epoch) for epoch in (4, 5, 6, 7, 9)] == pytest.approx([0.5, 1, 0.5, 0, 0])
+    again.restart(4)
+    assert again.factor(7) == pytest.approx((1 + math.cos(math.pi * 2 / 5)) / 2)
+
+
+def test_a_schedule_of_an_older_checkpoint_is_read():
+    schedule = Schedule(ScheduleConfig(name="plateau"), 10)
+    schedule.load_state_dict({"factor": 0.5, "best": 1.0, "waited": 2})
+    assert schedule.factor(3) == 0.5
+    assert schedule.state_dict()["epochs"] == 10
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_state_is_laid_out_as_its_parameter_when_it_is_loaded(name):
+    config = OptimizerConfig(name=name, lr=0.1)
+    plain = nn.Conv2d(3, 4, 2)
+    optimizer = Optimizer(plain, config)
+    plain(torch.ones(1, 3, 4, 4)).sum().backward()
+    optimizer.step()
+    other = nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last)
+    assert other.weight.stride() != plain.weight.stride()
+
+    resumed = Optimizer(other, config)
+    resumed.load_state_dict(optimizer.state_dict())
+
+    for key, value in optimizer.state_dict()["weight"].items():
+        loaded = resumed.state_dict()["weight"][key]
+        assert torch.equal(loaded, value)
+        assert loaded.ndim == 0 or loaded.stride() == other.weight.stride()

@@ -8,7 +8,8 @@ import torch
 from mmtrain.config.run import OptimizerConfig
 from mmtrain.evaluation.audit import audit
 from mmtrain.training import checkpoint
-from mmtrain.training.run import BEST, CHECKPOINT, LEDGER
+from mmtrain.training.checkpoint import BEST, CHECKPOINT
+from mmtrain.training.run import LEDGER
 from mmtrain.training.train import RESULT, train
 from tests.support.enginework import lines, small
 from tests.support.rankwork import plan, said, together

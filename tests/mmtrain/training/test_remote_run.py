@@ -28,7 +28,7 @@ def learnt(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def local(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What a run from disk learns."""
+    """Metrics of a run from disk."""
     out = tmp_path_factory.mktemp("local") / "run"
     done = train(out, "--data", shards, *SMALL, *VIEW)
     assert done.exit_code == 0, done.output

@@ -16,7 +16,8 @@ from mmtrain.config.run import OptimizerConfig, ScheduleConfig
 from mmtrain.errors import ConfigError, DataError, Interrupted
 from mmtrain.evaluation.audit import audit
 from mmtrain.methods.base import Method, state
-from mmtrain.training.run import BEST, CHECKPOINT, LEDGER, METRICS
+from mmtrain.training.checkpoint import BEST, CHECKPOINT
+from mmtrain.training.run import LEDGER, METRICS
 from mmtrain.training.train import train
 from mmtrain.types import Outputs
 from tests.support import ROOT, victim

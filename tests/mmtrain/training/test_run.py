@@ -1,4 +1,4 @@
-"""What a method may ask of a run."""
+"""The interface of a run, as methods use it."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmtrain.config.run import OptimizerConfig
+from mmtrain.config.run import OptimizerConfig, ScheduleConfig
 from mmtrain.data import open_dataset
 from mmtrain.methods import multitask
-from mmtrain.methods.base import Method, Run
+from mmtrain.methods.base import Method, Run, state
 from mmtrain.training import checkpoint
-from mmtrain.training.run import CHECKPOINT
+from mmtrain.training.checkpoint import CHECKPOINT
 from tests.support.enginework import STEPS, lines, running, small
 
 
@@ -137,19 +137,19 @@ def test_a_second_forward_in_a_step_sees_weights_that_were_moved(shards, tmp_pat
 def test_a_module_that_joins_is_updated_and_the_others_keep_their_momentum(shards, tmp_path):
     with running(small(shards), tmp_path) as run:
         run.minimise(loss_of(run, first(run)))
-        before = {n: s["momentum_buffer"].clone() for n, s in run._optimizer.state_dict().items()}
+        before = {n: s["momentum_buffer"].clone() for n, s in run.optimizer_state().items()}
 
         run.model.heads["audio"] = nn.Linear(64, 3)
         run.adopt(run.model.heads["audio"])
         run.adopt(run.model.heads["audio"])
 
-        after = run._optimizer.state_dict()
+        after = run.optimizer_state()
         assert all(torch.equal(after[n]["momentum_buffer"], b) for n, b in before.items())
-        assert len(run._optimizer.parameters) == len([*run.model.parameters()])
+        assert len(run.rates()) == len([*run.model.parameters()])
         weight = run.model.heads["audio"].weight.clone()
         run.minimise(run.model(first(run)).logits["audio"].square().mean())
         assert not torch.equal(run.model.heads["audio"].weight, weight)
-        assert "heads.audio.weight" in run._optimizer.state_dict()
+        assert "heads.audio.weight" in run.optimizer_state()
 
 
 def test_a_module_outside_the_model_cannot_join(run):
@@ -163,11 +163,11 @@ def test_renewing_forgets_momentum_of_these_modules_only(shards, tmp_path):
 
         run.renew_optimizer(run.model.encoders["audio"])
 
-        names = run._optimizer.state_dict()
+        names = run.optimizer_state()
         assert not any(name.startswith("encoders.audio") for name in names)
         assert any(name.startswith("encoders.visual") for name in names)
         run.renew_optimizer()
-        assert not run._optimizer.state_dict()
+        assert not run.optimizer_state()
 
 
 def test_scores_are_in_the_order_of_ids_and_without_gradients(run):
@@ -245,3 +245,184 @@ def test_multitask_loss_by_hand(run):
     loss = multitask.Multitask(fused=0.1, unimodal=0.9).loss(run, out, batch)
 
     assert loss.item() == pytest.approx((0.1 + 2 * 0.9) * np.log(3))
+
+
+def test_scores_of_some_samples_come_by_name_in_the_order_asked_for(run):
+    ids = run.ids[[5, 2, 9]]
+
+    scored = run.score(
+        lambda b: {"id": b.ids, "feature": run.model.feature("audio", b), "odd": b.ids % 2 == 1},
+        ids=ids,
+    )
+
+    assert [*scored] == ["id", "feature", "odd"]
+    assert scored["id"].tolist() == ids.tolist()
+    assert scored["id"].dtype == scored["odd"].dtype == torch.int64
+    assert scored["feature"].shape == (3, 64)
+    assert scored["feature"].dtype == torch.float32
+    assert scored["odd"].tolist() == (ids % 2).tolist()
+    assert run.score(lambda b: b.ids, ids=torch.from_numpy(ids)).tolist() == ids.tolist()
+    for wrong in (ids[:0], ids[[0, 0]]):
+        with pytest.raises(ValueError, match="distinct samples"):
+            run.score(lambda b: b.target, ids=wrong)
+
+
+def test_measures_of_the_last_evaluation_are_known_without_another(shards, tmp_path):
+    @dataclass(kw_only=True, eq=False)
+    class Looking(Method):
+        def fit(self, run):
+            for epoch in run.epochs():
+                seen[epoch] = run.measured("val")
+                run.train_epoch(self)
+
+    seen, config = {}, small(shards, epochs=3)
+    with running(small(shards, epochs=2), tmp_path, Looking()) as run:
+        run.method.fit(run)
+    with running(config, tmp_path, Looking()) as run:
+        run.method.fit(run)
+
+    written = lines(tmp_path)
+    assert seen == {0: None, 1: written[0]["val"], 2: written[1]["val"]}
+    assert run.measured("val") == written[2]["val"]
+    assert run.measured("test") is None
+
+
+def test_the_discrepancy_on_val_is_that_of_summed_confidences(run):
+    measures = run.evaluate("val")
+
+    own = {m: run.score(lambda b, m=m: run.model(b).logits[m], "val") for m in ("audio", "visual")}
+    target = run.score(lambda b: b.target, "val")
+    sums = {m: logits.softmax(-1)[range(len(target)), target].sum() for m, logits in own.items()}
+    assert measures["rho.audio"] == pytest.approx((sums["audio"] / sums["visual"]).item())
+    assert measures["rho.visual"] == pytest.approx(1 / measures["rho.audio"])
+
+
+def test_a_rate_holds_until_it_is_set_anew_and_is_resumed(shards, tmp_path):
+    @dataclass(kw_only=True, eq=False)
+    class Slowed(Method):
+        def setup(self, run):
+            run.model.scale = nn.Parameter(torch.ones(()))
+            run.adopt(run.model.scale, rate=0.1)
+            run.set_rate(0.5, run.model.encoders["audio"])
+
+        def fit(self, run):
+            for epoch in run.epochs():
+                seen.append((epoch, rates(run)))
+                run.train_epoch(self)
+                if epoch == 0:
+                    run.set_rate(2.0, run.model.encoders["audio"], run.model.scale)
+
+        def loss(self, run, out, batch):
+            return super().loss(run, out, batch) * run.model.scale
+
+    def rates(run):
+        own = run.rates()
+        names = ("encoders.audio.body.0.0.weight", "fusion.head.bias", "scale")
+        return [own[name] / run.config.optimizer.lr for name in names]
+
+    schedule = ScheduleConfig(name="step", every=2, gamma=0.1)
+    seen, kinds = [], [small(shards, schedule=schedule, epochs=n) for n in (2, 3)]
+    for config in kinds:
+        with running(config, tmp_path, Slowed()) as run:
+            run.method.fit(run)
+
+    assert [epoch for epoch, _ in seen] == [0, 1, 2]
+    for (_, own), expected in zip(seen, ([0.5, 1, 0.1], [2, 1, 2], [0.2, 0.1, 0.2]), strict=True):
+        assert own == pytest.approx(expected)
+
+
+def test_a_rate_of_all_and_a_schedule_that_starts_anew(shards, tmp_path):
+    schedule = ScheduleConfig(name="step", every=1, gamma=0.1)
+    with running(small(shards, schedule=schedule, epochs=3), tmp_path) as run:
+        for epoch in run.epochs():
+            if epoch == 1:
+                run.restart_schedule()
+                run.set_rate(0.5)
+                assert set(run.rates().values()) == {0.5 * 0.05}
+            run.train_epoch(run.method)
+    assert [line["lr"] for line in lines(tmp_path)] == pytest.approx([0.05, 0.05, 0.005])
+
+
+def test_a_snapshot_of_a_module_brings_back_that_module_only(shards, tmp_path):
+    with running(small(shards), tmp_path) as run:
+        audio = run.model.encoders["audio"]
+        run.minimise(loss_of(run, first(run)))
+        before, kept = snapshot(run), run.snapshot(audio)
+        momentum = {n: s["momentum_buffer"].clone() for n, s in run.optimizer_state().items()}
+        run.minimise(loss_of(run, first(run)))
+        between = snapshot(run)
+
+        run.restore(kept)
+
+        for name, value in run.model.state_dict().items():
+            expected = before if name.startswith("encoders.audio") else between
+            assert torch.equal(value, expected[name]), name
+        assert any(not torch.equal(v, before[n]) for n, v in between.items())
+        state = run.optimizer_state()
+        for name in momentum:
+            same = torch.equal(state[name]["momentum_buffer"], momentum[name])
+            assert same == name.startswith("encoders.audio"), name
+        assert {n.split(".")[1] for n in kept["model"]} == {"audio"}
+        del run.model.encoders["audio"]
+        with pytest.raises(ValueError, match=r"the model has no encoders\.audio"):
+            run.restore(kept)
+
+
+def test_a_snapshot_is_a_state_that_survives_a_checkpoint(shards, tmp_path):
+    @dataclass(kw_only=True, eq=False)
+    class Keeping(Method):
+        kept: dict = state(default_factory=dict)
+
+        def fit(self, run):
+            for epoch in run.epochs():
+                run.train_epoch(self)
+                if epoch == 0:
+                    self.kept = run.snapshot()
+
+    adamw = OptimizerConfig(name="adamw", lr=0.01)
+    with running(small(shards, optimizer=adamw), tmp_path, Keeping()) as run:
+        run.method.fit(run)
+        kept = run.method.kept
+    with running(small(shards, optimizer=adamw, epochs=3), tmp_path, Keeping()) as run:
+        run.restore(run.method.kept)
+
+        assert all(torch.equal(v, kept["model"][n]) for n, v in run.model.state_dict().items())
+        steps = {s["step"].item() for s in run.optimizer_state().values()}
+        assert steps == {STEPS}
+        run.minimise(loss_of(run, first(run)))
+
+
+def test_a_pass_in_eval_mode_within_a_step_keeps_its_gradients(run):
+    run.model.train()
+    with run.evaluating():
+        assert not run.model.training
+        loss = loss_of(run, first(run))
+    assert run.model.training
+    assert any(g.abs().sum() > 0 for g in run.gradients(loss, run.model))
+
+
+def test_a_parameter_outside_the_model_cannot_join(run):
+    with pytest.raises(ValueError, match=r"must be part of run\.model"):
+        run.adopt(nn.Parameter(torch.zeros(2)))
+
+
+def test_a_snapshot_in_setup_is_of_the_initial_weights_also_when_resumed(shards, tmp_path):
+    @dataclass(kw_only=True, eq=False)
+    class Restarting(Method):
+        def setup(self, run):
+            initial.append(run.snapshot(run.model.encoders["audio"]))
+
+    initial = []
+    with running(small(shards, epochs=1), tmp_path, Restarting()) as run:
+        run.method.fit(run)
+    with running(small(shards, epochs=2), tmp_path, Restarting()) as run:
+        trained = snapshot(run)
+        run.restore(initial[1])
+        after = run.model.state_dict()
+        assert not any(name.startswith("encoders.audio") for name in run.optimizer_state())
+
+    assert all(
+        torch.equal(value, initial[0]["model"][n]) for n, value in initial[1]["model"].items()
+    )
+    assert all(torch.equal(after[n], value) for n, value in initial[0]["model"].items())
+    assert any(not torch.equal(trained[n], value) for n, value in initial[0]["model"].items())

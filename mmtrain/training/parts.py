@@ -1,0 +1,131 @@
+"""Makes the parts of a run from its config: shards, feed, method, curriculum, model."""
+
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from mmprep.format.damage import naming_damage
+from mmtrain.config.overrides import require_encoders, resolved
+from mmtrain.config.run import TrainConfig
+from mmtrain.curricula.base import Curriculum
+from mmtrain.curricula.catalog import CURRICULA
+from mmtrain.data import OrderedStream, ShardedDataset, Share, StreamOptions, View, open_dataset
+from mmtrain.errors import ConfigError
+from mmtrain.methods.base import Method
+from mmtrain.methods.catalog import METHODS
+from mmtrain.models.catalog import ENCODERS, FUSIONS
+from mmtrain.models.multimodal import MultimodalModel, channels_of
+from mmtrain.training import scores
+from mmtrain.training.device import device_of
+from mmtrain.training.feed import Feed
+from mmtrain.training.ranks import ALONE, Ranks
+
+CONFIG: Final = "config.json"
+
+
+def shards_of(config: TrainConfig) -> ShardedDataset:
+    """Opens the shards of a run; the caller closes them.
+
+    Raises:
+        ConfigError: There are none, or their build has not finished.
+    """
+    return open_dataset(config.data, endpoint=config.endpoint, anonymous=config.anonymous)
+
+
+def fitted(config: TrainConfig, dataset: ShardedDataset) -> TrainConfig:
+    """Fills a config in: modalities of the data set, parameters of everything that is chosen.
+
+    Raises:
+        ConfigError: The data set does not allow such a run.
+    """
+    require_encoders(config, dataset.modalities)
+    own = tuple(m for m in dataset.description.modalities if m in dataset.modalities)
+    config = resolved(replace(config, modalities=config.modalities or own or dataset.modalities))
+    dataset.require(config.modalities)
+    samples = dataset.splits.get("train", 0)
+    if samples < config.batch_size:
+        raise ConfigError(
+            f"{config.data}: the train split has {samples} samples, fewer than one batch of "
+            f"{config.batch_size}; lower --batch-size"
+        )
+    if device_of(config.device).type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("there is no CUDA device here; choose --device cpu or auto")
+    return config
+
+
+def recall_scores(path: Path, feed: Feed) -> None:
+    """Gives the curriculum another run's last scores.
+
+    Raises:
+        ConfigError: The curriculum has no scores, or there is no such file.
+        DataError: The scores are of other samples.
+    """
+    memory = feed.curriculum.memory
+    if memory is None:
+        raise ConfigError("--scores is for a curriculum that scores, such as bss-l")
+    row = scores.last(path, feed.dataset, feed.ids)
+    memory.recall({**row, "measured": np.full(len(feed.ids), -1, np.int32)})
+
+
+def method_of(config: TrainConfig) -> Method:
+    """Makes the method of a `fitted` config, as it is before training."""
+    return METHODS.load(config.method)(**config.settings["method"])
+
+
+def curriculum_of(config: TrainConfig) -> Curriculum:
+    """Makes the curriculum of a `fitted` config, as it is before training."""
+    return CURRICULA.load(config.curriculum)(**config.settings["curriculum"])
+
+
+def feed_of(
+    config: TrainConfig, dataset: ShardedDataset, method: Method, ranks: Ranks = ALONE
+) -> Feed:
+    """Makes the streams of a `fitted` config, with the share of one of the ranks."""
+    view = View(**asdict(config.view))
+    options = StreamOptions(
+        workers=config.workers,
+        pin=device_of(config.device).type == "cuda",
+        cache=None if config.cache is None else Path(config.cache),
+        cache_bytes=config.cache_size,
+        skip_damaged=config.skip_corrupt,
+    )
+    share = Share(rank=ranks.rank, ranks=ranks.world)
+    training, evaluation = (
+        OrderedStream(dataset, config.modalities, config.batch_size, each, share, options)
+        for each in (view, view.evaluation())
+    )
+    return Feed(training, evaluation, curriculum_of(config), config.seed, method.holds_out)
+
+
+def model_of(config: TrainConfig, feed: Feed) -> MultimodalModel:
+    """Makes the untrained model of a `fitted` config, for inputs as ``feed`` gives them."""
+    classes = len(feed.dataset.classes)
+    channels = channels_of(feed.first().inputs)
+    encoders = {
+        m: partial(ENCODERS.load(config.encoder_of(m)), **config.encoder_settings(m))
+        for m in channels
+    }
+    return MultimodalModel.build(
+        channels,
+        encoders,
+        partial(FUSIONS.load(config.fusion), classes=classes, **config.settings["fusion"]),
+        seed=config.seed,
+    )
+
+
+def config_of(folder: Path) -> TrainConfig:
+    """Reads the config of the run in ``folder``.
+
+    Raises:
+        ConfigError: There is none.
+        DataError: It is damaged.
+    """
+    path = folder / CONFIG
+    if not path.exists():
+        raise ConfigError(f"{folder} holds no run: there is no {CONFIG}")
+    with naming_damage(str(path), "take it from a copy of the run, or train in a new folder"):
+        return TrainConfig.from_json(path.read_text("utf-8"), str(path))

@@ -1,0 +1,1 @@
+"""Seeded damage to every file that a stranger may hand over."""
