@@ -1,13 +1,15 @@
 """Files that are replaced whole or not at all."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from mmprep.storage.atomic import replacing, sync_folder
 from mmprep.storage.refusals import disk_refusal
 from mmtrain.errors import MmtrainError
+
+__all__ = ["naming_refusals", "replace", "sync_folder"]
 
 
 def replace(
@@ -30,19 +32,8 @@ def replace(
         MmtrainError: The disk refused; the message names the file and the reason.
     """
     aside = path.with_name(f".{path.name}.partial")
-    with naming_refusals(path):
-        try:
-            with aside.open("wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            prove(aside)
-            aside.rename(path)
-        except BaseException:
-            # Half a file is of no use, and on a full disk its room is needed.
-            aside.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+    with naming_refusals(path), replacing(path, aside, prove) as file:
+        write(file)
 
 
 @contextmanager
@@ -56,12 +47,3 @@ def naming_refusals(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise MmtrainError(f"cannot write {path}: {disk_refusal(error)}") from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Brings the names in a folder to the disk; without it a synced file may lose its name."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -100,8 +100,8 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmtrain/config/recipes": ("mmtrain.config", "mmtrain.errors"),
     "mmtrain/config": (
-        *("mmprep.assignments", "mmprep.storage", "mmtrain.catalog", "mmtrain.curricula"),
-        "mmtrain.errors",
+        *("mmprep.assignments", "mmtrain.catalog", "mmtrain.curricula", "mmtrain.errors"),
+        "mmprep.storage",
         *("mmtrain.methods", "mmtrain.models", "mmtrain.names", "mmtrain.tasks"),
         *("mmtrain.fields", "mmtrain.plugins"),
     ),
@@ -119,10 +119,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmtrain/report/charts": ("mmprep.html",),
     "mmtrain/report/runs": (
-        "mmprep.format",
-        "mmtrain.config",
-        "mmtrain.errors",
-        "mmtrain.training",
+        *("mmprep.format", "mmtrain.config", "mmtrain.errors", "mmtrain.training"),
     ),
     "mmtrain/report/sections": (
         *("mmprep.errors", "mmprep.html", "mmtrain.config", "mmtrain.data", "mmtrain.errors"),
@@ -140,7 +137,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.evaluation", "mmtrain.methods", "mmtrain.models", "mmtrain.names"),
         *("mmtrain.report", "mmtrain.training"),
     ),
-    "mmtrain": ("mmtrain", "mmprep.errors", "mmprep.lazy", "mmprep.storage", "mmprep.version"),
+    "mmtrain": ("mmtrain", "mmprep.errors", "mmprep.storage", "mmprep.lazy", "mmprep.version"),
 }
 
 # Folder to libraries that nothing in it or below it may import.

@@ -115,11 +115,13 @@ class Dataset:
         with naming_damage(origin, REMEDY, "not a data set of this format"):
             plain = parse_json(text)
             # The version is read first, because a newer format may lack or rename everything else.
-            if (version := plain.pop("format")) != FORMAT_VERSION:
+            if (version := plain.pop("format", None)) not in (None, FORMAT_VERSION):
                 raise DataError(
                     f"{origin}: format {version!r}; this mmprep reads {FORMAT_VERSION}. "
                     "Upgrade mmprep"
                 )
+            if version is None or not {"root", "checksum"} <= set(plain):
+                raise ValueError("lacks its format or its hashes")
             root, checksum = plain.pop("root"), plain.pop("checksum")
         with naming_damage(origin, REMEDY, "fields are missing or unknown"):
             dataset = build(cls, plain)

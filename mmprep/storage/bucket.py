@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 WEB: Final = ("http", "https")
 SCHEMES: Final = ("s3", "gs", "az", *WEB)
+# Variables that allow a server without TLS.
+_ALLOW_HTTP: Final = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP", "GOOGLE_ALLOW_HTTP")
 # Bytes of a request when a file is read or written forward.
 _STREAM: Final = 8 << 20
 
@@ -194,10 +196,11 @@ def _bucket(
     if scheme == "s3":
         names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
         endpoint = endpoint or with_scheme(_environment(*names))
-    # obstore takes every setting that is absent here from the environment: AWS_ALLOW_HTTP and
-    # AZURE_STORAGE_ENDPOINT, for example.
+    # obstore takes most settings that are absent here from the environment, AZURE_STORAGE_ENDPOINT
+    # for example, but not those of its client.
     client: ClientConfig = {"timeout": timeout or "1day"}
-    if url.startswith("http://") or (endpoint or "").startswith("http://"):
+    plain = url.startswith("http://") or (endpoint or "").startswith("http://")
+    if plain or (_environment(*_ALLOW_HTTP) or "").lower() in ("1", "true", "yes"):
         client["allow_http"] = True
     region = _environment("AWS_REGION", "AWS_DEFAULT_REGION") or "us-east-1"
     s3: S3Config = {"region": region}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Final, Protocol
 
 from mmprep.errors import ConfigError, StoreError
+from mmprep.storage.atomic import replacing, sync_folder
 from mmprep.storage.bucket import SCHEMES, BucketStore
 from mmprep.storage.redact import redacted
 from mmprep.storage.refusals import disk_refusal
@@ -134,17 +135,8 @@ class LocalStore:
         partial = target.with_name(f"{PARTIAL}{os.getpid()}-{threading.get_ident()}-{target.name}")
         with self.errors("write", path):
             target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with partial.open("wb") as file:
-                    yield file
-                    file.flush()
-                    os.fsync(file.fileno())
-                # A killed run never leaves a half file under its final name.
-                partial.replace(target)
-            finally:
-                partial.unlink(missing_ok=True)
-            # Without this a power cut could undo the renaming.
-            _sync_folder(target.parent)
+            with replacing(target, partial) as file:
+                yield file
 
     def write(self, path: str, data: bytes) -> None:
         with self.create(path) as file:
@@ -160,7 +152,7 @@ class LocalStore:
         with self.errors("write", to):
             target.parent.mkdir(parents=True, exist_ok=True)
             (self.root / path).replace(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
             self._prune((self.root / path).parent)
 
     def delete(self, path: str) -> None:
@@ -180,11 +172,3 @@ class LocalStore:
             yield
         except OSError as error:
             raise StoreError(f"cannot {verb} {self.root / path}: {disk_refusal(error)}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

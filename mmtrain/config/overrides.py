@@ -103,6 +103,7 @@ def resolved(config: TrainConfig) -> TrainConfig:
         for strange in set(given) - set(known):
             name = getattr(config, choice)
             raise UnknownName(f"parameter of {choice} {name}", strange, known)
+        _require_kinds(choice, given, known)
         settings[choice] = {**_defaults(choice, getattr(config, choice)), **given}
     settings |= _by_modality(config)
     return replace(config, settings=settings, plugins=_digests(config))
@@ -119,6 +120,20 @@ def _parameters(config: TrainConfig, choice: str) -> dict[str, Any]:
     for name in others:
         own = {**_defaults(choice, name), **own}
     return own
+
+
+def _require_kinds(choice: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Refuses values of another kind than the defaults: a config may be a stranger's file.
+
+    Raises:
+        ConfigError: A value is of none of that kind.
+    """
+    for name, value in given.items():
+        default = known[name]
+        kind = next((k for k in (bool, (int, float), str) if isinstance(default, k)), object)
+        alike = isinstance(value, bool) == isinstance(default, bool) or kind is object
+        if not isinstance(value, kind) or not alike:
+            raise ConfigError(f"{choice}.{name} takes a value like {default!r}; got {value!r:.60}")
 
 
 def _for_its_modalities(config: TrainConfig) -> TrainConfig:
@@ -148,6 +163,7 @@ def _by_modality(config: TrainConfig) -> dict[str, dict[str, Any]]:
         known, given = _defaults("encoder", name), own.get(modality, {})
         for strange in set(given) - set(known):
             raise UnknownName(f"parameter of encoder {name}", strange, known)
+        _require_kinds(f"encoder.{modality}", given, known)
         shared = {key: value for key, value in common.items() if key in known}
         found[f"encoder.{modality}"] = {**known, **shared, **given}
     return found

@@ -65,9 +65,10 @@ def is_whole(path: Path) -> bool:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        file.seek(max(0, size - _LENGTH))
-        comment = file.read()
-        if not comment.startswith(_MARK):
+        file.seek(max(0, size - 2 * _LENGTH))
+        tail = file.read()
+        comment = tail[-_LENGTH:]
+        if _MARK not in tail:
             return _members_are_whole(path)
         file.seek(0)
         digest = hashlib.sha256()

@@ -123,8 +123,8 @@ def mutate_hdf5(path: Path, canary: Path, rng: random.Random) -> str:
         values = np.asarray(file[name]) if isinstance(hard, h5py.HardLink) else np.zeros(3, "<u4")
         shape = values.shape or (1,)
         del file[name]
-        kind = rng.choice(sorted(_KINDS))
-        _KINDS[kind](file, name, values.reshape(shape), canary)
+        kind = rng.choice(sorted(KINDS))
+        KINDS[kind](file, name, values.reshape(shape), canary)
     return f"{name} as {kind}"
 
 
@@ -163,7 +163,7 @@ def _made(make: Callable[[Any], Any]) -> Callable[[h5py.File, str, Any, Path], N
     return put
 
 
-_KINDS: dict[str, Callable[[h5py.File, str, Any, Path], None]] = {
+KINDS: dict[str, Callable[[h5py.File, str, Any, Path], None]] = {
     "an external link": lambda f, n, v, c: f.__setitem__(n, h5py.ExternalLink(str(c), "canary")),
     "a link to a pipe": lambda f, n, v, c: f.__setitem__(
         n, h5py.ExternalLink(str(c) + ".pipe", "x")

@@ -8,10 +8,9 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from mmprep.failure import Failure
 from mmprep.format import FAILURES
 from mmprep.format.damage import naming_damage
-from mmprep.format.fields import build, parse_json
+from mmprep.format.fields import parse_json
 from mmprep.shards import Shards
 
 _RECORDS: Final = 512
@@ -81,8 +80,7 @@ def failure_examples(shards: Shards) -> dict[str, list[dict[str, Any]]]:
             place = f"{shards.store.url}/{FAILURES}, line {number}"
             with naming_damage(place, "run `mmprep verify`"):
                 failure = {**parse_json(line)}
-                build(Failure, {k: v for k, v in failure.items() if k not in ("task", "row")})
-                same = by_cause.setdefault(failure["cause"], [])
+                same = by_cause.setdefault(str(failure["cause"]), [])
             if len(same) < _EXAMPLES:
                 same.append(failure)
             if all(len(by_cause[cause]) >= n for cause, n in wanted.items()):

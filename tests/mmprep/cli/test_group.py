@@ -1,5 +1,6 @@
 """Commands of both packages refuse an option that is given twice, and take lists in two forms."""
 
+import errno
 import json
 from collections.abc import Iterator
 
@@ -7,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from mmprep.cli.group import Command, counted, listed
+from mmprep.cli.group import Command, Group, counted, listed
 from mmprep.cli.main import main as mmprep_main
 from mmprep.errors import MmprepError, UnknownName
 from mmtrain.cli.main import main as mmtrain_main
@@ -106,3 +107,32 @@ def test_both_packages_have_one_class_of_unknown_names() -> None:
 def test_names_are_taken_in_any_case() -> None:
     done = CliRunner().invoke(mmprep_main, ["build", "--dataset", "AVE", "--out", "x"])
     assert "--raw names the folder" in done.stderr
+
+
+def failing(error: Exception) -> click.Group:
+    group = Group("tool")
+
+    @group.command("act")
+    def act() -> None:
+        raise error
+
+    return group
+
+
+def test_a_refusal_of_the_disk_is_a_line_with_what_to_do() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "runs/a/metrics.jsonl")
+    done = CliRunner().invoke(failing(full), ["act"])
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "Error: runs/a/metrics.jsonl: the disk is full; free some space and run the same command "
+        "again\n"
+    )
+    read_only = OSError(errno.EROFS, "Read-only file system")
+    done = CliRunner().invoke(failing(read_only), ["act"])
+    assert done.stderr == "Error: the file system is read-only; choose another place\n"
+
+
+def test_passwords_in_addresses_reach_no_message() -> None:
+    error = MmprepError("cannot read https://ann:s3cret@host/data/index.h5: timeout")
+    done = CliRunner().invoke(failing(error), ["act"])
+    assert done.stderr == "Error: cannot read https://host/data/index.h5: timeout\n"

@@ -9,7 +9,8 @@ from mmprep.errors import ConfigError
 from mmprep.format import DATASET, FAILURES, INDEX
 from mmprep.inspection.verify import Problem, verify
 from mmprep.shards import Shards, read_dataset
-from mmprep.storage.store import LocalStore
+from mmprep.storage.store import LocalStore, open_store
+from tests.support import webserver
 
 SHARD = "train/000001.tar"
 
@@ -210,3 +211,23 @@ def test_a_folder_without_a_data_set_is_a_wrong_request(tmp_path):
     with pytest.raises(ConfigError, match=r"no dataset\.json; not a data set, or a build that has"):
         verify(LocalStore(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_side_files_of_other_readers_are_notes(out):
+    (out / ".nv-meta").mkdir()
+    (out / ".nv-meta/index.sqlite").write_bytes(b"x")
+    (out / "train/000000.tar.idx").write_bytes(b"x")
+    verdict = verify(LocalStore(out))
+    assert not verdict.problems
+    assert [note.partition(":")[0] for note in verdict.notes] == [
+        ".nv-meta/index.sqlite",
+        "train/000000.tar.idx",
+    ]
+
+
+def test_a_data_set_on_a_web_server_is_verified(out):
+    with webserver.serving(out) as address:
+        assert not verify(open_store(address)).problems
+        path = out / "train/000000.tar"
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        assert verify(open_store(address)).problems[0].path == "train/000000.tar"

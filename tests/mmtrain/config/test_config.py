@@ -160,3 +160,9 @@ def test_how_a_run_runs_makes_no_other_run():
     assert config.differences(replace(config, view=ViewConfig(flip=False))) == [
         "view.flip True -> False"
     ]
+
+
+def test_a_parameter_of_another_type_is_a_wrong_request() -> None:
+    config = TrainConfig(data="x", settings={"curriculum": {"scoring": 5}}, curriculum="bss-l")
+    with pytest.raises(ConfigError, match=r"curriculum\.scoring takes a value like '.*'; got 5"):
+        resolved(config)
