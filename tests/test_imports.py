@@ -19,7 +19,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     # Raw videos to shards.
     "mmprep/format": ("mmprep.errors", "mmprep.lazy"),
     "mmprep/storage": ("mmprep.errors",),
-    "mmprep/html": (),
+    "mmprep/html": ("mmprep.printable",),
     "mmprep/clips/parts": ("mmprep.config", "mmprep.failure"),
     "mmprep/clips/decode": ("mmprep.errors", "mmprep.failure"),
     "mmprep/clips": (

@@ -161,7 +161,6 @@ def run_verify(out: str, endpoint: str | None, anonymous: bool, as_json: bool) -
     for problem in verdict.problems if not as_json else ():
         place = f"{problem.path}: {problem.key}" if problem.key else problem.path
         print_line(f"{place}: {problem.message}")
-        click.echo(f"{place}: {problem.message}")
     for note in verdict.notes if not as_json else ():
         print_line(f"note: {note}")
     if verdict.problems:
