@@ -36,5 +36,11 @@ CURRICULA: Final["Catalog[Curriculum]"] = Catalog(
             "Wei et al., CVPR 2024",
             "Every sample, and again with the modality alone that adds too little to it.",
         ),
+        Entry(
+            "remix",
+            "remix:Remix",
+            "Ma et al., ICML 2025",
+            "After a warm-up, every sample with its least certain modality alone.",
+        ),
     ),
 )

@@ -49,7 +49,8 @@ _SMALLER: Final[Mapping[str, Sequence[str]]] = {
     "lfm-lb": ("method.held=3",),
     "reconboost": ("method.alone=1", "method.together=1", "method.pretrained=true"),
     "reconboost-released": ("method.alone=1", "method.together=1", "method.pretrained=true"),
-    "relearning": ("method.every=1",),
+    "relearning": ("method.interval=1",),
+    "remix": ("curriculum.warm_up=1",),
     "smv": ("curriculum.warm_up=1",),
 }
 # Methods that may have teachers, and train more without.

@@ -84,12 +84,12 @@ class ARL(Method):
     Logs ``entropy`` (mean), ``contribution`` (``c``) and ``weight`` by modality.
 
     Args:
-        gamma: ``gamma``, at least 0.
+        unimodal: ``gamma``, the weight of the modalities' own losses, at least 0.
         temperature: ``T``, at least 0.
         start: First epoch, from 0, that is weighed and has ``gamma``.
     """
 
-    gamma: float = at_least(0, default=4.0)
+    unimodal: float = at_least(0, default=4.0)
     temperature: float = at_least(0, default=8.0)
     start: int = at_least(0, default=5)
 
@@ -102,11 +102,11 @@ class ARL(Method):
         run.minimise(self.loss(run, out, batch))
 
     def loss(self, run: Run, out: Outputs, batch: Batch) -> Tensor:
-        gamma = self.gamma if run.epoch >= self.start else 1.0
+        gamma = self.unimodal if run.epoch >= self.start else 1.0
         return _losses(run.task, out, batch.target, gamma).mean()
 
     def sample_losses(self, task: Task, out: Outputs, target: Tensor) -> Tensor:
-        return _losses(task, out, target, self.gamma)
+        return _losses(task, out, target, self.unimodal)
 
     @torch.no_grad()
     def weights(self, run: Run, out: Outputs) -> Float[Tensor, " modalities"]:

@@ -270,5 +270,12 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "`joint` on samples that come again with the modality alone that adds too little.",
             curriculum="smv",
         ),
+        Entry(
+            "remix",
+            "remix:Remix",
+            "Ma et al., ICML 2025",
+            "After a warm-up, trains on each sample with its least certain modality alone.",
+            curriculum="remix",
+        ),
     ),
 )

@@ -91,10 +91,11 @@ class MMPareto(Method):
     ``scale``, the length of the new gradient over that of the sum.
 
     Args:
-        gamma: Factor on the encoders' gradients, above 0; with 1 and no conflict it is `multitask`.
+        rescale: ``gamma``, the factor on the encoders' gradients, above 0; with 1 and no conflict
+            the method is `multitask`.
     """
 
-    gamma: float = above(0, default=1.5)
+    rescale: float = above(0, default=1.5)
 
     def setup(self, run: Run) -> None:
         run.adopt(run.model.add_heads())
@@ -133,7 +134,7 @@ class MMPareto(Method):
         fused, theirs = zip(*pairs, strict=True)
         square, other, product = inner(fused, fused), inner(theirs, theirs), inner(fused, theirs)
         c = fused_weight(square, other, product)
-        mixed = [integrated(g, h, c, self.gamma) for g, h in pairs]
+        mixed = [integrated(g, h, c, self.rescale) for g, h in pairs]
         whole = (square + other + 2 * product).clamp(min=0).sqrt()
         tiny = torch.finfo(whole.dtype).tiny
         run.log(

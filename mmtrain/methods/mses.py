@@ -73,13 +73,13 @@ class MSES(Method):
     Logs ``smoothed`` by modality, its newest ``l``, and ``stopped``, 1 where it is.
 
     Args:
-        patience: ``P``, in epochs.
+        stop_after: ``P``, the patience in epochs.
         smoothing: ``two-tap``, as above and in AGM's code; ``average`` has the smoothed loss of the
             epoch before in the place of ``v_{t-1}``.
         restores: ``modality``, or ``model``, by which all go back when one is stopped.
     """
 
-    patience: int = at_least(0, default=80)
+    stop_after: int = at_least(0, default=80)
     smoothing: str = one_of("two-tap", "average")
     restores: str = one_of("modality", "model")
     losses: dict[str, list[float]] = state(default_factory=dict)
@@ -114,7 +114,7 @@ class MSES(Method):
             waited = len(smooth) - 1 - best_epoch(smooth)
             if not waited:
                 self.kept[modality] = run.snapshot(*self.parts(run, modality))
-            elif waited > self.patience:
+            elif waited > self.stop_after:
                 run.restore(self.kept.pop(modality))
                 self.stopped.append(modality)
 

@@ -89,7 +89,7 @@ class PMR(Method):
     ``sum_i pi_{i,y}^m / sum_i pi_{i,y}^j``;
     ``L = CE(f, y) + alpha sum_m beta^m mean_i -ln pi_{i,y}^m - mu sum_m gamma^m mean_i H(pi_i^m)``
     with ``beta^m = clip(1 / rho^m - 1, 0, 1)`` and ``gamma^m = clip(rho^m - 1, 0, 1)``, the latter
-    in the first epochs only. When an epoch begins, ``c <- (1 - momentum) c_new + momentum c`` with
+    in the first epochs only. When an epoch begins, ``c <- (1 - mu) c_new + mu c`` with
     ``c_new`` the class means of a share of the training samples, drawn anew.
 
     Cost: that of `joint`; a forward pass over a tenth of the training split an epoch, and distances
@@ -102,8 +102,8 @@ class PMR(Method):
 
     Args:
         alpha: Weight of the prototypes' losses, at least 0.
-        momentum: Weight of the prototypes before, in [0, 1); ``mu`` in the released code. Those of
-            the untrained model are given up whole.
+        prototype_momentum: Weight of the prototypes before, in [0, 1); ``mu`` in the released code.
+            Those of the untrained model are given up whole.
         share: Share of the training samples that prototypes are made of, in (0, 1].
         start: First epoch of the window, from 0; outside of it training is joint.
         end: Last epoch of the window; None is the last of the run.
@@ -113,7 +113,7 @@ class PMR(Method):
     """
 
     alpha: float = at_least(0, default=1.0)
-    momentum: float = between(0, 1, ends="[)", default=0.2)
+    prototype_momentum: float = between(0, 1, ends="[)", default=0.2)
     share: float = between(0, 1, ends="(]", default=0.1)
     start: int = at_least(0, default=0)
     end: int | None = at_least(0, default=None)
@@ -156,7 +156,7 @@ class PMR(Method):
             for m, x in seen.items()
         }
         present = ~next(iter(new.values())).isnan().any(1)
-        kept = self.momentum if run.epoch > self.start + 1 else 0.0
+        kept = self.prototype_momentum if run.epoch > self.start + 1 else 0.0
         for modality, means in new.items():
             old = self.prototypes.get(modality, torch.zeros_like(means))
             mixed = torch.where(self.known[:, None], torch.lerp(means, old, kept), means)

@@ -53,7 +53,7 @@ def setback(
 class Relearning(Method):
     """Draws encoders back to where they started, by how much worse they separate val than train.
 
-    ``L = CE(f, y)``. After every ``every``-th epoch, ``times`` times in all, and for each modality:
+    ``L = CE(f, y)``. After every ``interval``-th epoch, ``times`` times in all, for each modality:
     ``theta^m <- w^m theta_0^m + (1 - w^m) theta^m`` with ``w^m = tanh(lambda |P_train - P_val|)``,
     ``theta_0`` the initial parameters of its encoder and ``P`` the purity of k-means clusters, as
     many as classes, of its features: ``P = 1/n sum_k max_c |cluster k and class c|``.
@@ -70,12 +70,12 @@ class Relearning(Method):
 
     Args:
         strength: ``lambda``, at least 0; 0 is joint training.
-        every: Epochs between two diagnoses, ``E``.
+        interval: Epochs between two diagnoses, ``E``.
         times: Diagnoses in a run, at most.
     """
 
     strength: float = at_least(0, default=3.0)
-    every: int = at_least(1, default=20)
+    interval: int = at_least(1, default=20)
     times: int = at_least(0, default=3)
     initial: dict[str, list[Tensor]] = field(init=False, repr=False, default_factory=dict)
 
@@ -98,7 +98,7 @@ class Relearning(Method):
 
     def due(self, epoch: int) -> bool:
         """Whether ``epoch``, from 0, begins with a diagnosis."""
-        return epoch > 0 and epoch % self.every == 0 and epoch // self.every <= self.times
+        return epoch > 0 and epoch % self.interval == 0 and epoch // self.interval <= self.times
 
     @torch.no_grad()
     def set_back(self, run: Run) -> None:

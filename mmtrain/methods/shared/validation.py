@@ -10,7 +10,7 @@ def require_val(run: Run, method: str) -> None:
     Raises:
         ConfigError: There is no val.
     """
-    if "val" not in run.splits:
+    if not run.splits.get("val"):
         raise ConfigError(
             f"{method} goes by measures on val, and these shards have {', '.join(run.splits)} only"
         )

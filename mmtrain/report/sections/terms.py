@@ -38,11 +38,13 @@ _TERMS: Final[Mapping[str, str]] = {
     "skipped": "damaged samples that were left out so far",
 }
 _OF_SAMPLES: Final[Mapping[str, str]] = {
+    "certainty": "how far a modality's prediction is from uniform, in bits",
     "loss": "cross-entropy of a sample under the model",
     "score": (
         "the value by which the curriculum orders samples; with bss, similarity minus loss, each "
         "scaled to [0, 1] over the training set, so that easy and balanced samples have high "
-        "scores; with smv, the number of copies"
+        "scores; with smv, the number of copies; with remix, how far the most certain modality is "
+        "ahead of the least, in bits"
     ),
     "similarity": "how much the modalities' predictions agree, in [-1, 1]",
     "value": "what a modality adds to right predictions of a sample; 1 if all do alike",

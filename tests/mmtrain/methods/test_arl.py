@@ -30,7 +30,7 @@ def test_the_loss_by_hand():
     # .109250 + 4 (.151191 + .773300) = 3.807214.
     out = Outputs(fused=FUSED, logits={"audio": AUDIO, "visual": VISUAL}, features={})
 
-    loss = ARL(gamma=4.0).sample_losses(Classification(3), out, torch.tensor([0]))
+    loss = ARL(unimodal=4.0).sample_losses(Classification(3), out, torch.tensor([0]))
 
     assert loss.item() == pytest.approx(3.807214, abs=1e-5)
 
@@ -144,7 +144,7 @@ def test_before_its_start_all_weigh_the_same(shards, tmp_path):
 
 
 def test_curricula_score_by_all_its_losses(shards, tmp_path):
-    with running(small(shards), tmp_path, ARL(gamma=2.0)) as run:
+    with running(small(shards), tmp_path, ARL(unimodal=2.0)) as run:
         names = ("fused", *run.model.modalities)
 
         def look(batch):
@@ -157,7 +157,7 @@ def test_curricula_score_by_all_its_losses(shards, tmp_path):
         torch.testing.assert_close(trained_losses(run), expected)
 
 
-@pytest.mark.parametrize("name", ["gamma", "temperature", "start"])
+@pytest.mark.parametrize("name", ["unimodal", "temperature", "start"])
 def test_wrong_options_are_refused(name):
     with pytest.raises(ConfigError, match=f"{name} is at least 0; got -1"):
         ARL(**{name: -1})

@@ -142,5 +142,5 @@ def test_an_encoder_that_is_frozen_stays_so(shards, tmp_path):
 
 
 def test_a_factor_of_nothing_is_refused():
-    with pytest.raises(ConfigError, match="gamma is above 0; got 0"):
-        MMPareto(gamma=0)
+    with pytest.raises(ConfigError, match="rescale is above 0; got 0"):
+        MMPareto(rescale=0)

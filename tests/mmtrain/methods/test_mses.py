@@ -58,7 +58,7 @@ def test_a_modality_stops_at_its_best_while_the_others_go_on(
 ):
     # With a patience of 1 the filter's third epoch is found to be the best after the fifth.
     stops, *others = modalities
-    method, states = MSES(patience=1), []
+    method, states = MSES(stop_after=1), []
     falling = {m: [1 - 0.1 * epoch for epoch in range(6)] for m in others}
     config = small(shards, modalities=modalities, epochs=7, batch_size=18)
     with running(config, tmp_path, method) as run:
@@ -93,7 +93,7 @@ def test_a_modality_stops_at_its_best_while_the_others_go_on(
 
 
 def test_restoring_the_model_brings_all_back(shards, tmp_path, monkeypatch):
-    method, states = MSES(patience=1, restores="model"), []
+    method, states = MSES(stop_after=1, restores="model"), []
     with running(small(shards, epochs=5, batch_size=18), tmp_path, method) as run:
         scripted(monkeypatch, run, audio=[0.5, 0.6, 0.7, 0.8], visual=[0.9, 0.8, 0.7, 0.6])
         judge = method.judge
@@ -111,7 +111,7 @@ def test_restoring_the_model_brings_all_back(shards, tmp_path, monkeypatch):
 
 
 def test_the_run_ends_when_all_are_stopped(shards, tmp_path, monkeypatch):
-    method = MSES(patience=0)
+    method = MSES(stop_after=0)
     with running(small(shards, epochs=9, batch_size=18), tmp_path, method) as run:
         scripted(monkeypatch, run, audio=[1.0, 2.0, 3.0], visual=[1.0, 0.9, 1.1])
         method.fit(run)
@@ -147,7 +147,7 @@ def test_what_is_kept_and_stopped_is_resumed(shards, tmp_path):
     # At such a rate losses go up and down.
     config = small(shards, epochs=4)
     for folder, steps in (("straight", ()), ("torn", (2 * STEPS, 3 * STEPS + 1))):
-        method = stopped_at(steps, config, tmp_path / folder, partial(MSES, patience=0))
+        method = stopped_at(steps, config, tmp_path / folder, partial(MSES, stop_after=0))
     assert {*method.stopped, *method.kept} == {"audio", "visual"}
     assert same(tmp_path / "straight", tmp_path / "torn")
 
@@ -157,5 +157,5 @@ def test_unfit_parameters_are_refused():
         MSES(smoothing="two-taps")
     with pytest.raises(UnknownName, match="modality, model"):
         MSES(restores="all")
-    with pytest.raises(ConfigError, match="patience is at least 0; got -1"):
-        MSES(patience=-1)
+    with pytest.raises(ConfigError, match="stop_after is at least 0; got -1"):
+        MSES(stop_after=-1)

@@ -179,7 +179,7 @@ def test_the_window_is_left_after_its_last_epoch(shards, tmp_path):
 
 
 def test_wrong_options_are_refused():
-    for wrong in ({"alpha": -1}, {"momentum": 1}, {"share": 0}, {"entropy_epochs": -1}):
+    for wrong in ({"alpha": -1}, {"prototype_momentum": 1}, {"share": 0}, {"entropy_epochs": -1}):
         with pytest.raises(ConfigError, match=f"{next(iter(wrong))} is .*; got"):
             PMR(**wrong)
     with pytest.raises(ConfigError, match="end is before start"):

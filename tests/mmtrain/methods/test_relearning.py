@@ -41,15 +41,15 @@ def test_columns_count_alike_whatever_their_scale():
 def test_epochs_that_begin_with_a_diagnosis():
     method = Relearning()
     assert [epoch for epoch in range(100) if method.due(epoch)] == [20, 40, 60]
-    assert [e for e in range(9) if Relearning(every=2, times=2).due(e)] == [2, 4]
-    assert not any(Relearning(every=1, times=0).due(e) for e in range(9))
+    assert [e for e in range(9) if Relearning(interval=2, times=2).due(e)] == [2, 4]
+    assert not any(Relearning(interval=1, times=0).due(e) for e in range(9))
 
 
 @pytest.mark.parametrize("modalities", [THREE[:2], THREE], ids=["two", "three"])
 def test_each_encoder_goes_back_by_its_own_share_and_nothing_else_moves(
     shards, tmp_path, modalities
 ):
-    method = batch_normalised(Relearning(every=1))
+    method = batch_normalised(Relearning(interval=1))
     with running(small(shards, modalities=modalities), tmp_path, method) as run:
         initial = {n: p.detach().clone() for n, p in run.model.named_parameters()}
         run.model.train()
@@ -72,7 +72,7 @@ def test_each_encoder_goes_back_by_its_own_share_and_nothing_else_moves(
 
 
 def test_a_diagnosis_compares_train_with_val(shards, tmp_path):
-    fitted(shards, tmp_path, Relearning(every=1, times=1), epochs=3)
+    fitted(shards, tmp_path, Relearning(interval=1, times=1), epochs=3)
 
     first, second, third = (line["logged"] for line in lines(tmp_path))
     assert not first
@@ -99,7 +99,7 @@ def test_a_data_set_without_val_is_refused_before_training(shards, tmp_path):
             method.setup(run)
 
 
-@pytest.mark.parametrize("wrong", [{"strength": -1.0}, {"every": 0}, {"times": -1}])
+@pytest.mark.parametrize("wrong", [{"strength": -1.0}, {"interval": 0}, {"times": -1}])
 def test_wrong_options_are_refused(wrong):
     with pytest.raises(ConfigError, match=f"{next(iter(wrong))} is at least"):
         Relearning(**wrong)
