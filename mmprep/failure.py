@@ -1,4 +1,11 @@
-"""Failures of single clips: a closed list of causes, and the record in `failures.jsonl`."""
+"""Failures of single clips: a closed list of causes, and the record in `failures.jsonl`.
+
+`failures.jsonl` has one JSON object a line, with the fields of `Failure`: ``key``, ``label``,
+``split``, ``source``, ``stage``, ``cause``, ``message``. A clip whose file was there has two more:
+``task``, the path of its shard without suffix, and ``row``, the fields of `mmprep.manifest.Row`;
+`mmprep repair` tries those again. They come first. Clips that had no file (``cause`` ``missing``)
+come behind them and have neither; `mmprep build --extend` adds those that have one by then.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +29,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "truncated": "the file ends before its header says",
     "corrupt": "too much of the stream does not decode",
     "too-short": "under half a second",
+    "ends-early": "a whole video that ends before the listed times of its clip",
     "too-large": "more pixels or samples than a clip may have",
     "mixed-pictures": "pictures that change their shape on the way",
     "decode-timeout": "took longer than --clip-timeout",

@@ -19,7 +19,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     # Raw videos to shards.
     "mmprep/format": ("mmprep.errors", "mmprep.lazy"),
     "mmprep/storage": ("mmprep.errors",),
-    "mmprep/html": (),
+    "mmprep/html": ("mmprep.printable",),
     "mmprep/clips/parts": ("mmprep.clips.decode.bounds", "mmprep.config", "mmprep.failure"),
     "mmprep/clips/decode": ("mmprep.errors", "mmprep.failure"),
     "mmprep/clips": (
@@ -34,6 +34,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
             "mmprep.datasets.scan",
             "mmprep.errors",
             "mmprep.manifest",
+            "mmprep.splits",
         ),
     ),
     "mmprep/datasets": (
@@ -55,15 +56,16 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmprep/inspection/page": (
         *("mmprep.clips.parts", "mmprep.errors", "mmprep.failure", "mmprep.format"),
-        *("mmprep.html", "mmprep.inspection", "mmprep.shards"),
+        *("mmprep.html", "mmprep.inspection", "mmprep.printable", "mmprep.shards"),
     ),
     "mmprep/inspection": (
         *("mmprep.errors", "mmprep.failure", "mmprep.format", "mmprep.shards", "mmprep.storage"),
+        "mmprep.printable",
     ),
     "mmprep/cli": (
         *("mmprep.build", "mmprep.clips", "mmprep.datasets", "mmprep.errors", "mmprep.failure"),
         *("mmprep.format", "mmprep.inspection", "mmprep.manifest", "mmprep.shards"),
-        *("mmprep.storage", "mmprep.version", "mmprep.assignments"),
+        *("mmprep.storage", "mmprep.version", "mmprep.assignments", "mmprep.printable"),
     ),
     "mmprep": ("mmprep",),
     # Shards to models.

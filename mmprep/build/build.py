@@ -3,19 +3,37 @@
 All state lies in the output, so that the same command continues a build that was killed.
 """
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any, Final, TypeAlias
 
 from mmprep.build.engines import Engine, engine_named
+from mmprep.build.extend import (
+    KnownClips,
+    extension_under_way,
+    joined,
+    known_clips,
+    plan_extension,
+    require_no_extension,
+)
 from mmprep.build.lock import LOCK, hold_lock
 from mmprep.build.plan import Plan
 from mmprep.build.publish import publish
-from mmprep.build.shard import completed_result
+from mmprep.build.rewrite import check_files, finish_moves, republish
+from mmprep.build.settings import (
+    class_differences,
+    differences,
+    listing_differences,
+    listing_of_plan,
+    refuse,
+    settings_of_dataset,
+    settings_of_plan,
+)
+from mmprep.build.shard import ShardResult, completed_result
+from mmprep.build.stamps import changed_sources
 from mmprep.build.state import clear, forget_state
 from mmprep.clips.job import Job
 from mmprep.errors import ConfigError, DataError
@@ -37,13 +55,22 @@ class BuildReport:
         dataset: Description of the data set that the output holds now.
         clips_read: Clips that this run read; the others were done before.
         seconds: Seconds that each stage took, summed over all workers of this run.
+        checks: Check of the records to the number of samples for which it is true; empty if the
+            data set was complete.
         was_complete: Whether the data set was complete before this run.
+        new_clips: Clips of the request that the data set lacks, because they arrived later.
+        added: Number of samples that an extension added; None if there was none.
+        changed: Sources that have changed since the build was planned.
     """
 
     dataset: Dataset
     clips_read: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
+    checks: Mapping[str, int] = field(default_factory=dict)
     was_complete: bool = False
+    new_clips: int = 0
+    added: int | None = None
+    changed: tuple[str, ...] = ()
 
 
 class FailureCount:
@@ -99,6 +126,7 @@ def build_dataset(
     workers: int | None = 1,
     max_failed: float = 0.1,
     force: bool = False,
+    extend: bool = False,
     begin: Begin | None = None,
 ) -> BuildReport:
     """Builds the data set that ``plan`` describes at ``job.out``; continues an earlier build.
@@ -110,49 +138,143 @@ def build_dataset(
         workers: Number of decoding processes; None is one for each core that the engine finds.
         max_failed: Share of clips, in [0, 1], that may fail before the build stops.
         force: Whether to remove an earlier build from the output and start over.
+        extend: Whether to add the clips of ``plan`` that a finished build lacks, as new shards.
         begin: Function that starts a progress display. It takes the plan and the number of clips
             that are left; the context it returns yields a function that is called after each clip
             with its failure or None.
 
     Raises:
         ConfigError: The output holds other files, or another build runs there.
-        DataError: Too many clips failed.
+        DataError: Too many clips failed, or all.
         StoreError: The disk or bucket refused.
     """
     run = engine_named(engine) if isinstance(engine, str) else engine
     store = open_store(job.out, endpoint=job.endpoint)
+    work = _Work(store, job, run, workers, max_failed, begin or _no_progress)
     with hold_lock(store):
         cleared = force and clear(store)
+        _finish_extension_moves(store)
         if store.size(DATASET) is not None:
             dataset = read_dataset(store)
-            _require_same_settings(_settings_of_dataset(dataset), _settings_of_plan(plan), store)
+            if (begun := extension_under_way(store, dataset)) is not None:
+                return _continue_extension(work, begun, plan, extend)
             forget_state(store)
-            return BuildReport(dataset=dataset, was_complete=True)
-        plan = _begin_or_continue(plan, store, among_others=cleared)
-        # Tasks of a run that lost its driver may still run on a cluster; they stop without this.
-        store.delete(RUN)
-        results = {
-            t.name: r for t in plan.tasks if (r := completed_result(store, t.name)) is not None
-        }
-        todo = [task for task in plan.tasks if task.name not in results]
-        clips = sum(len(task.rows) for task in todo)
-        with (begin or _no_progress)(plan, clips) as on_clip:
-            count = FailureCount(plan.rows, max_failed, on_clip)
-            count.add_earlier(failure for result in results.values() for failure in result.failures)
-            results_of_run = list(run(todo, job, workers=workers, on_clip=count))
-        results |= {result.task: result for result in results_of_run}
-        seconds = sum((Counter(result.seconds) for result in results_of_run), Counter[str]())
-        dataset = publish(plan, results, store)
+            report = BuildReport(dataset=dataset, was_complete=True)
+        else:
+            report = _build(work, plan, cleared)
+            if not report.new_clips:
+                return report
+        known = known_clips(store, report.dataset)
+        if extend:
+            extension = plan_extension(plan, report.dataset, known, store.url)
+            if not extension.tasks:
+                return report
+            store.write(PLAN, extension.to_json().encode())
+            return _extend(work, extension)
+        if report.was_complete:
+            _require_same_request(report.dataset, plan, known, store)
+        return replace(report, new_clips=len(known.new_rows(plan)))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Means by which the tasks of a plan are run."""
+
+    store: Store
+    job: Job
+    engine: Engine
+    workers: int | None
+    max_failed: float
+    begin: "Begin"
+
+
+def _build(work: _Work, plan: Plan, cleared: bool) -> BuildReport:
+    """Begins or continues the build of ``plan``, and publishes its data set."""
+    store, asked = work.store, plan
+    plan, changed = _begin_or_continue(plan, store, among_others=cleared)
+    results, progress = _run_tasks(work, plan)
+    if not any(result.entries for result in results.values()):
+        # Without its state, the same command tries all clips again.
         forget_state(store)
-        return BuildReport(dataset=dataset, clips_read=clips, seconds=seconds)
+        raise _no_sample(results.values(), store)
+    dataset = publish(plan, results, store)
+    forget_state(store)
+    begun = {row.key for task in plan.tasks for row in task.rows}
+    new_clips = sum(row.key not in begun for task in asked.tasks for row in task.rows)
+    return BuildReport(dataset=dataset, changed=changed, new_clips=new_clips, **progress)
 
 
-def _begin_or_continue(plan: Plan, store: Store, *, among_others: bool) -> Plan:
-    """Returns the plan of a build begun here earlier; otherwise writes ``plan`` and returns it."""
+def _extend(work: _Work, extension: Plan, changed: Sequence[str] = ()) -> BuildReport:
+    """Runs the tasks of ``extension`` and publishes the data set with their shards."""
+    store = work.store
+    dataset = read_dataset(store)
+    check_files(store, dataset)
+    new_results, progress = _run_tasks(work, extension)
+    both, results = joined(extension, new_results, store, dataset)
+    added = sum(len(result.entries) for result in new_results.values())
+    dataset = republish(both, results, store)
+    forget_state(store)
+    return BuildReport(dataset=dataset, added=added, changed=tuple(changed), **progress)
+
+
+def _continue_extension(work: _Work, begun: Plan, plan: Plan, extend: bool) -> BuildReport:
+    if not extend:
+        require_no_extension(work.store, read_dataset(work.store))
+    old, new = settings_of_plan(begun), {**settings_of_plan(plan), "limit": None}
+    if lines := differences(old, new) + differences(begun.made_by, plan.made_by, "version of "):
+        raise refuse(work.store.url, lines)
+    return _extend(work, begun, _changed_sources(begun, plan))
+
+
+def _run_tasks(work: _Work, plan: Plan) -> tuple[dict[str, ShardResult], dict[str, Any]]:
+    """Runs the tasks of ``plan`` that no earlier run completed.
+
+    Returns:
+        The results of all tasks, and the fields of `BuildReport` about the work of this run.
+    """
+    store = work.store
+    # Tasks of a run that lost its driver may still run on a cluster; they stop without this.
+    store.delete(RUN)
+    results = {t.name: r for t in plan.tasks if (r := completed_result(store, t.name)) is not None}
+    todo = [task for task in plan.tasks if task.name not in results]
+    clips = sum(len(task.rows) for task in todo)
+    with work.begin(plan, clips) as on_clip:
+        count = FailureCount(plan.rows, work.max_failed, on_clip)
+        count.add_earlier(failure for result in results.values() for failure in result.failures)
+        of_run = list(work.engine(todo, work.job, workers=work.workers, on_clip=count))
+    results |= {result.task: result for result in of_run}
+    return results, {
+        "clips_read": clips,
+        "seconds": sum((Counter(result.seconds) for result in of_run), Counter[str]()),
+        "checks": sum((Counter(result.checks) for result in results.values()), Counter[str]()),
+    }
+
+
+def _finish_extension_moves(store: Store) -> None:
+    """Completes an extension that was killed while it was published; leaves repairs alone."""
+    if store.size(JOURNAL) is not None and store.size(PLAN) is not None:
+        finish_moves(store)
+
+
+def _begin_or_continue(
+    plan: Plan, store: Store, *, among_others: bool
+) -> tuple[Plan, tuple[str, ...]]:
+    """Returns the plan of a build begun here earlier; otherwise writes ``plan`` and returns it.
+
+    Returns:
+        The plan, and the sources that have changed since it was made.
+    """
     if store.size(PLAN) is not None:
         old = Plan.from_json(store.read(PLAN), f"{store.url}/{PLAN}")
-        _require_same_settings(old.request, plan.request, store)
-        return old
+        lines = differences(settings_of_plan(old), settings_of_plan(plan))
+        lines += differences(old.made_by, plan.made_by, "version of ")
+        then, now = listing_of_plan(old), listing_of_plan(plan)
+        if not then.items() <= now.items():
+            lines += class_differences(old.classes, plan.classes)
+            lines += listing_differences(then, now)
+        if lines:
+            raise refuse(store.url, lines)
+        return old, _changed_sources(old, plan)
     if store.size(JOURNAL) is not None:
         raise ConfigError(f"{store.url}: a repair was interrupted; run `mmprep repair` first")
     if not among_others and (foreign := [name for name, _ in store.files() if name != LOCK]):
@@ -160,38 +282,41 @@ def _begin_or_continue(plan: Plan, store: Store, *, among_others: bool) -> Plan:
             f"{store.url} is not empty and holds no build ({min(foreign)}); choose another --out"
         )
     store.write(PLAN, plan.to_json().encode())
-    return plan
+    return plan, ()
 
 
-def _require_same_settings(old: Mapping[str, Any], new: Mapping[str, Any], store: Store) -> None:
-    if changed := [name for name in old if old[name] != new[name]]:
-        name = changed[0]
-        raise ConfigError(
-            f"{store.url} was begun with other settings: {', '.join(changed)} "
-            f"(there {_shorten(old[name])}, now {_shorten(new[name])}). Choose another --out, "
-            "or start over with --force"
-        )
+def _changed_sources(old: Plan, new: Plan) -> tuple[str, ...]:
+    same_place = old.raw == new.raw
+    return tuple(changed_sources(old.stamps, new.stamps, same_place=same_place))
 
 
-def _settings_of_dataset(dataset: Dataset) -> dict[str, Any]:
-    request = dataset.request
-    return {
-        "data set": dataset.name,
-        "classes": list(dataset.classes),
-        "parts": dict(dataset.parts),
-        "seed": request.get("seed"),
-        "shard size": request.get("shard_size"),
-        "listed clips": request.get("listed"),
-    }
+def _require_same_request(dataset: Dataset, plan: Plan, known: KnownClips, store: Store) -> None:
+    """Raises `ConfigError` if ``plan`` asks for more than ``dataset`` and new clips."""
+    old, new = settings_of_dataset(dataset), settings_of_plan(plan)
+    listing = listing_of_plan(plan)
+    if dataset.request.get("listed") == plan.listed:
+        # Data sets of earlier versions do not name their limit, but its clips are these.
+        old, new = {**old, "limit": None}, {**new, "limit": None}
+        lines = differences(old, new)
+    else:
+        lines = differences(old, new)
+        if not known.listing.items() <= listing.items():
+            lines += listing_differences(known.listing, listing)
+    if not set(dataset.classes) <= set(plan.classes):
+        lines += class_differences(dataset.classes, plan.classes)
+    if lines:
+        raise refuse(store.url, lines)
 
 
-def _settings_of_plan(plan: Plan) -> dict[str, Any]:
-    return {k: v for k, v in plan.request.items() if k != "versions"}
-
-
-def _shorten(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 200 else f"{text[:200]}..."
+def _no_sample(results: Iterable[ShardResult], store: Store) -> DataError:
+    failures = [failure for result in results for failure in result.failures]
+    causes = Counter(failure.cause for failure in failures)
+    named = ", ".join(f"{cause} {n}" for cause, n in causes.most_common())
+    first = failures[0]
+    return DataError(
+        f"{store.url}: none of {len(failures)} clips gave a sample ({named}); the first: "
+        f"{first.source}: {first.message}. Mend them and run the same command again"
+    )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import Any, Final, Self
 
+from mmprep.build.stamps import Stamp
 from mmprep.config import PartsConfig, complete_stored
 from mmprep.errors import DataError
 from mmprep.failure import Failure
@@ -59,6 +60,9 @@ class Plan:
         listed: Digest of the clips that the lists name, see `listing_digest`.
         absent: Listed clips that have no file.
         made_by: Versions of the libraries that make the bytes.
+        limit: Number of clips that were asked for; None is all.
+        base: Root of the data set that the plan extends; empty for a new data set.
+        stamps: Size, time and digest of every source, see `mmprep.build.stamps`.
     """
 
     name: str
@@ -74,6 +78,9 @@ class Plan:
     listed: str
     absent: tuple[Failure, ...] = ()
     made_by: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    base: str = ""
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -82,7 +89,7 @@ class Plan:
 
     @property
     def request(self) -> dict[str, Any]:
-        """Settings that a second run must share with the first to continue it."""
+        """Settings of the plan, for a dry run."""
         return {
             "data set": self.name,
             "classes": list(self.classes),
@@ -116,7 +123,8 @@ class Plan:
             plain["parts"] = complete_stored(plain["parts"])
             plan = build(cls, plain)
             for task in plan.tasks:
-                task_name(task.name, origin)
+                if task_name(task.name, origin).partition("/")[0] != task.split:
+                    raise ValueError(f"{task.name} is no shard of the split {task.split!r:.40}")
                 check_rows(task.rows)
         return plan
 

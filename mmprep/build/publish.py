@@ -62,6 +62,7 @@ def compose(plan: Plan, results: Mapping[str, ShardResult]) -> tuple[Dataset, di
             "seed": plan.seed,
             "shard_size": plan.shard_size,
             "listed": plan.listed,
+            **({} if plan.limit is None else {"limit": plan.limit}),
         },
         licence=plan.licence,
     )
@@ -74,7 +75,7 @@ def _failure_lines(plan: Plan, results: Mapping[str, ShardResult]) -> bytes:
     for task in plan.tasks:
         rows = {row.key: row for row in task.rows}
         lines += [
-            {**asdict(failure), "task": task.name, "row": asdict(rows[failure.key])}
+            {**asdict(failure), "task": task.name, "row": rows[failure.key].to_json()}
             for failure in results[task.name].failures
         ]
     lines += [asdict(failure) for failure in plan.absent]

@@ -7,16 +7,14 @@ repair that was killed.
 """
 
 import hashlib
-import json
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
 
+from mmprep.build.extend import require_no_extension
 from mmprep.build.lock import hold_lock
-from mmprep.build.plan import Plan, Task, check_rows, rank, versions
-from mmprep.build.publish import compose
+from mmprep.build.plan import Plan, Task, rank, versions
+from mmprep.build.rewrite import NEW, check_files, finish_moves, reconstruct, republish
 from mmprep.build.shard import ShardResult
 from mmprep.build.state import forget_state
 from mmprep.clips.job import Job
@@ -24,17 +22,12 @@ from mmprep.clips.pool import DecoderPool, Outcome
 from mmprep.clips.sample import Sample
 from mmprep.errors import ConfigError, DataError
 from mmprep.failure import Failure
-from mmprep.format import DATASET, FAILURES, Dataset, Index, ShardWriter
-from mmprep.format.damage import naming_damage
-from mmprep.format.fields import build, parse_json
-from mmprep.format.paths import JOURNAL, STATE, safe_path, task_name
+from mmprep.format import Dataset, Index, ShardWriter
+from mmprep.format.paths import JOURNAL
 from mmprep.format.tar import BLOCK, SampleEntry
-from mmprep.manifest import Row
-from mmprep.shards import Shards, parts_config, read_dataset
+from mmprep.shards import Shards, read_dataset
 from mmprep.storage.place import Raw, raw_at
 from mmprep.storage.store import Store, open_store
-
-_NEW: Final = STATE + "new/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +38,8 @@ class RepairReport:
         dataset: Description of the data set as it is now.
         tried: Number of clips that were decoded again.
         mended: Number of those that are samples now.
-        absent: Number of listed clips that had no file when the shards were planned; only a new
-            build can add them.
+        absent: Number of listed clips that had no file when the shards were planned; `mmprep
+            build --extend` adds those that have one now.
     """
 
     dataset: Dataset
@@ -83,11 +76,12 @@ def repair(
         # Checked before the lock is taken, which would create a folder of a misspelt name.
         read_dataset(store)
     with hold_lock(store):
-        _finish_moves(store)
+        finish_moves(store)
         dataset = read_dataset(store)
+        require_no_extension(store, dataset)
         forget_state(store)
-        _check_files(store, dataset)
-        plan, results = _reconstruct(store, dataset)
+        check_files(store, dataset)
+        plan, results = reconstruct(store, dataset)
         raw = raw or raw_at(plan.raw)
         if not plan.rows:
             return RepairReport(dataset=dataset, tried=0, mended=0, absent=len(plan.absent))
@@ -111,128 +105,11 @@ def repair(
                     result = _rewrite_shard(store, shards, task, result, samples, plan)
                     mended += samples
                 results[task.name] = result
-        dataset, files = compose(plan, results)
-        for path, data in files.items():
-            store.write(_NEW + path, data)
-        changed = [name for name, _ in store.files() if name.startswith(_NEW)]
-        moves = sorted(
-            (name.removeprefix(_NEW) for name in changed), key=lambda name: name == DATASET
-        )
-        store.write(JOURNAL, json.dumps(moves).encode())
-        _finish_moves(store)
+        dataset = republish(plan, results, store)
         forget_state(store)
         return RepairReport(
             dataset=dataset, tried=plan.rows, mended=len(mended), absent=len(plan.absent)
         )
-
-
-def _finish_moves(store: Store) -> None:
-    """Moves the files that a journal names to their places, `dataset.json` last."""
-    if store.size(JOURNAL) is None:
-        return
-    paths = _moves(store.read(JOURNAL), f"{store.url}/{JOURNAL}")
-    if store.size(_NEW + DATASET) is not None:
-        store.delete(DATASET)
-    for path in paths:
-        if store.size(_NEW + path) is not None:
-            store.move(_NEW + path, path)
-    store.delete(JOURNAL)
-
-
-def _moves(journal: bytes, origin: str) -> list[str]:
-    """Paths of a journal.
-
-    Raises:
-        DataError: The journal is damaged, or names a file outside the data set.
-    """
-    with naming_damage(origin, "delete it, and run `mmprep verify`", "damaged"):
-        paths = parse_json(journal)
-        if not isinstance(paths, list):
-            raise ValueError("no list of paths")
-    return [safe_path(path, origin) for path in paths]
-
-
-def _check_files(store: Store, dataset: Dataset) -> None:
-    """Raises `DataError` for a damaged index or list of failures.
-
-    Both are written anew from their content, which would give damaged data a valid checksum.
-    """
-    for path, expected in dataset.files.items():
-        if hashlib.sha256(store.read(path)).hexdigest() != expected:
-            raise DataError(f"{store.url}/{path}: damaged; nothing was changed. Build anew")
-
-
-def _reconstruct(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, ShardResult]]:
-    """Rebuilds plan and results of a finished build; the plan holds the failed clips alone."""
-    failed: dict[str, list[tuple[Row, Failure]]] = defaultdict(list)
-    absent: list[Failure] = []
-    for line_number, line in enumerate(store.read(FAILURES).splitlines(), 1):
-        task, row, failure = _failed_clip(line, f"{store.url}/{FAILURES}, line {line_number}")
-        if task is None or row is None:
-            absent.append(failure)
-        else:
-            failed[task].append((row, failure))
-    results: dict[str, ShardResult] = {}
-    with Shards(store) as shards:
-        index = shards.index
-        ids = {name: number for number, name in enumerate(index.shards)}
-        names = sorted({name.removesuffix(".tar") for name in ids} | set(failed), key=_split_order)
-        for name in names:
-            number = ids.get(f"{name}.tar")
-            rows = [] if number is None else (index.shard == number).nonzero()[0].tolist()
-            results[name] = ShardResult(
-                task=name,
-                shard=None if number is None else dataset.shards[number],
-                entries=tuple(index.entry(row) for row in rows),
-                labels=tuple(index.classes[index.label[row]] for row in rows),
-                failures=tuple(failure for _, failure in failed[name]),
-            )
-    with naming_damage(f"{store.url}/{DATASET}", "build anew", "damaged"):
-        request = build(_Request, dict(dataset.request))
-    plan = Plan(
-        name=dataset.name,
-        title=dataset.title,
-        classes=dataset.classes,
-        modalities=dataset.modalities,
-        licence=dataset.licence,
-        parts=parts_config(dataset, store.url),
-        raw=request.raw,
-        seed=request.seed,
-        shard_size=request.shard_size,
-        tasks=tuple(
-            Task(
-                name=name, split=name.partition("/")[0], rows=tuple(row for row, _ in failed[name])
-            )
-            for name in names
-        ),
-        listed=request.listed,
-        absent=tuple(absent),
-        made_by=dict(dataset.made_by),
-    )
-    return plan, results
-
-
-def _failed_clip(line: bytes, origin: str) -> tuple[str | None, Row | None, Failure]:
-    """Task, row and failure of a line of `failures.jsonl`; the first two are None for absent clips.
-
-    Raises:
-        DataError: The line is damaged, or names a file outside the data set.
-    """
-    with naming_damage(origin, "build anew", "damaged"):
-        fields: dict[str, Any] = {**parse_json(line)}
-        task, plain = fields.pop("task", None), fields.pop("row", None)
-        failure = build(Failure, fields)
-        row = None if plain is None else build(Row, plain)
-        check_rows([] if row is None else [row])
-    return None if task is None else task_name(task, origin), row, failure
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Request:
-    raw: str
-    seed: int
-    shard_size: int
-    listed: str
 
 
 def _check_request(plan: Plan, raw: Raw, dataset: Dataset) -> None:
@@ -285,7 +162,7 @@ def _rewrite_shard(
     extents = _extents(shards.index, name)
     copied = hashlib.sha256()
     new_entries: list[SampleEntry] = []
-    with store.create(_NEW + name) as file:
+    with store.create(NEW + name) as file:
         writer = ShardWriter(file, plan.parts.names)
         for key in order:
             if key in samples:
@@ -315,7 +192,3 @@ def _extents(index: Index, shard: str) -> dict[str, tuple[int, int]]:
         return {}
     rows = (index.shard == index.shards.index(shard)).nonzero()[0].tolist()
     return {index.key[row].decode(): index.extent(row) for row in rows}
-
-
-def _split_order(name: str) -> tuple[int, str]:
-    return ("train", "val", "test").index(name.partition("/")[0]), name

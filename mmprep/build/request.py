@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from mmprep.assignments import parse_value, split_assignment
 from mmprep.build.plan import Plan, listing_digest, tasks, trial_rows, versions
+from mmprep.build.stamps import stamps_of
 from mmprep.config import PartsConfig
 from mmprep.datasets import find, spec
 from mmprep.datasets.spec import Spec
@@ -15,6 +16,7 @@ from mmprep.failure import Failure
 from mmprep.format.parts import PARTS
 from mmprep.manifest import Row, read_csv
 from mmprep.storage.place import Raw
+from mmprep.storage.redact import redacted
 from mmprep.storage.store import open_store
 
 # Parameters with an option of their own, which --set refuses.
@@ -40,6 +42,8 @@ class Request:
         limit: Number of clips to take, spread over all splits and classes; None takes all.
         decoder: Decoder of the pictures, ``pyav`` or ``decord``.
         endpoint: Address of an S3-compatible server that holds ``raw``.
+        hash_sources: Whether to keep a digest of every source, by which a later run of the build
+            sees what has changed; otherwise sizes and times are kept.
 
     Example:
         plan = make_plan(Request(dataset="ave", raw=Path("AVE"), annotations=Path("AVE")))
@@ -58,6 +62,7 @@ class Request:
     limit: int | None = None
     decoder: str = "pyav"
     endpoint: str | None = None
+    hash_sources: bool = False
 
 
 def make_plan(request: Request) -> Plan:
@@ -81,13 +86,22 @@ def make_plan(request: Request) -> Plan:
         modalities=clips.spec.modalities,
         licence=clips.spec.licence,
         parts=parts,
-        raw=str(request.raw),
+        # Written into dataset.json, which may be copied anywhere.
+        raw=redacted(str(request.raw)),
         seed=request.seed,
         shard_size=request.shard_size,
         tasks=tasks(rows, seed=request.seed, shard_size=request.shard_size),
         listed=listing_digest(rows, absent),
         absent=absent,
         made_by=versions(parts, request.decoder),
+        limit=request.limit,
+        stamps=stamps_of(
+            rows,
+            request.raw,
+            clips.sizes,
+            hashes=request.hash_sources,
+            endpoint=request.endpoint,
+        ),
     )
 
 
@@ -101,6 +115,7 @@ class FoundRows:
         classes: Class names in the order of their ids.
         rows: Clips that have their files.
         absent: Clips that lack a file, with the reason.
+        sizes: Sizes of the files of a bucket, by path.
     """
 
     spec: Spec
@@ -108,6 +123,7 @@ class FoundRows:
     classes: tuple[str, ...]
     rows: list[Row]
     absent: tuple[Failure, ...]
+    sizes: Mapping[str, int]
 
 
 def rows_of(request: Request) -> FoundRows:
@@ -129,16 +145,21 @@ def rows_of(request: Request) -> FoundRows:
             endpoint=request.endpoint,
         )
         rows, absent = collected.rows, (*collected.missing, *collected.refused)
+        sizes = collected.sizes
     else:
         if request.dataset is None:
             data_set = replace(
                 data_set, name=request.manifest.stem, title=f"clips of {request.manifest.name}"
             )
-        rows, absent = _split_by_presence(read_csv(request.manifest), request)
+        sizes = _sizes_in_bucket(request)
+        listed = read_csv(request.manifest, request.raw)
+        rows, absent = _split_by_presence(listed, sizes, request.raw)
     classes = data_set.classes or tuple(sorted({row.label for row in rows}))
     if strangers := {row.label for row in rows} - set(classes):
         raise DataError(f"{request.manifest}: {data_set.name} has no class {min(strangers)!r}")
-    return FoundRows(spec=data_set, parts=parts, classes=classes, rows=rows, absent=absent)
+    return FoundRows(
+        spec=data_set, parts=parts, classes=classes, rows=rows, absent=absent, sizes=sizes
+    )
 
 
 def parts_of(data_set: Spec, request: Request) -> PartsConfig:
@@ -203,15 +224,17 @@ def _with_needed_sources(data_set: Spec, parts: PartsConfig) -> Spec:
 
 
 def _split_by_presence(
-    rows: Sequence[Row], request: Request
+    rows: Sequence[Row], sizes: Mapping[str, int], raw: Raw
 ) -> tuple[list[Row], tuple[Failure, ...]]:
     """Splits ``rows`` into those with all files inside ``--raw`` and the others, as failures."""
-    cause_of_absence = _absence_check(request)
+    cause_of_absence = _absence_check(sizes, raw)
     present: list[Row] = []
     absent: list[Failure] = []
     for row in rows:
         causes = {
-            source: cause_of_absence(source.partition("#")[0]) for source in row.sources.values()
+            # Only the number of a picture in an idx file stands behind #; elsewhere # is a letter.
+            source: cause_of_absence(source.partition("#")[0] if kind == "image" else source)
+            for kind, source in row.sources.items()
         }
         if outside := [source for source, cause in causes.items() if cause == "outside-raw"]:
             message = "a link that leads out of --raw"
@@ -223,17 +246,22 @@ def _split_by_presence(
             present.append(row)
     if not present:
         example = absent[0].message if absent else "the manifest is empty"
-        raise ConfigError(f"none of the {len(rows)} clips is in --raw {request.raw}: {example}")
+        raise ConfigError(f"none of the {len(rows)} clips is in --raw {raw}: {example}")
     return present, tuple(absent)
 
 
-def _absence_check(request: Request) -> Callable[[str], str]:
+def _sizes_in_bucket(request: Request) -> dict[str, int]:
+    """Sizes of the files below ``--raw`` by path, if that is a bucket."""
+    if isinstance(request.raw, Path):
+        return {}
+    # One listing, because a request for each of a hundred thousand clips would take an hour.
+    return dict(open_store(request.raw, endpoint=request.endpoint).files())
+
+
+def _absence_check(sizes: Mapping[str, int], raw: Raw) -> Callable[[str], str]:
     """Returns a function from a path below ``--raw`` to the cause of its absence, or ``""``."""
-    raw = request.raw
     if isinstance(raw, str):
-        # One listing, because a request for each of a hundred thousand clips would take an hour.
-        listing = {path for path, _ in open_store(raw, endpoint=request.endpoint).files()}
-        return lambda path: "" if path in listing else "missing"
+        return lambda path: "" if path in sizes else "missing"
     root = raw.resolve()
 
     def look(path: str) -> str:

@@ -18,6 +18,7 @@ from mmprep.failure import Failure
 from mmprep.format import ShardInfo, ShardWriter
 from mmprep.format.damage import naming_damage
 from mmprep.format.fields import build, parse_json
+from mmprep.format.parts import RECORD
 from mmprep.format.paths import STATE, safe_path, task_name
 from mmprep.format.tar import SampleEntry
 from mmprep.storage.store import Store
@@ -34,6 +35,7 @@ class ShardResult:
         labels: Class name of each sample.
         failures: Clips that gave no sample.
         seconds: Seconds that each stage took, summed over all clips.
+        checks: Check of the records to the number of samples for which it is true.
     """
 
     task: str
@@ -42,6 +44,7 @@ class ShardResult:
     labels: tuple[str, ...]
     failures: tuple[Failure, ...]
     seconds: dict[str, float] = field(default_factory=dict)
+    checks: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Bytes of the sidecar."""
@@ -118,6 +121,7 @@ def write_shard(
     labels: list[str] = []
     failures: list[Failure] = []
     seconds: Counter[str] = Counter()
+    checks: Counter[str] = Counter()
     with ExitStack() as stack:
         writer: ShardWriter | None = None
         for row, outcome in zip(task.rows, _outcomes_in_order(task, pool, ahead), strict=True):
@@ -128,6 +132,7 @@ def write_shard(
                 entries.append(writer.write(row.key, outcome.payload))
                 labels.append(row.label)
                 seconds.update(outcome.seconds)
+                checks.update(_true_checks(outcome))
             else:
                 failures.append(outcome)
             on_clip(outcome if isinstance(outcome, Failure) else None)
@@ -144,10 +149,16 @@ def write_shard(
         labels=tuple(labels),
         failures=tuple(failures),
         seconds=dict(seconds),
+        checks=dict(checks),
     )
     # Written last: its presence means that the shard is whole.
     store.write(sidecar_path(task.name), result.to_json())
     return result
+
+
+def _true_checks(sample: Sample) -> list[str]:
+    record = json.loads(sample.payload[RECORD][0])
+    return [name for name, value in record["checks"].items() if value]
 
 
 def _outcomes_in_order(task: Task, pool: DecoderPool, ahead: int) -> Iterator[Outcome]:

@@ -3,7 +3,6 @@
 Results go to stdout, progress and logs to stderr.
 """
 
-import json
 import os
 import time
 from collections import Counter
@@ -11,14 +10,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import click
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from mmprep.build.build import BuildReport, build_dataset
+from mmprep.build.build import build_dataset
 from mmprep.build.copy import copy
 from mmprep.build.engines import engine_named
 from mmprep.build.plan import Plan
@@ -26,13 +21,15 @@ from mmprep.build.repair import repair
 from mmprep.build.request import Request, make_plan, rows_of
 from mmprep.cli.group import counted
 from mmprep.cli.progress import byte_progress, clip_progress
-from mmprep.clips.job import Job, slow_flow_s
+from mmprep.cli.report import announce, format_counts, print_built, print_json, print_line, warn
+from mmprep.clips.job import Job
 from mmprep.datasets import spec
 from mmprep.errors import ConfigError, DataError, StoreError
 from mmprep.failure import Failure
 from mmprep.format import ShardInfo
 from mmprep.inspection.verify import verify
 from mmprep.manifest import write_csv
+from mmprep.printable import printable_values
 from mmprep.shards import Shards
 from mmprep.storage.place import Raw
 from mmprep.storage.store import open_store
@@ -52,6 +49,7 @@ class BuildFlags:
     clip_timeout_s: float
     dry_run: bool
     force: bool
+    extend: bool
     as_json: bool
 
 
@@ -76,9 +74,9 @@ def run_datasets(as_json: bool) -> None:
         clip_count = counted(sum(s.expected.values()), "clip") if s.expected else ""
         classes = f"{len(s.classes)} classes" if s.classes else ""
         facts = ", ".join(filter(None, (" + ".join(s.modalities), classes, clip_count)))
-        click.echo(f"{s.name:16} {s.title} ({facts})")
+        print_line(f"{s.name:16} {s.title} ({facts})")
         if s.variants:
-            click.echo(f"{'':16} variants: {', '.join(s.variants)}")
+            print_line(f"{'':16} variants: {', '.join(s.variants)}")
 
 
 def run_manifest(request: Request, out: Path, as_json: bool) -> None:
@@ -94,7 +92,7 @@ def run_manifest(request: Request, out: Path, as_json: bool) -> None:
         print_json({"manifest": str(out), "clips": splits, "absent": len(listing.absent)})
         return
     absent = counted(len(listing.absent), "listed clip")
-    click.echo(f"{out}: {format_counts(splits)}; {absent} absent")
+    print_line(f"{out}: {format_counts(splits)}; {absent} absent")
 
 
 def run_build(request: Request, flags: BuildFlags) -> None:
@@ -104,19 +102,7 @@ def run_build(request: Request, flags: BuildFlags) -> None:
         generate(request)
     run = engine_named(flags.engine, _engine_options(flags))
     plan = make_plan(request)
-    absent = Counter(failure.cause for failure in plan.absent)
-    console.print(
-        f"{plan.name}: {counted(plan.rows, 'clip')} in {counted(len(plan.tasks), 'shard')}"
-        + (f"; of the listed clips {format_counts(absent)}" if absent else ""),
-        highlight=False,
-    )
-    if slow_s := slow_flow_s(plan.parts):
-        console.print(
-            f"Warning: TV-L1 flow takes about {slow_s:,.0f} s of one core a clip, "
-            f"{slow_s * plan.rows / 3600:,.1f} core hours in all; flow.algorithm=dis takes a "
-            "hundredth",
-            highlight=False,
-        )
+    announce(plan)
     if flags.dry_run:
         _print_plan(plan, flags.as_json)
         return
@@ -142,11 +128,18 @@ def run_build(request: Request, flags: BuildFlags) -> None:
         workers=flags.workers,
         max_failed=flags.max_failed,
         force=flags.force,
+        extend=flags.extend,
         begin=begin,
     )
     seconds = time.monotonic() - started
     with Shards(open_store(flags.out, endpoint=flags.endpoint)) as shards:
-        _print_built(report, shards, seconds, flags)
+        print_built(report, shards, seconds, out=flags.out, as_json=flags.as_json)
+    warn(report)
+    if report.added == 0:
+        raise DataError(
+            f"{flags.out}: {counted(report.clips_read, 'new clip')} read, and no sample from any; "
+            "`mmprep repair` tries again"
+        )
 
 
 def run_verify(out: str, endpoint: str | None, anonymous: bool, as_json: bool) -> None:
@@ -167,20 +160,20 @@ def run_verify(out: str, endpoint: str | None, anonymous: bool, as_json: bool) -
         print_json({"ok": not verdict.problems, **asdict(verdict)})
     for problem in verdict.problems if not as_json else ():
         place = f"{problem.path}: {problem.key}" if problem.key else problem.path
-        click.echo(f"{place}: {problem.message}")
+        print_line(f"{place}: {problem.message}")
     for note in verdict.notes if not as_json else ():
-        click.echo(f"note: {note}")
+        print_line(f"note: {note}")
     if verdict.problems:
         raise DataError(
             f"{out}: {counted(len(verdict.problems), 'problem')}. Build again with --force, "
             "or fetch the files named above from a good copy"
         )
     if not as_json:
-        click.echo(
+        print_line(
             f"{out}: {counted(verdict.samples, 'sample')}, {verdict.bytes:,} bytes of shards, "
             "all good"
         )
-        click.echo(f"root {verdict.root}")
+        print_line(f"root {verdict.root}")
 
 
 def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -> None:
@@ -204,12 +197,12 @@ def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -
         print_json({**facts, **run, "samples": dataset.samples, "root": dataset.root})
         return
     verb = "would be sent" if flags.dry_run else "sent"
-    click.echo(
+    print_line(
         f"{target}: {counted(len(report.sent), 'file')}, {report.bytes:,} bytes of shards {verb}; "
         f"{report.whole} were there already"
     )
     if not flags.dry_run:
-        click.echo(f"{counted(dataset.samples, 'sample')} in {seconds:.1f} s, root {dataset.root}")
+        print_line(f"{counted(dataset.samples, 'sample')} in {seconds:.1f} s, root {dataset.root}")
 
 
 def run_info(
@@ -226,7 +219,7 @@ def run_info(
     if as_json:
         print_json(summary)
         return
-    info.print_summary(summary, Console())
+    info.print_summary(printable_values(summary), Console())
 
 
 def run_inspect(
@@ -238,7 +231,7 @@ def run_inspect(
     with Shards(open_store(out, endpoint=endpoint, anonymous=anonymous)) as shards:
         chosen = key or next(iter(shards.index.some_keys(1)), "")
         _write_file(png, picture.draw(shards, chosen))
-    click.echo(f"{png}: {chosen}")
+    print_line(f"{png}: {chosen}")
 
 
 def run_repair(
@@ -262,15 +255,15 @@ def run_repair(
         facts = {"tried": report.tried, "mended": report.mended, "absent": report.absent}
         print_json({**facts, "failures": failures, "root": report.dataset.root})
         return
-    click.echo(
+    print_line(
         f"{out}: tried {counted(report.tried, 'clip')} again, {report.mended} are samples now"
     )
     if failures:
-        click.echo(f"still without a sample: {format_counts(failures)}")
+        print_line(f"still without a sample: {format_counts(failures)}")
     if report.absent:
-        click.echo(
+        print_line(
             f"{counted(report.absent, 'listed clip')} had no file when the shards were planned; "
-            "`mmprep build --force` plans anew with what is there now"
+            "`mmprep build --extend` adds those that have one now"
         )
 
 
@@ -295,16 +288,6 @@ def generate(request: Request) -> None:
         write(raw, progress=progress, workers=os.cpu_count() or 1)
 
 
-def print_json(plain: Mapping[str, Any]) -> None:
-    """Prints one JSON object on stdout."""
-    click.echo(json.dumps(plain, ensure_ascii=False, indent=1))
-
-
-def format_counts(counts: Mapping[str, int]) -> str:
-    """Text of counts, such as ``train 12, test 3``; ``none`` if there are none."""
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
-
-
 def _engine_options(flags: BuildFlags) -> dict[str, object]:
     for name, given in (("ray", flags.ray_address), ("slurm", flags.slurm)):
         if given and flags.engine != name:
@@ -322,50 +305,8 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
         return
     for task in plan.tasks:
         clips = counted(len(task.rows), "clip")
-        click.echo(f"{task.name}.tar  {clips}, from {task.rows[0].source}")
-    click.echo(f"{format_counts(splits)}; parts {', '.join(plan.parts.names)}; nothing was written")
-
-
-def _print_built(report: BuildReport, shards: Shards, seconds: float, flags: BuildFlags) -> None:
-    from mmprep.inspection import info
-
-    dataset, summary = report.dataset, info.summarise(shards)
-    rate = report.clips_read / seconds if report.clips_read and seconds else 0.0
-    stages = {name: round(value, 3) for name, value in sorted(report.seconds.items())}
-    if flags.as_json:
-        run = {
-            "clips": report.clips_read,
-            "seconds": round(seconds, 3),
-            "clips_per_s": round(rate, 2),
-        }
-        print_json({**summary, "run": {**run, "seconds_by_stage": stages}})
-        return
-    table = Table(title=Text(f"{dataset.name} at {flags.out}", "bold"), show_header=False)
-    table.add_column()
-    table.add_column(overflow="fold")
-    rows = [
-        *(
-            (f"samples, {k}", f"{v.samples:,} of {counted(len(v.classes), 'class')}")
-            for k, v in dataset.splits.items()
-        ),
-        *((f"no sample, {cause}", f"{count:,}") for cause, count in dataset.failures.items()),
-        *((f"bytes, {name}", f"{part['bytes']:,}") for name, part in summary["parts"].items()),
-        ("root", dataset.root),
-    ]
-    if report.clips_read:
-        spent = ", ".join(f"{name} {value:.2f}" for name, value in stages.items())
-        rows.append(
-            (
-                "this run",
-                f"{counted(report.clips_read, 'clip')} in {seconds:.1f} s, {rate:.1f} clips/s",
-            )
-        )
-        rows.append(("seconds, all workers", spent))
-    else:
-        rows.append(("this run", "nothing to do: everything was there already"))
-    for name, value in rows:
-        table.add_row(name, Text(value))
-    Console().print(table)
+        print_line(f"{task.name}.tar  {clips}, from {task.rows[0].source}")
+    print_line(f"{format_counts(splits)}; parts {', '.join(plan.parts.names)}; nothing was written")
 
 
 def _write_file(path: Path, data: bytes) -> None:

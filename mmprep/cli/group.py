@@ -7,8 +7,10 @@ from typing import Any, NoReturn
 import click
 
 from mmprep.errors import MmprepError
-from mmprep.storage.redact import redacted
+from mmprep.printable import counted, printable
 from mmprep.storage.refusals import disk_refusal
+
+__all__ = ["Command", "Group", "counted", "listed"]
 
 
 class Command(click.Command):
@@ -38,14 +40,14 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except MmprepError as error:
-            click.echo(redacted(f"{error.prefix}{error}"), err=True)
+            click.echo(printable(f"{error.prefix}{error}"), err=True)
             ctx.exit(error.exit_code)
         except OSError as error:
             # A pipe that its reader closed is no failure, and Click's to handle.
             if error.errno in (None, errno.EPIPE):
                 raise
             place = f"{error.filename}: " if error.filename else ""
-            click.echo(f"Error: {place}{disk_refusal(error)}", err=True)
+            click.echo(printable(f"Error: {place}{disk_refusal(error)}"), err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("Stopped. The same command goes on from here.", err=True)
@@ -62,12 +64,6 @@ def listed(
     if not texts:
         return None
     return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, in the plural where it needs one: ``1 clip``, ``2,000 classes``."""
-    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
-    return f"{number:,} {noun}{ending}"
 
 
 def _refuse(option: click.Option, times: int, ctx: click.Context) -> NoReturn:

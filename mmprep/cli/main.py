@@ -15,6 +15,7 @@ import click
 from mmprep.cli.group import Group, listed
 from mmprep.errors import ConfigError
 from mmprep.format.parts import PARTS
+from mmprep.printable import PrintableFormatter
 from mmprep.version import VERSION
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ def main() -> None:
 
     Exit codes: 0 done, 1 a bug or failure, 2 a wrong request, 3 bad data.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 @main.command(epilog="\b\nExample:\n  mmprep datasets")
@@ -126,7 +129,11 @@ def manifest(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Write the CSV of a data set's clips that are in --raw: one row a clip."""
+    """Write the CSV of a data set's clips that are in --raw: one row a clip.
+
+    Values are written as they are: a spreadsheet program takes a label that begins with =, +, - or
+    @ for a formula, so import lists of strangers there as text.
+    """
     from mmprep.cli import actions
 
     request = _make_request(dataset=dataset, variant=variant, raw=raw, annotations=annotations)
@@ -220,6 +227,16 @@ def manifest(
 @endpoint
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
 @click.option("--force", is_flag=True, help="Remove an earlier build at --out and start over.")
+@click.option(
+    "--extend",
+    is_flag=True,
+    help="Add the clips that arrived after the build at --out, as new shards.",
+)
+@click.option(
+    "--hash-sources",
+    is_flag=True,
+    help="Keep a digest of every source, not only size and time, to see what changes later.",
+)
 @as_json
 def build(
     out: str,
@@ -232,13 +249,16 @@ def build(
     endpoint: str | None,
     dry_run: bool,
     force: bool,
+    extend: bool,
     as_json: bool,
     **request: Any,
 ) -> None:
     """Extract frames, spectrograms and flow, and write shards.
 
     A build that was stopped continues when the same command is run again; a finished one is left as
-    it is.
+    it is, or takes in new clips with --extend. The clips that gave no sample stand in
+    OUT/failures.jsonl, one JSON object a line: key, label, split, source, stage, cause, message,
+    and for a file that was there also task (its shard) and row (its line of the manifest).
     """
     from mmprep.cli import actions
 
@@ -255,6 +275,7 @@ def build(
             clip_timeout_s=clip_timeout,
             dry_run=dry_run,
             force=force,
+            extend=extend,
             as_json=as_json,
         ),
     )

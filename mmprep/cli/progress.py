@@ -18,6 +18,7 @@ from rich.progress import (
 )
 
 from mmprep.failure import Failure
+from mmprep.printable import counted
 
 _EVERY_S: Final = 5.0
 
@@ -113,7 +114,7 @@ class _Meter:
     def __str__(self) -> str:
         remaining_s = (self.total - self.done) / max(self.rate, 1e-9)
         return (
-            f"{self.done} of {self.total} clips, {self.rate:.1f} clips/s, "
+            f"{self.done} of {counted(self.total, 'clip')}, {self.rate:.1f} clips/s, "
             f"{self.failed} failed, {remaining_s:.0f} s left"
         )
 

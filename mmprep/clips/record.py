@@ -31,6 +31,7 @@ class Record:
         self.seconds: dict[str, float] = {}
         self._checks: dict[str, Any] = {}
         self._sound_s = 0.0
+        self._is_cut = False
         self._fields: dict[str, Any] = {
             "key": row.key,
             "label": row.label,
@@ -72,7 +73,13 @@ class Record:
         self._checks["damaged"] = clip.damaged
         if self._sound_s and len(clip.times):
             gap_s = abs(self._sound_s - clip.duration_s)
-            self._checks["duration_mismatch"] = gap_s > _MISMATCH_S
+            self._checks["duration_mismatch"] = self._is_cut or gap_s > _MISMATCH_S
+
+    def add_listed_cut(self, start: float, end: float) -> None:
+        """Adds that the file is a whole video, from which the listed clip was cut."""
+        self.note(start=start, end=end)
+        self._is_cut = True
+        self._checks |= {"duration_mismatch": True, "whole_video": True}
 
     def add_pictures(self, times_s: Sequence[float], small: Sequence[NDArray[np.uint8]]) -> None:
         """Adds times and size of the frames, and checks whether they are black or frozen."""

@@ -25,6 +25,7 @@ from mmprep.clips.parts import spectrogram as sounds
 from mmprep.clips.record import Record
 from mmprep.clips.scaling import Scaler
 from mmprep.clips.sources import sources
+from mmprep.clips.span import check_listed_times, is_whole_video
 from mmprep.config import PartsConfig
 from mmprep.errors import DataError
 from mmprep.failure import ClipError
@@ -91,9 +92,11 @@ class SampleMaker:
         parts: dict[str, list[bytes]] = {}
         with ExitStack() as stack:
             with record.stage("open"):
-                video = self._open(stack, row, "video", self._wants_pictures or self._wants_sound)
-                audio = self._open(stack, row, "audio", self._wants_sound)
-                depth = self._open(stack, row, "depth", "depth" in self._config.names)
+                video = self._open(
+                    stack, record, row, "video", self._wants_pictures or self._wants_sound
+                )
+                audio = self._open(stack, record, row, "audio", self._wants_sound)
+                depth = self._open(stack, record, row, "depth", "depth" in self._config.names)
             if "image" in row.sources:
                 parts["frames"] = self._image(record, row.sources["image"])
             elif self._wants_pictures:
@@ -109,23 +112,32 @@ class SampleMaker:
         ordered = {name: parts[name] for name in self._config.names}
         return Sample(payload={RECORD: [record.to_json()], **ordered}, seconds=record.seconds)
 
-    def _open(self, stack: ExitStack, row: Row, kind: str, wanted: bool) -> Clip | None:
+    def _open(
+        self, stack: ExitStack, record: Record, row: Row, kind: str, wanted: bool
+    ) -> Clip | None:
         if not wanted or kind not in row.sources:
             return None
         path = stack.enter_context(self._sources.open(row.sources[kind]))
         sniff(path)
-        start = row.start or 0.0
-        clip = Clip(
+        start, end = row.start or 0.0, np.inf if row.end is None else row.end
+        clip = stack.enter_context(self._clip(path, row, kind, start, end))
+        if row.listed is None or not is_whole_video(clip, row.listed):
+            return clip
+        check_listed_times(clip, row.listed)
+        record.add_listed_cut(*row.listed)
+        return stack.enter_context(self._clip(path, row, kind, *row.listed))
+
+    def _clip(self, path: Path, row: Row, kind: str, start: float, end: float) -> Clip:
+        return Clip(
             path,
             start,
-            min(start + self._config.clip_s, np.inf if row.end is None else row.end),
+            min(start + self._config.clip_s, end),
             video=kind == "depth" or (kind == "video" and self._wants_pictures),
             audio=self._wants_sound
             and (kind == "audio" or (kind == "video" and "audio" not in row.sources)),
             decoder=self._decoder,
             name=row.sources[kind],
         )
-        return stack.enter_context(clip)
 
     def _pictures(self, record: Record, clip: Clip) -> dict[str, list[bytes]]:
         config, count = self._config, len(clip.times)

@@ -2,11 +2,12 @@
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from mmprep.datasets.lists import Listed, Lists, read
 from mmprep.datasets.lists.listed import option
+from mmprep.datasets.lists.youtube import parse
 from mmprep.datasets.scan import SPLIT_FOLDERS, Scan, scan
 from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError
@@ -25,11 +26,13 @@ class Found:
         rows: Clips with all the sources they need.
         missing: Clips that lack one.
         refused: Clips whose file is a link that leads out of the raw folder.
+        sizes: Sizes of the files of a bucket, by path; empty for a folder.
     """
 
     rows: list[Row]
     missing: list[Failure]
     refused: list[Failure]
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 def collect(
@@ -47,7 +50,7 @@ def collect(
     clips = find(listed, files, spec)
     if not clips.rows:
         raise nothing_found(listed, files, spec, raw)
-    return clips
+    return replace(clips, sizes=files.sizes)
 
 
 def find(listed: Sequence[Listed], files: Iterable[str], spec: Spec) -> Found:
@@ -200,7 +203,13 @@ def _row(clip: Listed, sources: Mapping[str, str]) -> Row:
         start=clip.start,
         end=clip.end,
         extra=clip.extra,
+        listed=clip.span if _lacks_times(sources) else None,
     )
+
+
+def _lacks_times(sources: Mapping[str, str]) -> bool:
+    """Whether a name carries no times, as those of whole videos from download tools."""
+    return not any(parse(PurePosixPath(source).stem) for source in sources.values())
 
 
 def _missing_failure(clip: Listed, kind: str) -> Failure:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +25,15 @@ class Scan(list[str]):
 
     Attributes:
         outside: Links, to files or folders, that lead out of the raw folder and are not followed.
+        sizes: Sizes of the files of a bucket, by path; empty for a folder.
     """
 
-    def __init__(self, paths: list[str], outside: list[str]) -> None:
+    def __init__(
+        self, paths: list[str], outside: list[str], sizes: Mapping[str, int] | None = None
+    ) -> None:
         super().__init__(paths)
         self.outside = outside
+        self.sizes = sizes or {}
 
 
 def scan(raw: Raw, endpoint: str | None = None) -> Scan:
@@ -44,8 +48,9 @@ def scan(raw: Raw, endpoint: str | None = None) -> Scan:
         StoreError: The bucket refuses the request.
     """
     if isinstance(raw, str):
-        paths = (path for path, _ in open_store(raw, endpoint=endpoint).files())
-        return Scan(sorted(path for path in paths if not _hidden(path)), [])
+        files_in_bucket = open_store(raw, endpoint=endpoint).files()
+        sizes = {path: size for path, size in files_in_bucket if not _hidden(path)}
+        return Scan(sorted(sizes), [], sizes)
     if not raw.is_dir():
         raise ConfigError(f"--raw {raw} is no folder")
     files: list[str] = []

@@ -93,7 +93,11 @@ def _value(hint: Any, value: Any) -> Any:
     if is_dataclass(hint):
         return build(typing.cast("type", hint), value)
     if origin is tuple:
-        return tuple(_value(inner[0], each) for each in _plain(list, value))
+        values = _plain(list, value)
+        kinds = inner[:1] * len(values) if inner[-1] is Ellipsis else inner
+        if len(kinds) != len(values):
+            raise ValueError(f"{len(values)} values where {len(kinds)} are due")
+        return tuple(map(_value, kinds, values))
     if origin is not None and issubclass(origin, Mapping):
         return {name: _value(inner[1], each) for name, each in _plain(dict, value).items()}
     if hint is float and type(value) is int:

@@ -15,6 +15,7 @@ COPY: Final = STATE + "copy.json"
 # or control character, which another system would read as a folder, a drive or an end.
 _SAFE: Final = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 _LONGEST: Final = 255
+_TASK: Final = re.compile(r"(train|val|test)/[0-9]{6,}")
 
 
 def safe_path(path: object, origin: str) -> str:
@@ -40,7 +41,6 @@ def task_name(name: object, origin: str) -> str:
         DataError: It is not.
     """
     path = safe_path(name, origin)
-    split, _, number = path.partition("/")
-    if split not in ("train", "val", "test") or not number or "/" in number:
+    if not _TASK.fullmatch(path):
         raise DataError(f"{origin}: names the shard {path!r}, which is none of a build; refused")
     return path

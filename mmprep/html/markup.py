@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from importlib import resources
 from typing import Final, TypeAlias
 
+from mmprep.printable import printable
+
 _VOID: Final = frozenset({"br", "img", "meta"})
 # The browser loads nothing from outside the page, whatever the name of a class holds.
 _POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -119,4 +121,4 @@ def _text(value: str | float) -> str:
     if isinstance(value, float):
         return f"{value:.2f}".rstrip("0").rstrip(".")
     # A path may hold bytes that are not UTF-8; the page must still be writable.
-    return str(value).encode("utf-8", "replace").decode()
+    return printable(str(value).encode("utf-8", "replace").decode())

@@ -1,6 +1,7 @@
 """Summary of a finished data set from its description and its index; no sample is read."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +13,8 @@ from rich.text import Text
 
 from mmprep.failure import CAUSES
 from mmprep.format import Index
+from mmprep.inspection.losses import ABSENT, Loss, loss_lines, losses_of
+from mmprep.printable import counted
 from mmprep.shards import Shards
 
 _CHUNK: Final = 1 << 16
@@ -25,6 +28,9 @@ def summarise(shards: Shards) -> dict[str, Any]:
     ``parts`` gives, for every part and for the record ``json``, its members, their bytes and the
     parameters that it was made with; ``bytes`` are those of the tars, headers and padding included.
     ``classes`` holds for every class its samples by split, classes without any included.
+    ``failures`` holds all clips without a sample by cause; ``absent`` counts those that were never
+    downloaded, ``broken`` those whose file gave none, and ``losses`` names each class and split of
+    which most clips gave none.
     """
     dataset, index = shards.dataset, shards.index
     sizes = part_bytes(index)
@@ -56,6 +62,9 @@ def summarise(shards: Shards) -> dict[str, Any]:
         },
         "failed": sum(dataset.failures.values()),
         "failures": dict(dataset.failures),
+        "absent": dataset.failures.get(ABSENT, 0),
+        "broken": {cause: n for cause, n in dataset.failures.items() if cause != ABSENT},
+        "losses": [asdict(loss) for loss in losses_of(shards)],
     }
 
 
@@ -88,11 +97,15 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     title = Text.assemble((summary["name"], "bold"), "  ", (summary["title"], "dim"))
     console.print(title)
     console.print(
-        f"{summary['samples']:,} samples of {len(summary['classes']):,} classes, "
-        f"{decimal(summary['bytes'])} in {summary['shards']:,} shards; "
-        f"{summary['failed']:,} clips gave no sample",
+        f"{counted(summary['samples'], 'sample')} of {counted(len(summary['classes']), 'class')}, "
+        f"{decimal(summary['bytes'])} in {counted(summary['shards'], 'shard')}; "
+        f"without a sample {sum(summary['broken'].values()):,} that failed, "
+        f"{summary['absent']:,} never downloaded",
         highlight=False,
+        soft_wrap=True,
     )
+    for line in loss_lines(Loss(**loss) for loss in summary["losses"]):
+        console.print(Text(f"most clips gave no sample: {line}", "yellow"))
     console.print(Text(f"root {summary['root']}", "dim"), soft_wrap=True)
     for table in (_splits(summary), _parts(summary), _classes(summary), _failures(summary)):
         if table.row_count:

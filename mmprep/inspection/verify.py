@@ -10,11 +10,12 @@ import numpy as np
 
 from mmprep.errors import DataError, StoreError
 from mmprep.format import DATASET, FAILURES, INDEX, Index, ShardInfo, crc32c
-from mmprep.format.paths import STATE
+from mmprep.format.fields import parse_json
+from mmprep.format.paths import PLAN, STATE
 from mmprep.format.tar import BLOCK, header, padded_size
 from mmprep.shards import Shards, read_dataset
 from mmprep.storage.bucket import WEB
-from mmprep.storage.store import Store
+from mmprep.storage.store import PARTIAL, Store
 
 _END: Final = bytes(2 * BLOCK)
 # Indexes of wids and Energon.
@@ -77,11 +78,15 @@ def verify(store: Store, progress: Callable[[ShardInfo], None] = lambda shard: N
     verdict.root, verdict.samples = dataset.root, dataset.samples
     known = {DATASET, INDEX, FAILURES, *(shard.name for shard in dataset.shards)}
     present = _present(store, known)
+    unfinished = _planned_shards(store) if PLAN in present else set()
     for path in sorted(set(present) - known):
         if _is_side_file(path):
             verdict.notes.append(f"{path}: made by another reader; not checked")
             continue
-        what = "left by an unfinished build or repair" if path.startswith(STATE) else "not ours"
+        ours = path.startswith(STATE) or path in unfinished
+        # A killed extension leaves a half-written shard beside the others.
+        ours = ours or (bool(unfinished) and path.rpartition("/")[2].startswith(PARTIAL))
+        what = "left by an unfinished build or repair" if ours else "not ours"
         verdict.problems.append(Problem(path=path, key=None, message=what))
     verdict.problems += _small_files(store, dataset.files, present)
     with ExitStack() as stack:
@@ -98,6 +103,14 @@ def verify(store: Store, progress: Callable[[ShardInfo], None] = lambda shard: N
             verdict.bytes += shard.bytes
             progress(shard)
     return verdict
+
+
+def _planned_shards(store: Store) -> set[str]:
+    """Shards of an extension that is under way."""
+    try:
+        return {f"{task['name']}.tar" for task in parse_json(store.read(PLAN))["tasks"]}
+    except (ValueError, KeyError, TypeError):
+        return set()
 
 
 def _present(store: Store, known: Iterable[str]) -> dict[str, int]:

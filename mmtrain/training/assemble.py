@@ -92,6 +92,8 @@ def _report_inputs(config: TrainConfig, dataset: ShardedDataset) -> None:
 
 
 def _warn_of_unseen_classes(dataset: ShardedDataset) -> None:
+    if not dataset.splits.get("val"):
+        log.warning("no sample in val: no epoch is judged, and the last weights count as the best")
     seen = set(dataset.targets[dataset.ids("train")].tolist())
     for split in dataset.splits:
         unseen = sorted(set(np.unique(dataset.targets[dataset.ids(split)]).tolist()) - seen)

@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -5,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmprep.errors import DataError
+from mmprep.format.fields import build
 from mmprep.manifest import (
     KEY_LENGTH,
     Row,
@@ -139,3 +141,80 @@ def test_an_extra_may_not_shadow_a_column(tmp_path):
 def test_times_are_kept_to_the_last_bit(tmp_path):
     write_csv([row(start=math.pi * 1000)], tmp_path / "m.csv")
     assert read_csv(tmp_path / "m.csv")[0].start == math.pi * 1000
+
+
+# Habits of spreadsheets and of other systems
+
+
+def written(tmp_path, text, raw=None):
+    path = tmp_path / "m.csv"
+    path.write_text(text)
+    return read_csv(path, raw)
+
+
+def test_headers_and_splits_may_have_blanks_and_capitals(tmp_path):
+    rows = written(tmp_path, 'Label, Video, Split, Actor\ncat, "a, b.mp4", Train , x\n')
+    assert rows == [
+        row(key=safe_key("a, b"), label="cat", sources={"video": "a, b.mp4"}, extra={"Actor": "x"})
+    ]
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    with pytest.raises(DataError, match="two columns are called label"):
+        written(tmp_path, "label,Label,video\na,b,c.mp4\n")
+
+
+def test_a_nul_byte_is_named_with_its_line(tmp_path):
+    with pytest.raises(DataError, match=r"line 3: .*NUL"):
+        written(tmp_path, "label,video\na,a.mp4\nb,b\0.mp4\n")
+
+
+def test_spans_of_one_video_get_keys_from_their_times(tmp_path):
+    rows = written(tmp_path, "label,video,start,end\nx,v/a.mp4,0,4\ny,v/a.mp4,4,7.5\nz,b.mp4,1,2\n")
+    assert [r.key for r in rows] == [safe_key("v/a_0_4"), safe_key("v/a_4_7.5"), "b"]
+
+
+def test_a_span_that_is_there_twice_asks_for_a_column_of_keys(tmp_path):
+    with pytest.raises(DataError, match=r"stands twice.*column `key`"):
+        written(tmp_path, "label,video,start\nx,a.mp4,0\ny,a.mp4,0\n")
+
+
+def test_absolute_paths_below_raw_are_relative_to_it(tmp_path):
+    text = f"label,video\nx,{tmp_path}/raw/v/a.mp4\n"
+    assert written(tmp_path, text, tmp_path / "raw")[0].source == "v/a.mp4"
+    with pytest.raises(DataError, match="leaves --raw"):
+        written(tmp_path, text, tmp_path / "other")
+    url = "label,video\nx,s3://b/raw/v/a.mp4\n"
+    assert written(tmp_path, url, "s3://b/raw")[0].source == "v/a.mp4"
+
+
+def test_backslashes_are_folders_unless_they_are_letters_of_a_file(tmp_path):
+    (tmp_path / "w\\a.mp4").touch()
+    rows = written(tmp_path, "label,video\nx,v\\a.mp4\ny,w\\a.mp4\n", tmp_path)
+    assert [r.source for r in rows] == ["v/a.mp4", "w\\a.mp4"]
+
+
+def test_without_splits_they_are_drawn_and_the_log_reports_it(tmp_path, caplog):
+    lines = [f"x,c{n}.mp4,{s},{s + 1}\n" for n in range(60) for s in (0, 1)]
+    rows = written(tmp_path, "label,video,start,end\n" + "".join(lines))
+    assert {r.split for r in rows} == {"train", "val", "test"}
+    assert "names no split, so splits are drawn by path" in caplog.text
+    # Both spans of a video lie in one split, and other rows change nothing.
+    assert all(len({r.split for r in rows if r.source == s.source}) == 1 for s in rows)
+    few = written(tmp_path, "label,video,start,end\n" + "".join(lines[:20]))
+    assert few == rows[:20]
+
+
+def test_rows_without_a_split_beside_rows_with_one_are_train(tmp_path, caplog):
+    rows = written(tmp_path, "label,video,split\nx,a.mp4,\ny,b.mp4,test\n")
+    assert [r.split for r in rows] == ["train", "test"]
+    assert "1 of 2 rows name no split: train" in caplog.text
+
+
+def test_listed_times_of_a_whole_video_survive(tmp_path):
+    rows = [row(listed=(28.0, 38.0)), row(key="b")]
+    write_csv(rows, tmp_path / "m.csv")
+    assert read_csv(tmp_path / "m.csv") == rows
+    assert [build(Row, json.loads(json.dumps(r.to_json()))) for r in rows] == rows
+    with pytest.raises(ValueError, match="listed: 1 values where 2 are due"):
+        build(Row, {**rows[0].to_json(), "listed": [28.0]})

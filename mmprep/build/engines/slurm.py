@@ -14,6 +14,7 @@ from mmprep.build.plan import Task
 from mmprep.build.shard import ShardResult
 from mmprep.clips.job import Job
 from mmprep.errors import ConfigError, MmprepError
+from mmprep.format.paths import STATE
 
 if TYPE_CHECKING:
     import submitit
@@ -43,8 +44,8 @@ def run(
         on_clip: Function called for each clip of an element when the element has ended.
         parameters: Parameters of the jobs, such as ``partition``, ``account``, ``timeout_min``,
             ``mem_gb``, ``cpus_per_task`` (decoding processes for a shard); ``folder`` for scripts
-            and logs, on a file system that the nodes share; ``cluster=local`` runs the array on
-            this machine.
+            and logs, on a file system that the nodes share, by default below the output;
+            ``cluster=local`` runs the array on this machine.
 
     Raises:
         ConfigError: There is no Slurm here, or it does not know a parameter.
@@ -55,7 +56,7 @@ def run(
     if not tasks:
         return
     chosen = {**_DEFAULTS, **(parameters or {})}
-    cluster, place = chosen.pop("cluster", "slurm"), chosen.pop("folder", "mmprep-slurm")
+    cluster, place = chosen.pop("cluster", "slurm"), chosen.pop("folder", _default_folder(job.out))
     if cluster == "slurm" and shutil.which("sbatch") is None:
         raise ConfigError(
             "no sbatch here; submit from a login node of the cluster. --slurm cluster=local runs "
@@ -74,7 +75,12 @@ def run(
     except (NameError, ValueError, AssertionError, RuntimeError) as error:
         raise ConfigError(f"--slurm: {error}") from error
     groups = [tasks[number::elements] for number in range(elements)]
-    jobs = executor.map_array(_Element(), groups, [remote_job] * elements)
+    try:
+        jobs = executor.map_array(_Element(), groups, [remote_job] * elements)
+    except (submitit.core.utils.FailedJobError, OSError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
+        raise ConfigError(f"Slurm took no job: {reason}; see --slurm for its parameters") from error
     try:
         for done in submitit.helpers.as_completed(jobs, poll_frequency=_POLL_S):
             for result in _results(done):
@@ -88,6 +94,11 @@ def run(
             one.cancel(check=False)
         raise
     shutil.rmtree(folder)
+
+
+def _default_folder(out: str) -> str:
+    """Folder of scripts and logs: in the output's state, or here if the output is a bucket."""
+    return "mmprep-slurm" if "://" in out else str(Path(out, STATE, "slurm"))
 
 
 class _Element:

@@ -1,11 +1,11 @@
-"""CSV without a header: ``id,start,label,split`` or ``<id>_<start>.mp4,label`` (VGGSound)."""
+"""CSV of ``id,start,label,split`` or ``<id>_<start>.mp4,label`` (VGGSound)."""
 
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 from mmprep.datasets.lists.listed import Lists, files
-from mmprep.datasets.lists.text import line_error, table
+from mmprep.datasets.lists.text import is_header, line_error, table, whole_seconds
 from mmprep.datasets.lists.youtube import key, names, parse
 from mmprep.datasets.spec import Spec
 from mmprep.manifest import SPLITS, Listed
@@ -35,14 +35,19 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
 
 
 def _all_splits(path: Path) -> Iterator[Listed]:
-    for line, row in table(path):
-        if len(row) != 4 or not row[1].isdecimal() or row[3] not in SPLITS:
+    for nth, (line, row) in enumerate(table(path)):
+        if nth == 0 and is_header(row) and row[-1].lower() not in SPLITS:
+            continue
+        start = whole_seconds(row[1]) if len(row) == 4 else None
+        if start is None or row[3].lower() not in SPLITS:
             raise line_error(path, line, ",".join(row), "expected id,start,label,train or test")
-        yield _clip(row[0], int(row[1]), row[2], row[3])
+        yield _clip(row[0], start, row[2], row[3].lower())
 
 
 def _one_split(path: Path, split: str) -> Iterator[Listed]:
-    for line, row in table(path):
+    for nth, (line, row) in enumerate(table(path)):
+        if nth == 0 and is_header(row):
+            continue
         place = parse(row[0])
         if not place or len(row) != 2:
             raise line_error(path, line, ",".join(row), "expected <id>_<start>.mp4,label")

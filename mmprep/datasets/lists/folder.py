@@ -5,20 +5,18 @@ later do not change the splits of the others.
 """
 
 import logging
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Final
 
 from mmprep.datasets.lists.listed import Lists, option
-from mmprep.datasets.lists.splits import pick
 from mmprep.datasets.scan import SPLIT_FOLDERS, scan
 from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError, DataError
 from mmprep.manifest import SPLITS, Listed, safe_key
+from mmprep.splits import SHARES, pick
 
 log = logging.getLogger(__name__)
-
-_SHARES: Final = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
 def read(lists: Lists, spec: Spec) -> list[Listed]:
@@ -33,27 +31,60 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
         files = scan(lists.raw)
     else:
         raise ConfigError(f"{spec.name} reads the raw folder itself; give --raw")
-    where = lists.raw or "--raw"
+    where = str(lists.raw or "--raw")
     suffixes = set(spec.sources["video"])
     paths = [PurePosixPath(file) for file in files]
     videos = [path for path in paths if path.suffix[1:].lower() in suffixes]
-    deep = [path for path in videos if len(path.parts) > 1]
-    if len(deep) < len(videos):
-        log.warning("%s: %d videos in no class folder left out", where, len(videos) - len(deep))
-    if not deep:
+    depth = 1 if _has_split_folders(videos, where) else 0
+    classed = [path for path in videos if len(path.parts) > depth + 1]
+    if not classed:
         raise ConfigError(
             f"{where} has no <class>/<video> or train|val|test/<class>/<video>; "
             f"put each class's videos in a folder of its name"
         )
-    split_folders = all(p.parts[0].lower() in SPLIT_FOLDERS and len(p.parts) > 2 for p in deep)
-    shares = _shares(spec)
-    if not split_folders:
-        clips = [(path, 0, pick(str(path), shares, option(spec, "seed", 0.0))) for path in deep]
-        return [_clip(*clip) for clip in clips]
-    given = [(path, 1, SPLIT_FOLDERS[path.parts[0].lower()]) for path in deep]
-    if "val" not in {split for *_, split in given}:
-        given = [(p, n, _with_val(p, split, shares, spec)) for p, n, split in given]
-    return [_clip(*clip) for clip in given]
+    if strays := [path for path in videos if len(path.parts) <= depth + 1]:
+        log.warning(
+            "%s: %d videos in no class folder left out: %s",
+            *(where, len(strays), ", ".join(map(str, strays[:3]))),
+        )
+    beside = _sounds_by_stem(paths, spec)
+    splits = _given_splits(classed, spec) if depth else _drawn_splits(classed, spec)
+    return [_clip(path, depth, splits[path], beside) for path in classed]
+
+
+def _has_split_folders(videos: Sequence[PurePosixPath], where: str) -> bool:
+    """Whether the upper folders are splits. A single class may well be called ``train``.
+
+    Raises:
+        ConfigError: They are splits, but without class folders, or with others beside them.
+    """
+    deep = [path for path in videos if len(path.parts) > 1]
+    splits = {path.parts[0] for path in deep if path.parts[0].lower() in SPLIT_FOLDERS}
+    others = [path for path in deep if path.parts[0] not in splits]
+    with_classes = {path.parts[0] for path in deep if len(path.parts) > 2} & splits
+    if splits and not others and not with_classes:
+        raise ConfigError(
+            f"{where}: {', '.join(sorted(splits))} are folders of splits, and hold no class "
+            f"folders; put each class's videos in a folder of its name below them"
+        )
+    if others and len({SPLIT_FOLDERS[name.lower()] for name in with_classes}) > 1:
+        raise ConfigError(
+            f"{where}: {', '.join(sorted(with_classes))} are folders of splits, and {others[0]} "
+            "lies beside them; move it into one of them, or out of --raw"
+        )
+    return bool(splits) and not others
+
+
+def _drawn_splits(paths: Sequence[PurePosixPath], spec: Spec) -> dict[PurePosixPath, str]:
+    shares, seed = _shares(spec), option(spec, "seed", 0.0)
+    return {path: pick(str(path), shares, seed) for path in paths}
+
+
+def _given_splits(paths: Sequence[PurePosixPath], spec: Spec) -> dict[PurePosixPath, str]:
+    splits = {path: SPLIT_FOLDERS[path.parts[0].lower()] for path in paths}
+    if "val" in splits.values():
+        return splits
+    return {path: _with_val(path, split, _shares(spec), spec) for path, split in splits.items()}
 
 
 def _with_val(path: PurePosixPath, split: str, shares: Mapping[str, float], spec: Spec) -> str:
@@ -65,16 +96,32 @@ def _with_val(path: PurePosixPath, split: str, shares: Mapping[str, float], spec
 
 
 def _shares(spec: Spec) -> dict[str, float]:
-    shares: dict[str, float] = dict(spec.lists.get("shares", _SHARES))
+    shares: dict[str, float] = dict(spec.lists.get("shares", SHARES))
     valid = all(isinstance(v, (int, float)) and v >= 0 for v in shares.values())
     if not shares.keys() <= set(SPLITS) or not valid or not shares.get("train"):
         raise ConfigError(f"lists.shares gives {', '.join(SPLITS)} numbers from 0; got {shares}")
     return shares
 
 
-def _clip(path: PurePosixPath, depth: int, split: str) -> Listed:
+def _sounds_by_stem(paths: Sequence[PurePosixPath], spec: Spec) -> Mapping[str, list[str]]:
+    """Sound files by their path without suffix, best suffix first."""
+    suffixes = spec.sources.get("audio", ())
+    sounds: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        if path.suffix[1:].lower() in suffixes:
+            sounds[str(path.with_suffix(""))].append(str(path))
+    for same in sounds.values():
+        same.sort(key=lambda path: (suffixes.index(path.rpartition(".")[2].lower()), path))
+    return sounds
+
+
+def _clip(
+    path: PurePosixPath, depth: int, split: str, sounds: Mapping[str, Sequence[str]]
+) -> Listed:
     label = path.parts[depth].strip()
     if not label:
         raise DataError(f"{path}: the class folder's name is blank; give it a name")
-    names = {"video": (str(path),), "audio": (str(path.with_suffix("")),)}
+    # Whole paths, because only a sound beside the video is its own.
+    beside = tuple(sounds.get(str(path.with_suffix("")), ()))
+    names = {"video": (str(path),), "audio": beside}
     return Listed(key=safe_key(str(path)), label=label, split=split, names=names)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmprep.datasets.lists.listed import Lists, files, option
-from mmprep.datasets.lists.text import line_error, table
+from mmprep.datasets.lists.text import line_error, table, whole_seconds
 from mmprep.datasets.lists.youtube import key, names, parse
 from mmprep.datasets.spec import Spec
 from mmprep.errors import DataError
@@ -64,6 +64,7 @@ def _listed(cut: _Cut, rename: dict[str, str]) -> Listed:
         split=cut.split,
         names={"video": names(cut.video, cut.start, cut.end, bare=True)},
         extra={"youtube_id": cut.video, "youtube_start_s": str(cut.start)},
+        span=(float(cut.start), float(cut.end)),
     )
 
 
@@ -132,7 +133,7 @@ def _csv(lists: Lists, spec: Spec, wanted: set[tuple[str, str]]) -> Iterator[_Cu
 
 def _csv_file(path: Path, split: str, labels: set[str]) -> Iterator[_Cut]:
     rows = table(path)
-    columns = next(rows, (1, []))[1]
+    columns = [name.lower() for name in next(rows, (1, []))[1]]
     needed = ("youtube_id", "time_start", "time_end")
     if not set(needed) <= set(columns):
         raise line_error(path, 1, ",".join(columns), f"expected the columns {', '.join(needed)}")
@@ -145,8 +146,8 @@ def _csv_file(path: Path, split: str, labels: set[str]) -> Iterator[_Cut]:
         return
     for line, row in rows:
         fields = dict(zip(columns, row, strict=False))
-        start, end = (fields.get(name, "") for name in needed[1:])
-        if len(row) < len(columns) or not (start.isdecimal() and end.isdecimal()):
+        start, end = (whole_seconds(fields.get(name, "")) for name in needed[1:])
+        if len(row) < len(columns) or start is None or end is None:
             raise line_error(path, line, ",".join(row), f"expected {','.join(columns)}")
         if fields["label"] in labels:
-            yield _Cut(fields["youtube_id"], int(start), int(end), fields["label"], split)
+            yield _Cut(fields["youtube_id"], start, end, fields["label"], split)

@@ -21,6 +21,7 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
             start=row.start,
             end=row.end,
             extra=row.extra,
+            span=row.listed,
         )
-        for row in read_csv(lists.need(files(spec, "manifest"), spec))
+        for row in read_csv(lists.need(files(spec, "manifest"), spec), lists.raw)
     ]

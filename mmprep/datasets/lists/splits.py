@@ -1,32 +1,13 @@
 """Splits that official lists lack, drawn by hashes of names, so that they are always the same."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mmprep.manifest import Listed
+from mmprep.splits import hash_share, pick
 
-
-def hash_share(name: str, seed: float) -> float:
-    """A number in [0, 1) that depends on ``name`` and ``seed`` only."""
-    digest = hashlib.sha256(f"{seed:g}:{name}".encode(errors="surrogateescape")).digest()
-    return int.from_bytes(digest[:7], "big") / 2**56
-
-
-def pick(name: str, shares: Mapping[str, float], seed: float) -> str:
-    """Returns the split of ``name``, which does not depend on other names.
-
-    Example:
-        >>> pick("cat/a.mp4", {"train": 0.8, "val": 0.1, "test": 0.1}, seed=0)
-        'train'
-    """
-    place = hash_share(name, seed) * sum(shares.values())
-    for split, share in shares.items():
-        place -= share
-        if place < 0:
-            return split
-    return next(split for split in shares if shares[split])  # Only rounding leads here.
+__all__ = ["hash_share", "pick", "split_by_group", "split_off_val"]
 
 
 def split_off_val(

@@ -1,6 +1,7 @@
 """Lists as text, without line ends and byte-order marks; errors name the line."""
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,3 +42,17 @@ def table(path: Path) -> Iterator[tuple[int, list[str]]]:
                     yield rows.line_num, [field.strip() for field in row]
         except (UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{path}, line {rows.line_num}: {error}; get the list again") from error
+
+
+def whole_seconds(text: str) -> int | None:
+    """Reads a whole number of seconds, ``30`` or ``30.0``; None if ``text`` is none.
+
+    Programs for tables write ``30.0`` once a cell of the column was empty.
+    """
+    match = re.fullmatch(r"(\d+)(\.0*)?", text, re.ASCII)
+    return int(match[1]) if match else None
+
+
+def is_header(row: list[str]) -> bool:
+    """Whether the first line of a list is a header: names of columns hold no digits, clips do."""
+    return not any(letter.isdigit() for cell in row for letter in cell)

@@ -2,7 +2,9 @@
 
 import re
 
-_NAME = re.compile(r"(?P<id>[\w-]{11})_(?P<start>\d+)(?:_\d+)?(?:\.\w+)?", re.ASCII)
+_NAME = re.compile(
+    r"(?P<id>[\w-]{11})_(?P<start>\d+)(?:\.0+)?(?:_\d+(?:\.0+)?)?(?:\.\w+)?", re.ASCII
+)
 
 
 def parse(name: str) -> tuple[str, int] | None:

@@ -16,6 +16,7 @@ from mmprep.inspection.page.excerpt import (
     summarise_records,
 )
 from mmprep.inspection.page.thumbs import Thumb, thumb
+from mmprep.printable import counted
 from mmprep.shards import Shards
 
 
@@ -34,13 +35,13 @@ def data_set_page(shards: Shards, *, thumbnails: int = 24, seed: int = 0) -> str
     thumbs = map_rows(partial(thumb, shards), draw_rows(shards, thumbnails, seed))
     records = summarise_records(shards, seed)
     return document(
-        f"{summary['name']}: {summary['samples']:,} samples",
+        f"{summary['name']}: {counted(summary['samples'], 'sample')}",
         _header(summary),
         sections.classes(summary),
         sections.durations(records, summary["samples"]),
         sections.parts(summary),
         sections.checks(records),
-        sections.failures(summary["failures"], failure_examples(shards)),
+        sections.failures(summary, failure_examples(shards)),
         _samples(thumbs, seed),
     )
 
@@ -51,7 +52,8 @@ def _header(summary: Mapping[str, Any]) -> Markup:
         "classes": f"{len(summary['classes']):,}",
         "bytes": decimal(summary["bytes"]),
         "shards": f"{summary['shards']:,}",
-        "clips without a sample": f"{summary['failed']:,}",
+        "clips that failed": f"{sum(summary['broken'].values()):,}",
+        "never downloaded": f"{summary['absent']:,}",
     }
     facts = {
         "splits": ", ".join(f"{name} {n:,}" for name, n in summary["splits"].items()),

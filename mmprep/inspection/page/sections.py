@@ -10,6 +10,7 @@ from mmprep.failure import CAUSES
 from mmprep.html.charts import swatches
 from mmprep.html.markup import Markup, el, folded, join, note, section, table
 from mmprep.inspection.info import parameters
+from mmprep.inspection.losses import ABSENT, Loss, loss_lines
 from mmprep.inspection.page import charts
 from mmprep.inspection.page.excerpt import RecordSummary
 
@@ -18,10 +19,11 @@ _LISTED: Final = 40
 _CHECKS: Final[Mapping[str, str]] = {
     "black": "every frame is almost black",
     "damaged": "part of the source could not be decoded; the rest was used",
-    "duration_mismatch": "sound and picture differ in length by more than a second",
+    "duration_mismatch": "sound and picture, or the file and the listed clip, differ in length",
     "frozen": "all frames are almost the same",
     "looped": "the sound is shorter than the clip and is repeated to fill it",
     "no_audio": "the source has no sound; silence stands in for it",
+    "whole_video": "the file is a whole video; the clip was cut out at its listed times",
     "silent": "there is sound, but it is too quiet to be heard",
 }
 
@@ -114,22 +116,39 @@ def checks(records: RecordSummary) -> Markup:
 
 
 def failures(
-    causes: Mapping[str, int], examples: Mapping[str, Sequence[Mapping[str, Any]]]
+    summary: Mapping[str, Any], examples: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Markup:
-    """Shows how many clips gave no sample, and why.
+    """Shows how many clips gave no sample, and why; those never downloaded apart.
 
     Args:
-        causes: Cause to the number of clips.
+        summary: Result of `mmprep.inspection.info.summarise`.
         examples: Cause to some of its lines of failures.jsonl.
     """
+    lost = loss_lines(Loss(**loss) for loss in summary["losses"])
+    return join(
+        section("Lost most of their clips", el("ul", *(el("li", line) for line in lost)))
+        if lost
+        else None,
+        _causes("Clips that failed", summary["broken"], examples),
+        _causes("Clips that were never downloaded", {ABSENT: summary["absent"]}, examples)
+        if summary["absent"]
+        else None,
+    )
+
+
+def _causes(
+    title: str,
+    causes: Mapping[str, int],
+    examples: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Markup:
     if not causes:
-        return section("Clips without a sample", note("None."))
+        return section(title, note("None."))
     rows = (
         (cause, f"{count:,}", CAUSES.get(cause, ""), _examples(examples.get(cause, ())))
         for cause, count in sorted(causes.items(), key=lambda item: -item[1])
     )
     head = ("cause", "clips", "meaning", "for example")
-    return section("Clips without a sample", table(head, rows, numbers=(1,)))
+    return section(title, table(head, rows, numbers=(1,)))
 
 
 def _examples(failures: Sequence[Mapping[str, Any]]) -> Markup:

@@ -5,27 +5,42 @@ from dataclasses import replace
 
 import pytest
 
+from mmprep.build.plan import trial_rows
 from mmprep.errors import ConfigError, DataError, StoreError, UnknownName
 from mmprep.inspection.verify import verify
 from mmprep.shards import Shards
 from mmprep.storage.store import LocalStore
 from tests.support import builds
-from tests.support.builds import BOTH, FRAMES, contents, plan_of, rows_of, run, spoil
+from tests.support.builds import BOTH, FRAMES, LABELS, contents, plan_of, rows_of, run, spoil
 
 OTHER = [
-    ({"seed": 1}, "seed"),
-    ({"shard_size": 5}, "shard size"),
-    ({"parts": replace(BOTH, clip_s=2.0)}, "parts"),
-    ({"rows": rows_of()[:-1]}, "listed clips"),
+    ({"seed": 1}, "--seed: there 0, now 1. "),
+    ({"shard_size": 5}, "--shard-size: there 3, now 5. "),
+    ({"parts": replace(FRAMES, clip_s=2.0)}, "clip_s: there 1.0, now 2.0. "),
+    ({"rows": rows_of()[:-1]}, r"listed clips: 1 only there \(k011\). "),
+    (
+        {"rows": rows_of()[2:], "seed": 2},
+        r"--seed: .*; listed clips: 2 only there \(k000, k001\). ",
+    ),
+    (
+        {"rows": [replace(rows_of()[0], label=LABELS[1]), *rows_of()[1:]]},
+        r"listed clips: 1 with another label or split \(k000\). ",
+    ),
+    ({"limit": 4}, "--limit: there none, now 4"),
 ]
+
+
+def asked(raw, *, rows=None, limit=None, **settings):
+    rows = trial_rows(rows_of(), limit, seed=0) if limit else rows or rows_of()
+    return replace(plan_of(raw, rows, **settings), limit=limit)
 
 
 @pytest.mark.parametrize(("other", "named"), OTHER)
 def test_other_settings_than_those_of_a_complete_build_are_refused(finished, clips, other, named):
     before = contents(finished)
-    asked = {"rows": rows_of(), "parts": BOTH, **other}
-    with pytest.raises(ConfigError, match=f"begun with other settings: {named} ") as caught:
-        run(plan_of(clips, asked.pop("rows"), **asked), finished)
+    parts = replace(BOTH, clip_s=other["parts"].clip_s) if "parts" in other else BOTH
+    with pytest.raises(ConfigError, match=f"begun with other settings: {named}") as caught:
+        run(asked(clips, **{**other, "parts": parts}), finished)
     assert "or start over with --force" in str(caught.value)
     assert contents(finished) == before
 
@@ -36,9 +51,8 @@ def test_other_settings_than_those_of_a_begun_build_are_refused(raw, tmp_path, o
     spoil(raw, rows_of())
     with pytest.raises(DataError):
         run(plan_of(raw, rows_of(), parts=FRAMES), out, max_failed=0.0)
-    asked = {"rows": rows_of(), "parts": FRAMES, **other}
-    with pytest.raises(ConfigError, match=f"begun with other settings: {named} "):
-        run(plan_of(raw, asked.pop("rows"), **asked), out)
+    with pytest.raises(ConfigError, match=f"begun with other settings: {named}"):
+        run(asked(raw, **{"parts": FRAMES, **other}), out)
 
 
 def test_clips_may_lie_elsewhere_when_a_build_goes_on(clips, raw, tmp_path):
@@ -161,3 +175,13 @@ def test_a_second_build_on_the_same_folder_says_so(raw, tmp_path):
     # The lock died with its holder.
     report = run(plan, out)
     assert report.dataset.failures == {"not-media": 1}
+
+
+def test_a_changed_parameter_is_named_with_both_values_and_nothing_else(finished, clips):
+    parts = replace(BOTH, spectrogram=replace(BOTH.spectrogram, window=128))
+    with pytest.raises(ConfigError) as caught:
+        run(plan_of(clips, rows_of(), parts=parts), finished)
+    assert str(caught.value) == (
+        f"{finished} was begun with other settings: spectrogram.window: there 64, now 128. "
+        "Choose another --out, or start over with --force"
+    )

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from test_kills import each_kill, whole_or_absent
 
 from mmprep.build.copy import copy
 from mmprep.cli.main import main
@@ -19,6 +18,7 @@ from mmprep.format import DATASET, INDEX
 from mmprep.format.paths import COPY
 from mmprep.inspection.verify import verify
 from mmprep.storage.store import LocalStore, open_store
+from tests.mmprep.build.test_kills import each_kill, whole_or_absent
 from tests.support import ROOT
 from tests.support.builds import contents, stamps
 from tests.support.shardmaker import Recipe, make_shards

@@ -1,5 +1,6 @@
 import random
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -238,3 +239,11 @@ def test_collect_refuses_a_folder_without_a_single_clip(tmp_path):
 )
 def test_ids_are_the_first_eleven_characters(name, place):
     assert parse(name) == place
+
+
+def test_a_name_without_times_carries_the_listed_ones():
+    files = ["-a_bQRBEz2-.mp4"]
+    listed = replace(clip(), span=(7.0, 17.0))
+    assert find([listed], files, KINETICS).rows[0].listed == (7.0, 17.0)
+    for name in ("-a_bQRBEz2-_7.mp4", "-a_bQRBEz2-_000007_000017.mp4", "-a_bQRBEz2-_7.000.mp4"):
+        assert find([listed], [name], KINETICS).rows[0].listed is None

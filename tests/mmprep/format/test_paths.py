@@ -69,7 +69,7 @@ def test_a_plan_with_a_shard_outside_is_refused(name: str) -> None:
 
 
 def test_a_plan_with_a_key_that_is_a_path_is_refused() -> None:
-    tasks = (Task(name="train/0", split="train", rows=(replace(ROW, key="../x"),)),)
+    tasks = (Task(name="train/000000", split="train", rows=(replace(ROW, key="../x"),)),)
     with pytest.raises(DataError, match=r"plan\.json: damaged \('\.\./x' is no key"):
         Plan.from_json(plan(tasks=tasks).to_json(), "plan.json")
 

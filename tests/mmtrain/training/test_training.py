@@ -15,6 +15,7 @@ from mmtrain.training.checkpoint import BEST, CHECKPOINT
 from mmtrain.training.run import LEDGER
 from mmtrain.training.train import train
 from tests.support.enginework import STEPS, lines, running, same, small
+from tests.support.shardmaker import Recipe, shards_of
 
 SETS = [("audio",), ("visual",), ("audio", "visual"), ("audio", "visual", "flow")]
 
@@ -179,3 +180,14 @@ def test_a_folder_that_is_not_empty_is_refused(shards, tmp_path):
         train(small(shards), tmp_path)
     with pytest.raises(ConfigError, match="holds no run"):
         train(small(shards), tmp_path, resume=True)
+
+
+class _WithoutVal(Recipe):
+    def split(self, i: int) -> str:
+        return ("train", "test")[i % 2]
+
+
+def test_training_without_val_warns(tmp_path, caplog):
+    folder = shards_of(tmp_path / "shards", _WithoutVal)
+    train(small(folder, epochs=1), tmp_path / "run")
+    assert "no sample in val" in caplog.text

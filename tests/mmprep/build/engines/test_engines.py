@@ -222,6 +222,31 @@ def test_wrong_engines_and_options_are_exit_2(words, said, clips, manifest, tmp_
     assert said in done.stderr
 
 
+def test_a_refused_submission_is_one_line_and_leaves_no_pickle(
+    clips, manifest, tmp_path, monkeypatch
+):
+    tools, here = tmp_path / "bin", tmp_path / "here"
+    tools.mkdir()
+    here.mkdir()
+    for name in ("sbatch", "srun"):
+        (tools / name).write_text(
+            "#!/bin/sh\necho sbatch: error: invalid partition specified: nope >&2\nexit 1\n"
+        )
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools), prepend=":")
+    monkeypatch.chdir(here)
+    out = tmp_path / "out"
+    words = ["build", "--manifest", manifest, "--raw", clips, "--out", out, *COMMON,
+             "--engine", "slurm", "--slurm", "partition=nope"]  # fmt: skip
+    done = CliRunner().invoke(main, [str(word) for word in words])
+    assert done.exit_code == 2, done.output
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error")]
+    assert "invalid partition specified: nope" in line
+    assert "Traceback" not in done.stderr
+    assert list(here.iterdir()) == []
+    assert [path.name for path in out.rglob("*.pkl")] == []
+
+
 @pytest.mark.parametrize(("name", "package"), [("ray", "ray"), ("slurm", "submitit")])
 def test_an_engine_whose_package_is_missing_says_how_to_install_it(name, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)

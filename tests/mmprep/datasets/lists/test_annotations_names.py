@@ -5,6 +5,7 @@ import pytest
 
 from mmprep.datasets import spec
 from mmprep.datasets.lists import Lists, read
+from mmprep.datasets.lists.text import whole_seconds
 from mmprep.errors import DataError
 from tests.support.listmaker import listed
 
@@ -106,3 +107,22 @@ def test_ucf_numbers_count_from_one(given):
         given(
             "ucf-101", trainlist01__txt="ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 0\n", **lists
         )
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("vggsound__csv", "id,start seconds,label,split\naaaaaaaaaaa,30.0,zebra braying,Train\n"),
+        ("train__csv", "file,label\naaaaaaaaaaa_30.0.mp4,zebra braying\n"),
+    ],
+)  # fmt: skip
+def test_vggsound_lists_from_other_programs_have_headers_and_fractions(tmp_path, file, text):
+    clips = listed(tmp_path, "vggsound", **{file: text})
+    assert [(c.key, c.split) for c in clips.values()] == [("aaaaaaaaaaa_000030_000040", "train")]
+
+
+def test_whole_seconds_are_whole():
+    assert [whole_seconds(t) for t in ("30", "30.0", "30.", "30.5", "", "x")] == [
+        *(30, 30, 30),
+        *(None, None, None),
+    ]

@@ -156,3 +156,36 @@ def test_missing_labels_and_recordings_say_what_to_get(digits):
     (digits / "recordings" / "3_bo_0.wav").unlink()
     with pytest.raises(ConfigError, match="digit 3 for test"):
         read(Lists(None, digits), spec.load("av-mnist"))
+
+
+def test_a_stray_video_above_the_classes_does_not_make_classes_of_splits(tmp_path, caplog):
+    touch(tmp_path, "train/cat/a.mp4", "train/dog/b.mp4", "test/cat/c.mp4", "test/dog/d.mp4")
+    touch(tmp_path, "val/cat/e.mp4", "train/stray.mp4", "stray.mp4")
+    found = {row.sources["video"]: (row.split, row.label) for row in folder(tmp_path)}
+    assert found == {
+        "train/cat/a.mp4": ("train", "cat"),
+        "train/dog/b.mp4": ("train", "dog"),
+        "test/cat/c.mp4": ("test", "cat"),
+        "test/dog/d.mp4": ("test", "dog"),
+        "val/cat/e.mp4": ("val", "cat"),
+    }
+    assert "2 videos in no class folder left out" in caplog.text
+    assert "train/stray.mp4" in caplog.text
+
+
+def test_splits_without_class_folders_are_refused(tmp_path):
+    touch(tmp_path, "train/a.mp4", "test/b.mp4")
+    with pytest.raises(ConfigError, match="test, train are folders of splits"):
+        folder(tmp_path)
+
+
+def test_a_folder_beside_those_of_splits_is_named(tmp_path):
+    touch(tmp_path, "train/cat/a.mp4", "test/cat/c.mp4", "extras/intro.mp4")
+    with pytest.raises(ConfigError, match=r"extras/intro\.mp4 lies beside them"):
+        folder(tmp_path)
+
+
+def test_a_sound_in_another_folder_is_not_taken(tmp_path):
+    touch(tmp_path, "cat/b.mp4", "other/cat/b.wav", "cat/c.mp4", "cat/c.WAV")
+    found = {row.sources["video"]: row.sources.get("audio") for row in folder(tmp_path)}
+    assert found == {"cat/b.mp4": None, "cat/c.mp4": "cat/c.WAV"}
