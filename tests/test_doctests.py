@@ -10,10 +10,11 @@ import pytest
 
 RUNNABLE = (
     "mmprep.assignments",
-    "mmprep.datasets.lists.splits",
     "mmprep.datasets.lists.youtube",
     "mmprep.html.markup",
     "mmprep.manifest",
+    "mmprep.printable",
+    "mmprep.splits",
     "mmtrain.config.request",
     "mmtrain.fields",
     "mmtrain.functional.similarity",

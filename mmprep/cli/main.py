@@ -6,57 +6,29 @@ immediate.
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mmprep.cli.group import Group, listed
+from mmprep.cli.options import (
+    anonymous,
+    as_json,
+    clip_timeout,
+    endpoint,
+    make_request,
+    raw_place,
+    request_options,
+    workers,
+)
 from mmprep.errors import ConfigError
 from mmprep.format.parts import PARTS
 from mmprep.printable import PrintableFormatter
 from mmprep.version import VERSION
 
 if TYPE_CHECKING:
-    from mmprep.build.request import Request
     from mmprep.storage.place import Raw
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def _raw_place(ctx: click.Context, param: click.Parameter, value: str | None) -> "Raw | None":
-    """Converts ``--raw`` to a folder or a URL; refuses a file in place of a folder."""
-    if value is None or "://" in value:
-        return value
-    folder: Path = click.Path(path_type=Path, file_okay=False).convert(value, param, ctx)
-    return folder
-
-
-as_json = click.option(
-    "--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout."
-)
-anonymous = click.option(
-    "--anonymous", is_flag=True, help="Read a public bucket without credentials."
-)
-endpoint = click.option(
-    "--endpoint",
-    metavar="URL",
-    help="Address of an S3-compatible server. [default: AWS_ENDPOINT_URL]",
-)
-workers = click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=None,
-    help="How many work at once. [default: one a core]",
-)
-clip_timeout = click.option(
-    "--clip-timeout",
-    type=click.FloatRange(0.1),
-    default=60.0,
-    show_default=True,
-    help="Seconds after which the decoding of a clip is given up.",
-)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -80,40 +52,10 @@ def datasets(as_json: bool) -> None:
     actions.run_datasets(as_json)
 
 
-def _request_options(command: _Command) -> _Command:
-    """Adds the options that name a data set, which `manifest` and `build` share."""
-    options = (
-        click.option(
-            "--dataset",
-            metavar="NAME",
-            help="Name of a data set, see `mmprep datasets`, or a TOML file that describes one.",
-        ),
-        click.option(
-            "--variant",
-            metavar="NAME",
-            help="Name of a variant of the data set; several are joined by +.",
-        ),
-        click.option(
-            "--raw",
-            callback=_raw_place,
-            metavar="DIR_OR_URL",
-            help="Folder with the clips, in any of the official layouts, or s3://bucket/prefix.",
-        ),
-        click.option(
-            "--annotations",
-            type=click.Path(path_type=Path, exists=True, file_okay=False),
-            help="Folder with the official lists, at any depth.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
 @main.command(
     epilog="\b\nExample:\n  mmprep manifest --dataset ave --annotations AVE --raw AVE --out ave.csv"
 )
-@_request_options
+@request_options
 @click.option(
     "--out",
     required=True,
@@ -136,7 +78,7 @@ def manifest(
     """
     from mmprep.cli import actions
 
-    request = _make_request(dataset=dataset, variant=variant, raw=raw, annotations=annotations)
+    request = make_request(dataset=dataset, variant=variant, raw=raw, annotations=annotations)
     actions.run_manifest(request, out, as_json)
 
 
@@ -147,7 +89,7 @@ def manifest(
     "  mmprep build --manifest clips.csv --raw videos --out s3://bucket/clips\n"
     "  mmprep build --manifest clips.csv --raw s3://bucket/raw --out s3://bucket/clips --engine ray"
 )
-@_request_options
+@request_options
 @click.option(
     "--manifest",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -263,7 +205,7 @@ def build(
     from mmprep.cli import actions
 
     actions.run_build(
-        _make_request(out=out, endpoint=endpoint, **request),
+        make_request(out=out, endpoint=endpoint, **request),
         actions.BuildFlags(
             out=out,
             endpoint=endpoint,
@@ -376,7 +318,7 @@ def inspect(out: str, key: str | None, png: Path, endpoint: str | None, anonymou
 @click.argument("out")
 @click.option(
     "--raw",
-    callback=_raw_place,
+    callback=raw_place,
     metavar="DIR_OR_URL",
     help="Folder or URL where the clips lie now. [default: where they lay at the build]",
 )
@@ -396,42 +338,3 @@ def repair(
     from mmprep.cli import actions
 
     actions.run_repair(out, raw, workers, clip_timeout, endpoint, as_json)
-
-
-def _make_request(
-    *,
-    dataset: str | None,
-    raw: "Raw | None",
-    variant: str | None,
-    annotations: Path | None,
-    out: str | None = None,
-    manifest: Path | None = None,
-    parts: Sequence[str] | None = None,
-    **rest: Any,
-) -> "Request":
-    """Makes a request from the options of a command.
-
-    Raises:
-        ConfigError: Options are lacking; the message names them.
-    """
-    from mmprep.build.request import Request
-    from mmprep.datasets import spec
-
-    dataset = dataset and dataset.lower()
-    if dataset is None and manifest is None:
-        raise ConfigError("give --dataset NAME (see `mmprep datasets`) or --manifest FILE")
-    if raw is None:
-        data_set = spec.load(dataset or "folder", variant)
-        if not data_set.generator or out is None or "://" in out:
-            get = "".join(f"\n  {d.what}: {d.url} -> {d.into}" for d in data_set.downloads)
-            raise ConfigError(f"--raw names the folder with the clips{get and '; get:' + get}")
-        raw = Path(f"{out.rstrip('/')}-raw")
-    return Request(
-        dataset=dataset,
-        raw=raw,
-        variant=variant,
-        annotations=annotations,
-        manifest=manifest,
-        parts=tuple(name.lower() for name in parts) if parts else None,
-        **rest,
-    )

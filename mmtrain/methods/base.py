@@ -104,15 +104,13 @@ class Run(Protocol):
         """Trains epochs that do not count: afterwards the run is bit for bit as it was before.
 
         Weights, statistics, optimizer, rates, schedule, generators, the method's state, position
-        and epoch are put back; keep what the trial has shown in local variables, and set the state
-        behind the block. Inside, `epoch` goes on counting and the learning rate follows it. Trials
-        are no candidates for the best weights; their lines in metrics.jsonl have a ``"trial"``.
+        and epoch are put back; keep results in local variables, and set the state behind the block.
+        Inside, `epoch` goes on counting, with the learning rate. Trials are no candidates for the
+        best weights; their lines in metrics.jsonl have a ``"trial"``.
 
         No checkpoint is written inside: a run that is killed there goes on from the checkpoint
         before it, and does the whole trial again. So whether a trial is due may depend on state
         that is saved, on `epoch` and on `position`, and on nothing else.
-
-        A body may train on a subset of parameters or samples: ``method.step`` decides.
 
         Example:
             >>> with run.trial() as trial:

@@ -8,6 +8,7 @@ from itertools import count
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from mmtrain.config.run import OptimizerConfig, TrainConfig, ViewConfig
 from mmtrain.data import open_dataset
@@ -119,3 +120,18 @@ def same(one, other):
         assert results[0]["test"] == results[1]["test"]
         assert results[0]["best_epoch"] == results[1]["best_epoch"]
     return True
+
+
+def first(run, split="train"):
+    """The first batch of a split."""
+    return next(run.batches(split))
+
+
+def loss_of(run, batch):
+    """Loss of joint training on a batch."""
+    return F.cross_entropy(run.model(batch).fused, batch.target)
+
+
+def snapshot(run):
+    """A copy of the weights."""
+    return {name: value.clone() for name, value in run.model.state_dict().items()}
