@@ -26,9 +26,8 @@ def main(shards: str, epochs: int = 1, state: Path | None = None) -> list[float]
     stream.begin(curriculum.visits(ids, SEED, 0), seed=SEED, epoch=0)
     fusion = partial(FUSIONS.load("concat"), classes=len(data.classes))
     inputs = next(iter(stream)).inputs  # to see how many channels each modality has
-    model = MultimodalModel.build(
-        channels_of(inputs), ENCODERS.load("small-cnn"), fusion, seed=SEED
-    )
+    encoders = dict.fromkeys(MODALITIES, ENCODERS.load("small-cnn"))
+    model = MultimodalModel.build(channels_of(inputs), encoders, fusion, seed=SEED)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     saved = torch.load(state) if state is not None and state.exists() else None
     if saved is not None:

@@ -59,9 +59,9 @@ def test_metrics_keep_whole_lines_of_epochs_that_count(tmp_path, kept):
     file = MetricsFile(tmp_path / "metrics.jsonl")
     file.keep(3)
     for epoch in range(2):
-        file.append({"epoch": epoch})
+        file.append({"epoch": epoch, "seconds": 1.0})
     with (tmp_path / "metrics.jsonl").open("a") as torn:
         torn.write('{"epoch": 2, "tr')
     file.keep(kept)
-    assert file.read() == [{"epoch": epoch} for epoch in range(kept)]
+    assert file.read() == [{"epoch": epoch, "seconds": 1.0} for epoch in range(kept)]
     assert json.dumps(file.read()).count("epoch") == kept

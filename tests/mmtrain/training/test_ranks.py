@@ -73,7 +73,7 @@ def test_scores_and_order_are_those_of_one_rank(ran, shards, tmp_path):
 
 def test_a_run_stopped_on_two_ranks_goes_on_with_three(ran, shards, tmp_path):
     folder, _, stopped, ledgers = ran
-    assert stopped.startswith("stopped at epoch 2, step 3 of 5")
+    assert stopped.startswith("Stopped at epoch 2, step 3 of 5")
     assert ledgers == 4
     train(config_of(shards), tmp_path)
     assert nearly_same(tmp_path, folder / "stopped")
