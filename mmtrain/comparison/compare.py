@@ -19,6 +19,7 @@ from mmtrain import files
 from mmtrain.comparison.entrants import Contest, Entrant, folder_name
 from mmtrain.comparison.rows import differing, earlier_rows, finished_runs, with_earlier_seeds
 from mmtrain.comparison.table import Row, markdown, row_json
+from mmtrain.config.overrides import with_defaults
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError, Interrupted, MmtrainError
 from mmtrain.evaluation.open_run import write_json
@@ -186,7 +187,7 @@ def _refuse_other_runs(entrant: Entrant, seeds: Sequence[int], folder: Path) -> 
     """
     for path, config in _planned([entrant], seeds, folder):
         if config is not None and (path / CONFIG).exists():
-            _refuse(path, config_of(path).differences(config))
+            _refuse(path, with_defaults(config_of(path)).differences(config))
     if not entrant.grid:
         for path in finished_runs(folder / entrant.label).values():
             _refuse(path, differing(path, entrant.config))

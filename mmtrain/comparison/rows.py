@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from mmtrain.comparison.table import Row
+from mmtrain.config.overrides import with_defaults
 from mmtrain.config.run import TrainConfig
 from mmtrain.training.parts import CONFIG, config_of
 from mmtrain.training.train import RESULT, result_of
@@ -46,7 +47,7 @@ def earlier_rows(folder: Path, labels: Iterable[str]) -> list[Row]:
 
 def differing(folder: Path, config: TrainConfig) -> list[str]:
     """One line for each value, the seed apart, that the run in ``folder`` has otherwise."""
-    held = config_of(folder)
+    held = with_defaults(config_of(folder))
     return held.differences(replace(config, seed=held.seed))
 
 

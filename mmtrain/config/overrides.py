@@ -109,6 +109,19 @@ def resolved(config: TrainConfig) -> TrainConfig:
     return replace(config, settings=settings, plugins=_digests(config))
 
 
+def with_defaults(config: TrainConfig) -> TrainConfig:
+    """The config of a run with the parameters that are younger than the run, at their defaults.
+
+    A parameter that is added to a method, curriculum, fusion or encoder keeps the method as it was
+    by default, so an older run means the same with it.
+    """
+    settings = {
+        choice: {**_defaults(choice, getattr(config, choice)), **config.settings.get(choice, {})}
+        for choice in BY_CHOICE
+    }
+    return replace(config, settings={**config.settings, **settings})
+
+
 def _defaults(choice: str, name: str) -> dict[str, Any]:
     return {p.name: p.default for p in BY_CHOICE[choice].explain(name).parameters}
 

@@ -16,6 +16,7 @@ import torch
 from mmprep.format.damage import naming_damage
 from mmprep.format.fields import parse_json
 from mmtrain import files
+from mmtrain.config.overrides import with_defaults
 from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
 from mmtrain.errors import ConfigError, RunError
@@ -121,7 +122,7 @@ def _hold_folder(folder: Path, config: TrainConfig, resume: bool, ranks: Ranks) 
     there = folder.exists() and any(not p.name.endswith(".partial") for p in folder.iterdir())
     if there and not resume:
         raise ConfigError(f"{folder} is not empty; choose another --out, or go on with --resume")
-    if there and (changed := config_of(folder).differences(config)):
+    if there and (changed := with_defaults(config_of(folder)).differences(config)):
         raise ConfigError(
             f"{folder} holds another run: {'; '.join(changed)}. Resume it as it was, or choose "
             "another --out"
