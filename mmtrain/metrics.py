@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
+import sklearn
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score
@@ -26,7 +27,8 @@ def measures(logits: Float[Tensor, "samples classes"], target: Int[Tensor, " sam
     scores = logits.double().softmax(-1).cpu().numpy()
     truth, guess = target.cpu().numpy(), scores.argmax(-1)
     present = np.unique(truth)
-    with warnings.catch_warnings():
+    # Its checks of parameters, class by class, take as long as the measures themselves.
+    with warnings.catch_warnings(), sklearn.config_context(skip_parameter_validation=True):
         # scikit-learn warns of every class that was never predicted; its F1 is 0, as it should be.
         warnings.simplefilter("ignore")
         precisions = [average_precision_score(truth == c, scores[:, c]) for c in present]

@@ -26,8 +26,9 @@ from tests.support import ROOT
 def together(plans):
     """Carries out plans in a process of its own; the seconds that each took."""
     answer = subprocess.run(
-        [sys.executable, "-m", __name__, json.dumps(plans)],
+        [sys.executable, "-m", __name__],
         check=True,
+        input=json.dumps(plans).encode(),  # Longer than an argument may be.
         stdout=subprocess.PIPE,
         cwd=ROOT,
     )
@@ -105,4 +106,4 @@ def happen(what, step):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    json.dump([carry_out(each) for each in json.loads(sys.argv[1])], sys.stdout)
+    json.dump([carry_out(each) for each in json.load(sys.stdin)], sys.stdout)

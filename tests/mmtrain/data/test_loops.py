@@ -160,11 +160,8 @@ def test_a_second_pass_over_foreign_shards_needs_begin(farm: ShardedDataset) -> 
     assert_same(list(stream), first)
 
 
-@pytest.mark.parametrize("context", ["fork", "forkserver"])
-def test_worker_processes_are_refused_with_the_cure(context: str, farm: ShardedDataset) -> None:
-    loader = DataLoader(
-        stream_of(farm), batch_size=None, num_workers=2, multiprocessing_context=context
-    )
+def test_worker_processes_are_refused_with_the_cure(farm: ShardedDataset) -> None:
+    loader = DataLoader(stream_of(farm), batch_size=None, num_workers=2)
     with pytest.raises(ConfigError, match=r"num_workers=0.*StreamOptions\(workers="):
         list(loader)
 
