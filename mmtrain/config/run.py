@@ -25,7 +25,7 @@ CHOICES: Final = ("method", "curriculum", "fusion", "encoder")
 # Fields that do not change what a run computes: a resumed run may have other values.
 FREE: Final = (
     *("data", "endpoint", "anonymous", "cache", "cache_size", "skip_corrupt", "allow_changed"),
-    *("device", "workers", "save_every_steps"),
+    *("device", "workers", "save_every_steps", "compile"),
 )
 
 

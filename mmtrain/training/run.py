@@ -26,7 +26,7 @@ from mmtrain.training import checkpoint, saved_state, scores
 from mmtrain.training.batch_norm import average_statistics, preserve_statistics
 from mmtrain.training.best import is_better
 from mmtrain.training.checkpoint import BEST, CHECKPOINT
-from mmtrain.training.device import autocast, place, set_up
+from mmtrain.training.device import autocast, compile_encoders, place, set_up
 from mmtrain.training.failures import Failures
 from mmtrain.training.feed import Feed
 from mmtrain.training.journal import Journal
@@ -114,6 +114,7 @@ class Run(Stepping):
             raise DataError(f"{folder}: was trained on other data than {config.data}")
         with checkpoint.naming_misfits(folder / file) if saved else nullcontext():
             saved_state.setup(self, method, saved)
+            compile_encoders(model, config.compile)
             self.best: dict[str, Any] = dict(saved["best"]) if saved else {}
             if file == CHECKPOINT:
                 self._go_on(saved)
@@ -123,8 +124,6 @@ class Run(Stepping):
 
     def __exit__(self, *_: object) -> None:
         self._journal.close()
-
-    # For methods, see `mmtrain.methods.base.Run`.
 
     @property
     def splits(self) -> Mapping[str, int]:
