@@ -1,4 +1,4 @@
-"""What an extension and a repair share: both rewrite the description of a finished data set.
+"""Steps that an extension and a repair share: both rewrite the description of a finished data set.
 
 New files are written beside the data set. When all are ready, a journal of the moves is written;
 from then on, the next run completes a rewrite that was killed.

@@ -1,4 +1,4 @@
-"""What a build reports of clips that are new, absent, broken or named by a stranger."""
+"""Reports of a build about clips that are new, absent, broken or named by a stranger."""
 
 import json
 from pathlib import Path

@@ -38,7 +38,7 @@ print(getattr(outcome, "cause", "sample"), int(peak_kb) >> 10)
 
 
 def outcome_of(path: Path, kind: str, parts: str) -> tuple[str, int]:
-    """What became of a clip, and the most memory in MB that its process took."""
+    """Outcome of a clip, and the most memory in MB that its process took."""
     command = [sys.executable, "-c", PROGRAM, str(path), kind, parts]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     word, peak = done.stdout.split()

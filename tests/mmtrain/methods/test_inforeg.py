@@ -64,7 +64,7 @@ def test_only_the_last_eleven_traces_count():
 
 
 def left_behind(run, method, batch):
-    """What parameters were before a step away from where the epoch began, and change in it."""
+    """Parameters before a step away from where the epoch began, and change in it."""
     method.begin(run)
     with torch.no_grad():
         for p in run.model.parameters():

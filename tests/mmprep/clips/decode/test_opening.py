@@ -1,4 +1,4 @@
-"""What is no clip although FFmpeg would open it, and modules that are loaded only on request."""
+"""Files that are no clips although FFmpeg would open them, and modules that are loaded only on request."""
 
 import subprocess
 import sys
