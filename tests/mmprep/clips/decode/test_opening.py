@@ -1,4 +1,4 @@
-"""Files that are no clips although FFmpeg would open them, and modules that are loaded only on request."""
+"""Files that are no clips although FFmpeg opens them, and modules loaded only on request."""
 
 import subprocess
 import sys
