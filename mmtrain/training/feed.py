@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from mmprep.storage.store import LocalStore
 from mmtrain.curricula.base import Curriculum
 from mmtrain.data import OrderedStream, SampleOrder, ShardedDataset
-from mmtrain.data.order import slots
 from mmtrain.data.reading.traffic import Traffic
 from mmtrain.data.stream import StreamState
 from mmtrain.errors import ConfigError
@@ -24,12 +23,10 @@ class Reading(NamedTuple):
 
     Attributes:
         batch: Batch in memory of the CPU, without fillers where there is a choice.
-        visited: (k,) sample of each visit that this rank makes here, damaged samples included.
         position: Visits of the epoch that are done behind the batch, by all ranks.
     """
 
     batch: Batch
-    visited: NDArray[np.int64]
     position: int
 
 
@@ -99,12 +96,8 @@ class Feed:
         """Yields the rest of the epoch, batch by batch."""
         if self.position == self.visits:
             return
-        before, size = self.position, self._training.batch_size
         for batch in self._training:
-            after = self._training.state_dict()["position"]
-            repeated = slots(self.visits, before, size, self._training.share).filler
-            yield Reading(without_fillers(batch), batch.ids.numpy()[~repeated], after)
-            before = after
+            yield Reading(without_fillers(batch), self._training.state_dict()["position"])
 
     def account(self) -> dict[str, float]:
         """Scalars to log of an epoch: traffic with a bucket, and damaged samples so far."""

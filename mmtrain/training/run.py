@@ -313,7 +313,8 @@ class Run(Stepping):
                 ):
                     method.step(self, here)
                 self.steps += 1
-            self._journal.record(reading.visited)
+            # Damaged samples that were left out are no visits: an audit has to name them.
+            self._journal.record(reading.batch.ids[~reading.batch.filler].numpy())
             self._meter.visits += self._weight
             now = time.monotonic()
             self._meter.seconds += now - before

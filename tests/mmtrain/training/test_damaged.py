@@ -52,28 +52,29 @@ CASES = {"steps": (2, (4, 5, 8, 16, 17), 7), "last": (17, (17,), 1)}
 
 @pytest.fixture(scope="module", params=CASES)
 def case(request, shards, tmp_path_factory):
-    """Folder of runs on one rank and on two, and how many steps there are to take."""
+    """Folder of runs on one rank and on two; numbers of steps and of damaged samples."""
     folder = tmp_path_factory.mktemp("damaged")
     size, visits, steps = CASES[request.param]
     config = config_of(damaged_copy(shards, folder / "shards", visits), batch_size=size)
     train(config, folder / "1")
     carry_out([str(folder / "2"), config.to_json(), 2])
-    return folder, steps
+    return folder, steps, len(visits)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world", ["1", "2"])
 def test_a_step_of_damaged_samples_only_is_none(case, world):
-    folder, steps = case
+    folder, steps, damaged = case
     saved = checkpoint.load(folder / world / CHECKPOINT)
     assert saved["steps"] == steps
     assert all(value.isfinite().all() for value in saved["model"].values())
-    assert not audit(folder / world).wrong
+    (verdict,) = audit(folder / world).wrong
+    assert (len(verdict.missed), verdict.repeated) == (damaged, {})
 
 
 @pytest.mark.slow
 def test_two_ranks_come_to_what_one_comes_to(case):
-    folder, _ = case
+    folder, *_ = case
     one, two = (checkpoint.load(folder / world / CHECKPOINT) for world in ("1", "2"))
     for name, value in one["model"].items():
         torch.testing.assert_close(two["model"][name], value, rtol=1e-4, atol=1e-5)
@@ -111,7 +112,8 @@ def test_steps_of_single_damaged_samples_are_passed_over(shards, tmp_path):
         method.fit(run)
         assert run.steps == 2
         assert any(not torch.equal(v, before[n]) for n, v in run.model.state_dict().items())
-    assert not audit(tmp_path / "run").wrong
+    for verdict in audit(tmp_path / "run").epochs:
+        assert (len(verdict.missed), verdict.repeated) == (17, {})
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ def readings(log, count=3):
     for i in range(count):
         log.append(f"read {i}")
         batch = Batch.unlabelled({"audio": torch.full((1, 1, 2, 2), float(i))})
-        yield Reading(batch, batch.ids.numpy(), i + 1)
+        yield Reading(batch, i + 1)
 
 
 def test_one_batch_is_copied_while_the_one_before_is_trained():
