@@ -65,12 +65,14 @@ class FaultProxy:
         requests: GET requests so far.
         bytes: Number of body bytes sent.
         made: Kind of fault to how often it was made.
+        asked: Path and range to how often it was asked for.
     """
 
     def __init__(self, upstream: str, faults: Sequence[Fault] = (), latency_s: float = 0.0) -> None:
         self.faults, self.latency_s = tuple(faults), latency_s
         self.requests = self.bytes = 0
         self.made: Counter[str] = Counter()
+        self.asked: Counter[str] = Counter()
         self._tries: Counter[tuple[Fault, str]] = Counter()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -98,12 +100,14 @@ class FaultProxy:
             self.faults = ()
             self.requests = self.bytes = 0
             self.made.clear()
+            self.asked.clear()
             self._tries.clear()
 
     def meet(self, name: str) -> Fault | None:
         """Counts a request, and tells what is to go wrong with it."""
         with self._lock:
             self.requests += 1
+            self.asked[name] += 1
             for fault in self.faults:
                 counted = name.partition(" ")[0] if fault.by_path else name
                 self._tries[fault, counted] += 1
