@@ -71,7 +71,9 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmprep": ("mmprep",),
     # Shards to models.
     "mmtrain/functional": (),
-    "mmtrain/tasks": ("mmtrain.functional", "mmtrain.metrics"),
+    "mmtrain/tasks": (
+        *("mmtrain.catalog", "mmtrain.errors", "mmtrain.functional", "mmtrain.metrics"),
+    ),
     "mmtrain/models/encoders": ("mmtrain.errors", "mmtrain.models.layers", "mmtrain.fields"),
     "mmtrain/models/fusions": (
         *("mmtrain.errors", "mmtrain.models.layers", "mmtrain.models.encoders", "mmtrain.fields"),
@@ -87,7 +89,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmtrain/data": (
         *("mmprep.errors", "mmprep.format", "mmprep.storage", "mmtrain.errors"),
-        *("mmtrain.modalities", "mmtrain.types"),
+        *("mmtrain.modalities", "mmtrain.tasks", "mmtrain.types"),
     ),
     "mmtrain/methods/shared": (
         *("mmtrain.errors", "mmtrain.fields", "mmtrain.functional", "mmtrain.methods.base"),
@@ -119,7 +121,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.config", "mmtrain.data", "mmtrain.errors", "mmtrain.files"),
         *("mmtrain.functional", "mmtrain.metrics", "mmtrain.names", "mmtrain.training"),
         *("mmtrain.types", "mmtrain.methods", "mmtrain.curricula"),
-        *("mmtrain.plugins", "mmprep.format"),
+        *("mmtrain.plugins", "mmprep.format", "mmtrain.tasks"),
     ),
     "mmtrain/report/charts": ("mmprep.html",),
     "mmtrain/report/runs": (
