@@ -89,7 +89,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmtrain/data": (
         *("mmprep.errors", "mmprep.format", "mmprep.storage", "mmtrain.errors"),
-        *("mmtrain.modalities", "mmtrain.tasks", "mmtrain.types"),
+        *("mmtrain.fields", "mmtrain.modalities", "mmtrain.tasks", "mmtrain.types"),
     ),
     "mmtrain/methods/shared": (
         *("mmtrain.errors", "mmtrain.fields", "mmtrain.functional", "mmtrain.methods.base"),
@@ -125,23 +125,24 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmtrain/report/charts": ("mmprep.html",),
     "mmtrain/report/runs": (
-        *("mmprep.format", "mmtrain.config", "mmtrain.errors", "mmtrain.training"),
+        *("mmprep.format", "mmtrain.config", "mmtrain.errors", "mmtrain.tasks"),
+        "mmtrain.training",
     ),
     "mmtrain/report/sections": (
         *("mmprep.errors", "mmprep.html", "mmtrain.config", "mmtrain.data", "mmtrain.errors"),
-        *("mmtrain.modalities", "mmtrain.report"),
+        *("mmtrain.modalities", "mmtrain.report", "mmtrain.tasks"),
     ),
-    "mmtrain/report": ("mmprep.html", "mmtrain.errors", "mmtrain.files"),
+    "mmtrain/report": ("mmprep.html", "mmtrain.errors", "mmtrain.files", "mmtrain.tasks"),
     "mmtrain/comparison": (
         *("mmtrain.config", "mmtrain.data", "mmtrain.errors", "mmtrain.evaluation"),
         *("mmtrain.files", "mmtrain.metrics", "mmtrain.names", "mmtrain.report"),
-        *("mmtrain.training", "mmtrain.methods", "mmtrain.plugins"),
+        *("mmtrain.training", "mmtrain.methods", "mmtrain.plugins", "mmtrain.tasks"),
     ),
     "mmtrain/cli": (
         *("mmprep.cli.group", "mmprep.errors", "mmprep.version", "mmtrain.catalog"),
         *("mmtrain.comparison", "mmtrain.config", "mmtrain.curricula", "mmtrain.errors"),
         *("mmtrain.evaluation", "mmtrain.methods", "mmtrain.models", "mmtrain.names"),
-        *("mmtrain.report", "mmtrain.training"),
+        *("mmtrain.report", "mmtrain.tasks", "mmtrain.training"),
     ),
     "mmtrain": ("mmtrain", "mmprep.errors", "mmprep.storage", "mmprep.lazy", "mmprep.version"),
 }
