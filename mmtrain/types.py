@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 Inputs: TypeAlias = Mapping[str, Tensor]
@@ -17,7 +17,8 @@ class Batch:
 
     Attributes:
         ids: Row of each sample in the index of its data set.
-        target: Class of each sample.
+        target: Truth of each sample, as its task has it: the class (B,), int64; a score (B,),
+            float32; the class of each segment (B, S), int64.
         inputs: Modality to its tensor, whose first dimension is the batch:
             ``audio`` (B, 1, frequencies, columns) float16; ``visual`` (B, T, 3, H, W) uint8;
             ``flow`` (B, T, 2 L, H, W) uint8.
@@ -27,7 +28,7 @@ class Batch:
     """
 
     ids: Int[Tensor, " batch"]
-    target: Int[Tensor, " batch"]
+    target: Shaped[Tensor, " batch *segments"]
     inputs: dict[str, Tensor]
     filler: Bool[Tensor, " batch"]
     shown: dict[str, Bool[Tensor, " batch"]] = field(default_factory=dict)

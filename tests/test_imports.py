@@ -71,7 +71,9 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmprep": ("mmprep",),
     # Shards to models.
     "mmtrain/functional": (),
-    "mmtrain/tasks": ("mmtrain.functional", "mmtrain.metrics"),
+    "mmtrain/tasks": (
+        *("mmtrain.catalog", "mmtrain.errors", "mmtrain.functional", "mmtrain.metrics"),
+    ),
     "mmtrain/models/encoders": ("mmtrain.errors", "mmtrain.models.layers", "mmtrain.fields"),
     "mmtrain/models/fusions": (
         *("mmtrain.errors", "mmtrain.models.layers", "mmtrain.models.encoders", "mmtrain.fields"),
@@ -87,7 +89,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmtrain/data": (
         *("mmprep.errors", "mmprep.format", "mmprep.storage", "mmtrain.errors"),
-        *("mmtrain.modalities", "mmtrain.types"),
+        *("mmtrain.fields", "mmtrain.modalities", "mmtrain.tasks", "mmtrain.types"),
     ),
     "mmtrain/methods/shared": (
         *("mmtrain.errors", "mmtrain.fields", "mmtrain.functional", "mmtrain.methods.base"),
@@ -119,27 +121,28 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.config", "mmtrain.data", "mmtrain.errors", "mmtrain.files"),
         *("mmtrain.functional", "mmtrain.metrics", "mmtrain.names", "mmtrain.training"),
         *("mmtrain.types", "mmtrain.methods", "mmtrain.curricula"),
-        *("mmtrain.plugins", "mmprep.format"),
+        *("mmtrain.plugins", "mmprep.format", "mmtrain.tasks"),
     ),
     "mmtrain/report/charts": ("mmprep.html",),
     "mmtrain/report/runs": (
-        *("mmprep.format", "mmtrain.config", "mmtrain.errors", "mmtrain.training"),
+        *("mmprep.format", "mmtrain.config", "mmtrain.errors", "mmtrain.tasks"),
+        "mmtrain.training",
     ),
     "mmtrain/report/sections": (
         *("mmprep.errors", "mmprep.html", "mmtrain.config", "mmtrain.data", "mmtrain.errors"),
-        *("mmtrain.modalities", "mmtrain.report"),
+        *("mmtrain.modalities", "mmtrain.report", "mmtrain.tasks"),
     ),
-    "mmtrain/report": ("mmprep.html", "mmtrain.errors", "mmtrain.files"),
+    "mmtrain/report": ("mmprep.html", "mmtrain.errors", "mmtrain.files", "mmtrain.tasks"),
     "mmtrain/comparison": (
         *("mmtrain.config", "mmtrain.data", "mmtrain.errors", "mmtrain.evaluation"),
         *("mmtrain.files", "mmtrain.metrics", "mmtrain.names", "mmtrain.report"),
-        *("mmtrain.training", "mmtrain.methods", "mmtrain.plugins"),
+        *("mmtrain.training", "mmtrain.methods", "mmtrain.plugins", "mmtrain.tasks"),
     ),
     "mmtrain/cli": (
         *("mmprep.cli.group", "mmprep.errors", "mmprep.version", "mmtrain.catalog"),
         *("mmtrain.comparison", "mmtrain.config", "mmtrain.curricula", "mmtrain.errors"),
         *("mmtrain.evaluation", "mmtrain.methods", "mmtrain.models", "mmtrain.names"),
-        *("mmtrain.report", "mmtrain.training"),
+        *("mmtrain.report", "mmtrain.tasks", "mmtrain.training"),
     ),
     "mmtrain": ("mmtrain", "mmprep.errors", "mmprep.storage", "mmprep.lazy", "mmprep.version"),
 }

@@ -9,6 +9,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mmtrain.cli.measured import main_measure
 from mmtrain.training.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,4 @@ def _training(line: Mapping[str, Any]) -> str:
 def _val(line: Mapping[str, Any]) -> str:
     if not line["val"]:
         return ""
-    by_modality = line["val"]["modalities"].items()
-    own = ", ".join(f"{m} {values['accuracy']:.3f}" for m, values in by_modality)
-    return f", val accuracy {line['val']['accuracy']:.3f} ({own})"
+    return f", val {main_measure(line['val'])}"

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mmprep.cli.group import counted
+from mmtrain.tasks.measures import MEASURES, shown
 
-_MEASURES: Final = ("accuracy", "map", "macro_f1", "loss")
-_TITLES: Final = {"map": "mAP", "macro_f1": "macro-F1"}
+_PROBED: Final = ("accuracy", "map", "macro_f1")
 # With more classes than this a matrix is wider than a terminal.
 _MATRIX: Final = 12
 _CLASSES: Final = 40
@@ -35,22 +35,27 @@ def evaluation(report: Mapping[str, Any]) -> list[str | Table]:
     parts: list[str | Table] = [title + _skipped(report), _fused(report)]
     if report["missing"]:
         parts.append(_missing(report))
-    parts.append(_by_class(report))
-    parts.append(_matrix(report) if len(report["classes"]) <= _MATRIX else _pairs(report))
+    if "groups" in report:
+        parts.append(_groups(report))
+    if "segments" in report:
+        parts.append(_segments(report))
+    if "by_class" in report:
+        parts.append(_by_class(report))
+        parts.append(_matrix(report) if len(report["classes"]) <= _MATRIX else _pairs(report))
     return parts
 
 
 def probes(report: Mapping[str, Any]) -> list[str | Table]:
     """Title and table of a report of `mmtrain.evaluation.probe.probe`."""
     by_modality = report["modalities"]
-    table = _table("probe", *map(_name, _MEASURES[:3]), "strength", "own accuracy")
+    table = _table("probe", *map(_name, _PROBED), "strength", "own accuracy")
     partners = any(values["alone"] for values in by_modality.values())
     if partners:
         table.add_column("alone", justify="right")
         table.add_column("gap", justify="right")
     for modality, values in by_modality.items():
         alone = values["alone"] or {}
-        row = [*(_number(values[name]) for name in _MEASURES[:3]), f"{values['strength']:g}"]
+        row = [*(_number(values[name]) for name in _PROBED), f"{values['strength']:g}"]
         row.append(_number(values["own_accuracy"]))
         if partners:
             row += [_number(alone.get("accuracy")), _signed(alone.get("gap"))]
@@ -68,20 +73,39 @@ def _skipped(report: Mapping[str, Any]) -> str:
 
 
 def _fused(report: Mapping[str, Any]) -> Table:
-    table = _table("", *map(_name, _MEASURES), "discrepancy")
-    table.add_row("fused", *(_number(report[name]) for name in _MEASURES), "")
+    measures, ahead = (*shown(report), "loss"), report["discrepancy"]
+    table = _table("", *map(_name, measures), *(["discrepancy"] if ahead else []))
+    table.add_row("fused", *(_number(report[name]) for name in measures), "")
     for modality, values in report["modalities"].items():
-        rho = _number(report["discrepancy"][modality])
-        table.add_row(modality, *(_number(values[name]) for name in _MEASURES), rho)
+        rho = [_number(ahead[modality])] if ahead else []
+        table.add_row(modality, *(_number(values[name]) for name in measures), *rho)
     return table
 
 
 def _missing(report: Mapping[str, Any]) -> Table:
-    table = _table("missing", "draws", *map(_name, _MEASURES[:3]))
+    measures = shown(name for setting in report["missing"] for name in setting)
+    table = _table("missing", "draws", *map(_name, measures))
     for setting in report["missing"]:
         rates = ", ".join(f"{m} {100 * rate:g}%" for m, rate in setting["rates"].items())
-        cells = [_with_deviation(setting[name], setting["draws"]) for name in _MEASURES[:3]]
+        cells = [_with_deviation(setting.get(name), setting["draws"]) for name in measures]
         table.add_row(rates, str(setting["draws"]), *cells)
+    return table
+
+
+def _groups(report: Mapping[str, Any]) -> Table:
+    """Table of the accuracy by group, of the fused logits and of each modality's own."""
+    modalities = report["modalities"]
+    table = _table("group", "samples", "accuracy", *modalities)
+    for name, values in report["groups"].items():
+        own = (_number(each["groups"][name]["accuracy"]) for each in modalities.values())
+        table.add_row(name, str(values["count"]), _number(values["accuracy"]), *own)
+    return table
+
+
+def _segments(report: Mapping[str, Any]) -> Table:
+    """Table of the accuracy at each place of a sample."""
+    table = _table("segment", *(str(i + 1) for i in range(len(report["segments"]))))
+    table.add_row("accuracy", *map(_number, report["segments"]))
     return table
 
 
@@ -91,7 +115,8 @@ def _by_class(report: Mapping[str, Any]) -> Table:
         present = [each for each in classes if each["count"]]
         classes = sorted(present, key=lambda each: each["accuracy"])[: _CLASSES // 2]
         title = f"class (the worst {len(classes)})"
-    table = _table(title, "samples", "accuracy", "AP", "F1")
+    counts = "segments" if "segments" in report else "samples"
+    table = _table(title, counts, "accuracy", "AP", "F1")
     for each in classes:
         numbers = (_number(each[name]) for name in ("accuracy", "ap", "f1"))
         table.add_row(each["name"], str(each["count"]), *numbers)
@@ -127,7 +152,7 @@ def _table(first: str, *others: str) -> Table:
 
 
 def _name(measure: str) -> str:
-    return _TITLES.get(measure, measure)
+    return MEASURES[measure].title if measure in MEASURES else measure
 
 
 def _number(value: float | None) -> str:
@@ -138,5 +163,7 @@ def _signed(value: float | None) -> str:
     return "-" if value is None else f"{value:+.3f}"
 
 
-def _with_deviation(spread: Mapping[str, float], count: int) -> str:
+def _with_deviation(spread: Mapping[str, float] | None, count: int) -> str:
+    if spread is None:
+        return _number(None)
     return _number(spread["mean"]) + (f" ± {_number(spread['std'])}" if count > 1 else "")

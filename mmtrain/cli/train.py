@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from mmprep.cli.group import counted
+from mmtrain.cli.measured import main_measure, other_measures
 from mmtrain.cli.progress import watching
 from mmtrain.comparison.entrants import Contest, seeds_of
 from mmtrain.config.request import Request
@@ -66,10 +67,6 @@ def summary(result: Mapping[str, Any]) -> str:
     measured = result["test"] or result["val"]
     if measured is not None:
         split = "test" if result["test"] else "val"
-        by_modality = measured["modalities"].items()
-        own = ", ".join(f"{m} {values['accuracy']:.3f}" for m, values in by_modality)
-        lines.append(
-            f"{split}, best epoch {result['best_epoch'] + 1}: accuracy {measured['accuracy']:.3f} "
-            f"({own}), mAP {measured['map']:.3f}, macro-F1 {measured['macro_f1']:.3f}"
-        )
+        texts = ", ".join([main_measure(measured), *other_measures(measured)])
+        lines.append(f"{split}, best epoch {result['best_epoch'] + 1}: {texts}")
     return "\n".join(lines)

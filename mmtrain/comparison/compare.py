@@ -24,6 +24,7 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError, Interrupted, MmtrainError
 from mmtrain.evaluation.open_run import write_json
 from mmtrain.report import write
+from mmtrain.tasks.measures import rank
 from mmtrain.training.parts import CONFIG, config_of, shards_of
 from mmtrain.training.train import RESULT, train
 from mmtrain.training.watch import Watch
@@ -148,9 +149,10 @@ def _tune(entrant: Entrant, home: Path, trainer: Trainer) -> tuple[str | None, T
         result = trainer.run(config, home / "tune" / folder_name(setting))
         if result is None:
             continue
-        rank = (result["val"][config.select], -result["val"]["loss"])
-        if best is None or rank > best[0]:
-            best = rank, setting
+        val = result["val"]
+        place = (rank(config.select, val[config.select]), -val["loss"])
+        if best is None or place > best[0]:
+            best = place, setting
     return (best[1], entrant.grid[best[1]]) if best else (None, None)
 
 

@@ -6,8 +6,10 @@ from typing import Any, Final
 
 from mmtrain.config.run import TrainConfig
 from mmtrain.metrics import mean_and_std
+from mmtrain.tasks.measures import MEASURES, shown
 
-_MEASURES: Final = {"accuracy": "accuracy", "map": "mAP", "macro_f1": "macro-F1"}
+# Columns where nothing was measured.
+_NONE: Final = ("accuracy", "map", "macro_f1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ def row_json(row: Row) -> dict[str, Any]:
     results = list(row.results.values())
     splits = [s for s in ("test", "val") if results and all(r[s] for r in results)]
     measured = [result[splits[0]] for result in results] if splits else []
+    names = shown(measured[0]) if measured else _NONE
     return {
         "label": row.label,
         "method": row.config.method,
@@ -44,9 +47,9 @@ def row_json(row: Row) -> dict[str, Any]:
         "seeds": list(row.results),
         "runs": [result["run"] for result in results],
         "split": splits[0] if splits else None,
-        **{name: _over_seeds([values[name] for values in measured]) for name in _MEASURES},
+        **{name: _over_seeds([values[name] for values in measured]) for name in names},
         "modalities": {
-            m: {"accuracy": _over_seeds([v["modalities"][m]["accuracy"] for v in measured])}
+            m: {names[0]: _over_seeds([v["modalities"][m][names[0]] for v in measured])}
             for m in row.config.modalities
         },
         "seconds_an_epoch": _over_seeds([r["train_seconds"] / r["epochs"] for r in results]),
@@ -54,11 +57,13 @@ def row_json(row: Row) -> dict[str, Any]:
 
 
 def markdown(table: Mapping[str, Any]) -> str:
-    """The table for readers, with measures in percent and notes below it."""
+    """The table for readers, with shares in percent and notes below it."""
     rows: Sequence[Mapping[str, Any]] = table["rows"]
     modalities = list(dict.fromkeys(m for row in rows for m in row["modalities"]))
-    heads = ["method", "seeds", *_MEASURES.values(), *modalities, "s an epoch"]
-    lines = [heads, *(_cells(row, modalities) for row in rows)]
+    names = _measured(table)
+    titles = [MEASURES[name].title for name in names]
+    heads = ["method", "seeds", *titles, *modalities, "s an epoch"]
+    lines = [heads, *(_cells(row, names, modalities) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
     lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
     padded = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
@@ -66,28 +71,45 @@ def markdown(table: Mapping[str, Any]) -> str:
     return "\n".join([*text, "", *_notes(table)]) + "\n"
 
 
-def _cells(row: Mapping[str, Any], modalities: Sequence[str]) -> list[str]:
-    own = [row["modalities"].get(m, {}).get("accuracy") for m in modalities]
+def _measured(table: Mapping[str, Any]) -> tuple[str, ...]:
+    """Measures that some row of a table has; those of classification where none has any."""
+    return shown(n for row in table["rows"] for n in row if row[n] is not None) or _NONE
+
+
+def _cells(row: Mapping[str, Any], names: Sequence[str], modalities: Sequence[str]) -> list[str]:
     count = len(row["seeds"])
-    shares = [_cell(value, count, 100) for value in (*(row[name] for name in _MEASURES), *own)]
-    return [row["label"], str(count), *shares, _cell(row["seconds_an_epoch"], count)]
+    cells = [_shown_cell(name, row.get(name), count) for name in names]
+    for modality in modalities:
+        ((name, value),) = row["modalities"].get(modality, {names[0]: None}).items()
+        cells.append(_shown_cell(name, value, count))
+    return [row["label"], str(count), *cells, _cell(row["seconds_an_epoch"], count)]
 
 
-def _cell(value: Mapping[str, float] | None, count: int, factor: float = 1) -> str:
+def _shown_cell(name: str, value: Mapping[str, float] | None, count: int) -> str:
+    measure = MEASURES[name]
+    return _cell(value, count, measure.scale, measure.decimals)
+
+
+def _cell(
+    value: Mapping[str, float] | None, count: int, factor: float = 1, decimals: int = 2
+) -> str:
     if value is None:
         return "-"
-    deviation = f" ± {factor * value['std']:.2f}" if count > 1 else ""
-    return f"{factor * value['mean']:.2f}{deviation}"
+    deviation = f" ± {factor * value['std']:.{decimals}f}" if count > 1 else ""
+    return f"{factor * value['mean']:.{decimals}f}{deviation}"
 
 
 def _notes(table: Mapping[str, Any]) -> list[str]:
     rows = table["rows"]
     splits = ", ".join(dict.fromkeys(row["split"] for row in rows if row["split"])) or "nothing"
     seeds = ", ".join(map(str, table["seeds"]))
+    names = _measured(table)
+    plain = [MEASURES[name].title for name in names if not MEASURES[name].percent]
+    unit = f"Percent, but for {' and '.join(plain)}," if plain else "Percent"
     notes = [
-        f"Percent on {splits} of {table['data']}, mean ± sample standard deviation over the seeds "
-        f"{seeds}, of the epoch that was best on val. Below a modality: accuracy of the method's "
-        "own logits of it."
+        f"{unit} on {splits} of {table['data']}, mean ± sample standard deviation over the seeds "
+        f"{seeds}, of the epoch that was best on val. Below a modality: "
+        f"{MEASURES[names[0]].title} of the method's own logits of it."
     ]
     if table["earlier"]:
         notes += ["", f"From earlier commands in this folder: {', '.join(table['earlier'])}."]
@@ -99,5 +121,7 @@ def _notes(table: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _over_seeds(values: Sequence[float]) -> dict[str, float] | None:
-    return mean_and_std(values) if values else None
+def _over_seeds(values: Sequence[float | None]) -> dict[str, float] | None:
+    """Mean and deviation; None without a value, or where a seed has none that is defined."""
+    known = [value for value in values if value is not None]
+    return mean_and_std(known) if known and len(known) == len(values) else None

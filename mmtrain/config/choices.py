@@ -7,6 +7,7 @@ from mmtrain.catalog import Catalog
 from mmtrain.curricula.catalog import CURRICULA
 from mmtrain.methods.catalog import METHODS
 from mmtrain.models.catalog import ENCODERS, FUSIONS
+from mmtrain.tasks.catalog import TASKS
 
 # Field of a config to the catalog that its names are from.
 BY_CHOICE: Final[Mapping[str, Catalog[object]]] = {
@@ -15,4 +16,4 @@ BY_CHOICE: Final[Mapping[str, Catalog[object]]] = {
     "fusion": FUSIONS,
     "encoder": ENCODERS,
 }
-CATALOGS: Final = (METHODS, CURRICULA, ENCODERS, FUSIONS)
+CATALOGS: Final = (METHODS, CURRICULA, ENCODERS, FUSIONS, TASKS)

@@ -106,6 +106,7 @@ def resolved(config: TrainConfig) -> TrainConfig:
         _require_kinds(choice, given, known)
         settings[choice] = {**_defaults(choice, getattr(config, choice)), **given}
     settings |= _by_modality(config)
+    config = replace(config, task=config.task and plugins.absolute(config.task))
     return replace(config, settings=settings, plugins=_digests(config))
 
 
@@ -185,6 +186,7 @@ def _by_modality(config: TrainConfig) -> dict[str, dict[str, Any]]:
 def _digests(config: TrainConfig) -> dict[str, str]:
     """SHA-256 of the files of plug-ins, as they were when the run began."""
     chosen = [getattr(config, choice) for choice in BY_CHOICE]
+    chosen += [config.task] if config.task else []
     now = plugins.digests([*chosen, *config.encoders.values()])
     before = {path: config.plugins.get(path, digest) for path, digest in now.items()}
     for path, digest in now.items():

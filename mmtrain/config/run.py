@@ -13,13 +13,13 @@ from mmprep.storage.redact import redacted
 from mmtrain.config.values import Kind, checked, flat, kind_of
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.fields import above, at_least, between, check_fields, one_of
+from mmtrain.tasks.measures import SELECTS
 
 DEVICES: Final = ("auto", "cpu", "cuda")
 PRECISIONS: Final = ("fp32", "bf16")
 OPTIMIZERS: Final = ("sgd", "adamw")
 SCHEDULES: Final = ("constant", "step", "cosine", "plateau")
 CROPS: Final = ("random-resized-crop", "random-crop", "resize")
-SELECTS: Final = ("accuracy", "map", "macro_f1")
 # Things that are chosen by name, and may have parameters of their own.
 CHOICES: Final = ("method", "curriculum", "fusion", "encoder")
 # Fields that do not change what a run computes: a resumed run may have other values.
@@ -108,6 +108,8 @@ class TrainConfig:
         cache_size: Largest size of that folder in bytes.
         skip_corrupt: Whether damaged samples are left out and counted, in place of stopping.
         allow_changed: Whether the run goes on although the file of a plug-in has changed.
+        task: Name in TASKS; None is the task that the data set is made for. Another works where
+            the data have what it learns from: scores can be learnt as such, or as classes.
         method: Name in METHODS, or a plug-in.
         curriculum: Name in CURRICULA, or a plug-in.
         fusion: Name in FUSIONS, or a plug-in.
@@ -122,7 +124,8 @@ class TrainConfig:
         precision: Precision of the encoders, ``fp32`` or ``bf16``; weights stay float32.
         compile: Whether the encoders are compiled.
         workers: Threads that decode; one a core for None.
-        select: Measure on val by which the tested epoch is chosen; ties go to the lower loss.
+        select: Measure on val by which the tested epoch is chosen; ties go to the lower loss. Where
+            the task has no accuracy, the default is its first measure.
         save_every_steps: Steps between checkpoints; one is written after every epoch anyway.
         optimizer: The optimizer.
         schedule: Schedule of its rate.
@@ -139,6 +142,7 @@ class TrainConfig:
     cache_size: int = at_least(1, default=20_000_000_000)
     skip_corrupt: bool = False
     allow_changed: bool = False
+    task: str | None = None
     method: str = "joint"
     curriculum: str = "uniform"
     fusion: str = "concat"

@@ -17,7 +17,7 @@ from mmtrain.curricula.memory import SampleFacts
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.functional import agreement
 from mmtrain.methods.base import Method
-from mmtrain.tasks.task import Task
+from mmtrain.tasks.task import Task, mean_by_sample
 from mmtrain.types import Batch, Outputs
 
 log = logging.getLogger(__name__)
@@ -72,12 +72,18 @@ def balance_facts(
             "encoders the same, or choose presim"
         )
     facts = {
-        "similarity": lambda: agreement({m: z.float().softmax(-1) for m, z in out.logits.items()}),
+        "similarity": lambda: _similarity(task, out),
         "features": lambda: agreement(out.features),
         "loss": lambda: method.sample_losses(task, out, batch.target).float(),
         "gradient": lambda: head_gradient_norm(task, out, batch.target),
     }
     return {name: facts[name]() for name in names}
+
+
+def _similarity(task: Task, out: Outputs) -> Tensor:
+    """Agreement of the modalities' probabilities; of a sample with several decisions, the mean."""
+    probs = {m: task.decisions(z.float()).softmax(-1) for m, z in out.logits.items()}
+    return mean_by_sample(agreement(probs), len(out.fused))
 
 
 def head_gradient_norm(task: Task, out: Outputs, target: Tensor) -> Float[Tensor, " batch"]:

@@ -11,6 +11,7 @@ from mmtrain.curricula.memory import Memory, SampleFacts
 from mmtrain.data.order import SampleOrder
 from mmtrain.methods.base import Method
 from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.needs import Needs
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
@@ -56,6 +57,14 @@ class Curriculum:
     """
 
     memory: Memory | None = None
+
+    @property
+    def needs(self) -> Needs:
+        """Traits of a task without which samples cannot be scored, each with its use.
+
+        The run refuses a task that lacks one, by name, before it trains.
+        """
+        return {}
 
     def order(self, run: Scorer) -> SampleOrder:
         """The visits of the epoch that begins. Scores the samples first where that is due."""

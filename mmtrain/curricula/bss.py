@@ -26,6 +26,7 @@ from mmtrain.data.order import SampleOrder
 from mmtrain.errors import ConfigError
 from mmtrain.fields import at_least, between, check_fields, one_of
 from mmtrain.methods.base import Method
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
@@ -106,6 +107,11 @@ class Balanced(Curriculum):
         memory = Memory(balance_score, names or COLUMNS, self.scoring, self.every, self.beta)
         # Without criteria there is nothing to score, so that no pass is taken.
         self.memory = memory if names else None
+
+    @property
+    def needs(self) -> Needs:
+        use = "the similarity of predictions; criteria=features,loss has no need of it"
+        return {PROBABILITY: use} if "similarity" in fact_names(self.criteria) else {}
 
     def facts(self, out: Outputs, batch: Batch, method: Method, task: Task) -> dict[str, Tensor]:
         """See `balance_facts`."""

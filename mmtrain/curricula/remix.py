@@ -29,11 +29,11 @@ from torch import Tensor
 from mmtrain.curricula.base import Curriculum, Scorer
 from mmtrain.curricula.memory import Memory, SampleFacts
 from mmtrain.data.order import SampleOrder
-from mmtrain.errors import ConfigError
 from mmtrain.fields import at_least, check_fields
 from mmtrain.functional.scores import entropy
 from mmtrain.methods.base import Method
-from mmtrain.tasks.task import Task
+from mmtrain.tasks.needs import PROBABILITY, Needs
+from mmtrain.tasks.task import Task, mean_by_sample
 from mmtrain.types import Batch, Outputs
 
 _CERTAINTY: Final = "certainty."  # Begins the name of a modality's column.
@@ -85,17 +85,20 @@ class Remix(Curriculum):
         check_fields(self)
         self.memory: Memory = Memory(_lead, every=self.every, start=self.warm_up)
 
+    @property
+    def needs(self) -> Needs:
+        return {PROBABILITY: "how far each modality's prediction is from uniform"}
+
     def order(self, run: Scorer) -> SampleOrder:
         """The visits of the epoch that begins; the samples are scored first where that is due."""
-        if run.task.name != "classification":
-            raise ConfigError(f"remix scores probabilities of classes; {run.task.name} has none")
         # The same columns of scores.h5 in each epoch, from the warm-up on.
         self.memory.columns = tuple(f"{_CERTAINTY}{m}" for m in run.model.modalities)
         return super().order(run)
 
     def facts(self, out: Outputs, batch: Batch, method: Method, task: Task) -> dict[str, Tensor]:
         """See `certainties`."""
-        return {f"{_CERTAINTY}{m}": k for m, k in certainties(out.logits).items()}
+        known = certainties({m: task.decisions(z) for m, z in out.logits.items()})
+        return {f"{_CERTAINTY}{m}": mean_by_sample(k, len(batch)) for m, k in known.items()}
 
     def visits(self, ids: NDArray[np.int64], seed: int, epoch: int) -> SampleOrder:
         """All of ``ids``: by the modality that they show, or with all of them in the warm-up."""

@@ -29,9 +29,10 @@ from torch import Tensor
 from mmtrain.curricula.base import Curriculum, Scorer
 from mmtrain.curricula.memory import Memory, SampleFacts
 from mmtrain.data.order import SampleOrder
-from mmtrain.errors import ConfigError
 from mmtrain.fields import at_least, between, check_fields, one_of
 from mmtrain.functional.shapley import shapley, subsets
+from mmtrain.tasks.needs import ACCURACY, Needs
+from mmtrain.tasks.task import mean_by_sample
 from mmtrain.types import Batch
 
 _VALUE: Final = "value."  # Begins the name of a modality's column.
@@ -113,10 +114,12 @@ class SMV(Curriculum):
         check_fields(self)
         self.memory: Memory = Memory(self._score, every=self.every, start=self.warm_up)
 
+    @property
+    def needs(self) -> Needs:
+        return {ACCURACY: "what a modality adds to them"}
+
     def order(self, run: Scorer) -> SampleOrder:
         """The visits of the epoch that begins; the samples are valued first where that is due."""
-        if run.task.name != "classification":
-            raise ConfigError(f"smv counts right classes; {run.task.name} has none")
         # The same columns of scores.h5 in each epoch, from the warm-up on.
         self.memory.columns = tuple(_column(m) for m in run.model.modalities)
         return super().order(run)
@@ -130,7 +133,9 @@ class SMV(Curriculum):
                 s: run.method.predict_trained(run.model, batch.only(*s)).fused
                 for s in subsets(modalities)
             }
-            return valued(fused, batch.target, modalities)
+            rows = {s: run.task.decisions(z) for s, z in fused.items()}
+            worth = valued(rows, run.task.decided(batch.target), modalities)
+            return {m: mean_by_sample(value, len(batch)) for m, value in worth.items()}
 
         places = np.arange(len(run.ids))
         if self.level == "modality":

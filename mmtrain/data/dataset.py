@@ -19,6 +19,7 @@ from mmprep.format.agreement import open_index
 from mmprep.storage.store import LocalStore, Store, open_store
 from mmtrain.errors import ConfigError, DataError, UnknownName
 from mmtrain.modalities import MODALITIES, parts_of
+from mmtrain.tasks.annotations import Annotations
 
 _CHUNK: Final = 8 << 20
 # Times that description and index are read from a bucket before they count as damaged.
@@ -96,6 +97,23 @@ class ShardedDataset:
     def targets(self) -> NDArray[np.uint16]:
         """(n,) class id of each sample, by sample id."""
         return self.index.label
+
+    @property
+    def task(self) -> str:
+        """Name of the task that the data set is made for."""
+        return str(getattr(self.description, "task", "classification"))
+
+    @property
+    def annotations(self) -> Annotations:
+        """Truth of all samples, by sample id."""
+        return Annotations(
+            place=self.store.url,
+            classes=self.classes,
+            label=self.targets,
+            values=getattr(self.index, "target", None),
+            groups=getattr(self.index, "groups", ()),
+            group=getattr(self.index, "group", None),
+        )
 
     def ids(self, split: str) -> NDArray[np.int64]:
         """Returns the ids of the samples of ``split``, in the order in which the shards have them.

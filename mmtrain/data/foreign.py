@@ -4,7 +4,9 @@ Their content is not known beforehand, so there is one order only, and every ran
 each decodes its own share. Frames, crops and flips are drawn as in `OrderedStream`.
 """
 
+import json
 import logging
+import math
 import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -30,6 +32,7 @@ from mmtrain.data.order import Share, slots
 from mmtrain.data.reading.local import Bytes
 from mmtrain.data.reading.options import StreamOptions
 from mmtrain.errors import ConfigError, DataError, UnknownName
+from mmtrain.fields import check_fields, one_of
 from mmtrain.modalities import MODALITIES, load, modality, parts_of
 from mmtrain.types import Batch
 
@@ -37,6 +40,8 @@ log = logging.getLogger(__name__)
 
 # Sample as webdataset groups it: ``__key__``, ``__url__``, then suffix to bytes.
 _Fields: TypeAlias = Mapping[str, Any]
+# Truth of a sample: its class, its score or the classes of its segments; None for a skipped one.
+Target: TypeAlias = int | float | tuple[int, ...] | None
 _LABELS: Final = r"cls|json"
 _ALONE: Final = Share()
 _DEFAULTS: Final = StreamOptions()
@@ -52,6 +57,9 @@ class Layout:
         fields: Modality to a pattern of the names of its members, behind ``KEY.``; several members
             of a clip are sorted by name.
         flow_fields: Number of fields (u, v) in each picture of flow.
+        target: Meaning of a sample's truth: ``label`` is its class, as above; ``score`` the one
+            number of ``target`` in ``KEY.json``; ``segments`` the classes there, one for each
+            segment and in each sample as many.
     """
 
     classes: tuple[str, ...] = ()
@@ -59,6 +67,10 @@ class Layout:
         default_factory=lambda: {name: each.members for name, each in MODALITIES.items()}
     )
     flow_fields: int = 1
+    target: str = one_of("label", "score", "segments")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 class ForeignState(TypedDict):
@@ -74,7 +86,7 @@ class _PendingBatch(NamedTuple):
 
     end: int
     ids: NDArray[np.int64]
-    targets: NDArray[np.int64]
+    targets: list[Target]
     buffer: BatchBuffer
     futures: list[Future[None]]
 
@@ -273,7 +285,7 @@ class ForeignStream(IterableDataset[Batch]):
         draws = self.view.draws(seed, epoch, start, start + len(chunk))
         draws = [draws[p - start] for p in positions]
         buffer = BatchBuffer(decoders, draws, taken.filler, {}, pin=self.options.pin)
-        targets = np.zeros(len(positions), np.int64)
+        targets: list[Target] = [None] * len(positions)
         futures = [
             pool.submit(self._decode_sample, buffer, row, chunk[p - start], targets)
             for row, p in enumerate(positions)
@@ -284,10 +296,10 @@ class ForeignStream(IterableDataset[Batch]):
         for future in batch.futures:
             future.result()
         self._state["position"] = batch.end
-        return batch.buffer.to_batch(batch.ids, batch.targets)
+        return batch.buffer.to_batch(batch.ids, self._stacked(batch.targets))
 
     def _decode_sample(
-        self, buffer: BatchBuffer, row: int, sample: _Fields, targets: NDArray[np.int64]
+        self, buffer: BatchBuffer, row: int, sample: _Fields, targets: list[Target]
     ) -> None:
         try:
             targets[row] = self._target(sample)
@@ -309,9 +321,39 @@ class ForeignStream(IterableDataset[Batch]):
         pattern = re.compile(self.layout.fields[name])
         return sorted(member for member in sample if pattern.fullmatch(member))
 
-    def _target(self, sample: _Fields) -> int:
-        import json
+    def _stacked(self, targets: Sequence[Target]) -> NDArray[Any]:
+        """Targets of a batch; zeros for samples that were skipped.
 
+        Raises:
+            DataError: Samples have unequal numbers of segments.
+        """
+        known = [target for target in targets if target is not None]
+        if self.layout.target != "segments":
+            kind = np.int64 if self.layout.target == "label" else np.float32
+            return np.array([target or 0 for target in targets], kind)
+        lengths = {len(target) for target in known if isinstance(target, tuple)} or {1}
+        if len(lengths) > 1:
+            raise DataError(f"{self.store.url}: samples have {sorted(lengths)} segments")
+        none = (0,) * lengths.pop()
+        return np.array([target or none for target in targets], np.int64)
+
+    def _target(self, sample: _Fields) -> Target:
+        if self.layout.target == "label":
+            return self._label(sample)
+        try:
+            numbers = json.loads(sample["json"])["target"]
+            if self.layout.target == "segments":
+                return tuple(int(number) for number in numbers)
+            (score,) = map(float, numbers)
+            if not math.isfinite(score):
+                raise ValueError(f"{score} is no score")
+            return score
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"has no {self.layout.target} as `target` in .json ({error})"
+            ) from error
+
+    def _label(self, sample: _Fields) -> int:
         try:
             if "cls" in sample:
                 return int(sample["cls"])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import closing
 from functools import partial
-from typing import Final, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,8 @@ class OrderedStream(IterableDataset[Batch]):
         options: Threads and memory; of no influence on the batches.
 
     Attributes:
+        targets: (n, ...) target of each sample of the data set, as batches have it; the class for
+            None, which is the default.
         traffic: Counts of what was read.
         skipped: Key of each sample that was skipped as damaged, to the reason.
 
@@ -115,6 +117,7 @@ class OrderedStream(IterableDataset[Batch]):
         self._digest = ""
         self._seed = self._epoch = self._position = self._first = 0
         self._iterated = False
+        self.targets: NDArray[Any] | None = None
         self.traffic = Traffic()
         self.skipped: dict[str, str] = {}
 
@@ -249,8 +252,11 @@ class OrderedStream(IterableDataset[Batch]):
         for future in batch.futures:
             self.traffic.add(future.result())
         self._position = batch.end
-        targets = self.dataset.targets[batch.ids].astype(np.int64)
-        return batch.buffer.to_batch(batch.ids, targets)
+        targets = self.dataset.targets if self.targets is None else self.targets
+        chosen = targets[batch.ids]
+        # The index has classes in fewer bytes than torch counts by.
+        whole = np.issubdtype(chosen.dtype, np.integer)
+        return batch.buffer.to_batch(batch.ids, chosen.astype(np.int64) if whole else chosen)
 
 
 def _make_decoders(

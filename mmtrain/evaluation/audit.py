@@ -14,7 +14,7 @@ from mmtrain.errors import ConfigError, DataError
 from mmtrain.training import checkpoint, ledger, scores
 from mmtrain.training.checkpoint import CHECKPOINT
 from mmtrain.training.feed import split_held_out
-from mmtrain.training.parts import config_of, curriculum_of, method_of, shards_of
+from mmtrain.training.parts import config_of, curriculum_of, method_of, shards_of, task_of
 from mmtrain.training.run import LEDGER
 
 _SHOWN: Final = 5
@@ -101,7 +101,8 @@ def audit(folder: Path, data: str | None = None) -> Audit:
     ):
         if saved["data"] != dataset.description.root:
             raise DataError(f"{folder}: was trained on other data than {data or config.data}")
-        ids, _ = split_held_out(dataset, method_of(config).holds_out, config.seed)
+        labels = task_of(config, dataset).labels(dataset.annotations)
+        ids, _ = split_held_out(dataset, labels, method_of(config).holds_out, config.seed)
         order_of = _orders(folder, config, ids)
         verdicts = [
             _verdict(dataset, epoch, order_of(epoch).ids, ledger.visits(folder / LEDGER, epoch))

@@ -4,26 +4,27 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mmtrain.errors import DataError, RunError
 from mmtrain.evaluation.missing import Missing
 from mmtrain.evaluation.open_run import open_run, require_split, write_json
-from mmtrain.functional import confidence, discrepancy
-from mmtrain.metrics import by_class, confusion, mean_and_std, measures, of_outputs
+from mmtrain.metrics import mean_and_std
+from mmtrain.tasks.annotations import Annotations
+from mmtrain.tasks.task import Task
+from mmtrain.training.passes import leads
 from mmtrain.training.run import Run
+from mmtrain.training.train import named_task
 from mmtrain.types import Batch
 
 log = logging.getLogger(__name__)
 
 Masks: TypeAlias = Sequence[Mapping[str, NDArray[np.bool_]]]
-_OVER_DRAWS: Final = ("accuracy", "map", "macro_f1")
 
 
 class Predictions(NamedTuple):
@@ -61,10 +62,11 @@ def evaluate(
         device: Device to compute on, if not the one of training.
 
     Returns:
-        The content of the file: `mmtrain.metrics.of_outputs` of the split, ``samples`` and, for a
-        run that skips damaged samples, how many were ``skipped``, ``by_class``, ``confusion`` (rows
-        are true classes, columns predicted ones), ``discrepancy`` (OGM's ``rho`` of each modality
-        over the split) and ``missing``, one object for each setting.
+        The content of the file: the measures of the split, fused and by modality, ``samples`` and,
+        for a run that skips damaged samples, how many were ``skipped``, ``discrepancy`` (OGM's
+        ``rho`` of each modality over the split, where the task has it), ``missing``, one object
+        for each setting, and what `Task.details` gives: in classification ``by_class`` and
+        ``confusion`` (rows are true classes, columns predicted ones).
 
     Raises:
         ConfigError: No such run, split or modality, or no best weights yet.
@@ -79,21 +81,20 @@ def evaluate(
         masks = [mask for setting in missing.masks(modalities, listed) for mask in setting]
         log.info("%s: predicting %d samples, %d times", split, listed, 1 + len(masks))
         ids, fused, by_modality, masked = predictions(run, split, masks)
-        target = torch.from_numpy(dataset.targets[ids].astype(np.int64))
-        sums = {m: confidence(logits, target).sum() for m, logits in by_modality.items()}
+        truth = dataset.annotations.of(ids)
         report = {
             "run": str(folder),
             "method": run.config.method,
+            **named_task(run.task.name),
             "best_epoch": run.best["epoch"],
             "split": split,
             "samples": len(ids),
             "skipped": listed - len(ids),
             "classes": list(run.classes),
-            **of_outputs(fused, by_modality, target),
-            "by_class": by_class(fused, target, run.classes),
-            "confusion": confusion(fused, target).tolist(),
-            "discrepancy": {m: rho.item() for m, rho in discrepancy(sums).items()},
-            "missing": _over_draws(missing, masked, target),
+            **run.task.measures(fused, by_modality, truth),
+            **run.task.details(fused, truth),
+            "discrepancy": leads(run.task, by_modality, truth),
+            "missing": _over_draws(missing, masked, run.task, truth),
         }
     write_json(folder / f"eval-{split}.json", report)
     return report
@@ -148,19 +149,23 @@ def finite_rows(values: Tensor) -> Tensor:
 
 
 def _over_draws(
-    missing: Missing, masked: Sequence[Tensor], target: Int[Tensor, " samples"]
+    missing: Missing, masked: Sequence[Tensor], task: Task, data: Annotations
 ) -> list[dict[str, Any]]:
     """One object for each setting, from the fused logits (n, C) of each draw of each setting."""
     settings = []
     for i, rates in enumerate(missing.rates):
         draws = masked[i * missing.draws :][: missing.draws]
-        by_draw = [measures(logits, target) for logits in draws]
+        by_draw = [task.measures(logits, {}, data) for logits in draws]
         settings.append(
             {
                 "rates": dict(rates),
                 "draws": missing.draws,
                 "seed": missing.seed,
-                **{name: mean_and_std([m[name] for m in by_draw]) for name in _OVER_DRAWS},
+                **{
+                    name: mean_and_std([m[name] for m in by_draw])
+                    for name in task.measured
+                    if all(m.get(name) is not None for m in by_draw)
+                },
             }
         )
     return settings

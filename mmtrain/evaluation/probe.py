@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from mmtrain.evaluation.evaluate import finite_rows
 from mmtrain.evaluation.open_run import open_run, require_split, write_json
 from mmtrain.evaluation.regression import Examples, fit, logits_of
 from mmtrain.metrics import measures
+from mmtrain.tasks.needs import CLASSES, require
 from mmtrain.training.parts import config_of
 from mmtrain.training.run import Run
 from mmtrain.types import Batch
@@ -66,6 +66,8 @@ def probe(
     """
     with open_run(folder, data, device) as run:
         require_split(run, split)
+        needs = {CLASSES: "the head that it fits"}
+        require("measurement", "probe", needs, run.task.name, run.task.gives)
         partners = _partners(run, alone)
         examples = examples_of(run, split)
         probes = probe_encoders(run, split, examples)
@@ -158,7 +160,7 @@ def features_of(run: Run, split: str) -> dict[str, Examples]:
     there = finite_rows(features)
     if not bool(there.any()):
         raise DataError(f"{run.config.data}: every sample of {split} is damaged")
-    target = torch.from_numpy(dataset.targets[ids].astype(np.int64)).to(features.device)
+    target = torch.from_numpy(run.task.labels(dataset.annotations.of(ids))).to(features.device)
     parts = torch.split(features[there], widths, dim=1)
     return {m: Examples(part, target[there]) for m, part in zip(modalities, parts, strict=True)}
 

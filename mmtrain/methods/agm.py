@@ -32,6 +32,7 @@ from mmtrain.fields import above, at_least
 from mmtrain.functional.gradient_edit import weight_gradients
 from mmtrain.functional.shapley import shapley, subsets
 from mmtrain.methods.base import Method, Run, state
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.types import Batch
 
 # Below it a probability counts as this much, so that a score is at most 18.4.
@@ -97,6 +98,10 @@ class AGM(Method):
     cap: float | None = above(0, default=None)
     average: Tensor = state(default_factory=partial(torch.zeros, 0))
     steps: int = state(0)
+
+    @property
+    def needs(self) -> Needs:
+        return {PROBABILITY: "the loss of each modality's share of the logits"}
 
     def setup(self, run: Run) -> None:
         modalities = run.model.modalities

@@ -42,6 +42,7 @@ from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.methods.shared.draws import uniform_like
 from mmtrain.methods.shared.units import Units, unit_counts, unit_shares
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.types import Batch, Outputs
 
 _LEAST: Final = 1e-6
@@ -119,6 +120,10 @@ class AMSS(Method):
     significance: Tensor | None = state()
     _units: Units = field(init=False, repr=False)
 
+    @property
+    def needs(self) -> Needs:
+        return {PROBABILITY: "what a modality says about the class"}
+
     def setup(self, run: Run) -> None:
         if len(run.model.modalities) < 2:
             raise ConfigError(
@@ -147,7 +152,8 @@ class AMSS(Method):
         modalities = run.model.modalities
         losses = [run.task.losses(out.logits[m], batch.target).mean() for m in modalities]
         entropies = [entropy(out.features[m]).mean() for m in modalities]
-        frequencies = F.one_hot(batch.target, out.fused.shape[1]).float().mean(0)
+        choices = run.task.decisions(out.fused).shape[1]
+        frequencies = F.one_hot(run.task.decided(batch.target), choices).float().mean(0)
         means = run.mean(torch.cat([torch.stack(losses + entropies), frequencies]))
         sizes = [len(losses), len(losses), len(frequencies)]
         loss, spread, frequency = torch.split(means, sizes)

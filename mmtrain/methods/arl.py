@@ -30,6 +30,7 @@ from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.functional.scores import entropy
 from mmtrain.methods.base import Method, Run
 from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
@@ -94,6 +95,10 @@ class ARL(Method):
     temperature: float = at_least(0, default=8.0)
     start: int = at_least(0, default=5)
 
+    @property
+    def needs(self) -> Needs:
+        return {PROBABILITY: "the entropy of each modality's prediction"}
+
     def step(self, run: Run, batch: Batch) -> None:
         out = self.predict(run.model, batch)
         run.observe(out, batch)
@@ -113,7 +118,7 @@ class ARL(Method):
     def weights(self, run: Run, out: Outputs) -> Float[Tensor, " modalities"]:
         """``w`` of the step, equal on all ranks."""
         logits = [*out.logits.values()]
-        entropies = run.mean(torch.stack([entropy(u).mean() for u in logits]))
+        entropies = run.mean(torch.stack([entropy(run.task.decisions(u)).mean() for u in logits]))
         contributions = shares(run.sum(torch.stack([u.abs().sum() for u in logits])))
         weights = asymmetry(reliance(entropies), contributions, self.temperature)
         if run.epoch < self.start:

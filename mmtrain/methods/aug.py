@@ -30,13 +30,14 @@ from functools import reduce
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from mmtrain.fields import above, at_least, between, one_of
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.methods.shared.numbers import named_numbers
 from mmtrain.models.fusions.boosted import Boosted
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch
 
@@ -44,7 +45,7 @@ from mmtrain.types import Batch
 def boosting_losses(
     task: Task,
     logits: Sequence[Float[Tensor, "batch classes"]],
-    target: Int[Tensor, " batch"],
+    target: Tensor,
     softening: float,
 ) -> Float[Tensor, " batch"]:
     """Loss of each sample of one modality, Eq. 5: newest, all, and all but the newest classifier.
@@ -139,6 +140,10 @@ class AUG(Method):
     counts: dict[str, int] = state(default_factory=dict)
     scores: Tensor = state(default_factory=lambda: torch.zeros(0))
     visits: Tensor = state(default_factory=lambda: torch.zeros(()))
+
+    @property
+    def needs(self) -> Needs:
+        return {PROBABILITY: "how sure each modality is of the truth"}
 
     def setup(self, run: Run) -> None:
         fusion = run.model.fusion

@@ -8,12 +8,13 @@ from typing import Any, Protocol, TypeAlias, overload, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmtrain.fields import check_fields
 from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.needs import Needs
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
@@ -340,6 +341,18 @@ class Method:
         check_fields(self)
 
     @property
+    def needs(self) -> Needs:
+        """Traits of a task without which the equations are undefined, each with its use.
+
+        The run refuses a task that lacks one, by name, before `setup`; see `mmtrain.tasks.needs`.
+
+        Example:
+            >>> from mmtrain.tasks.needs import PROBABILITY
+            >>> needs = {PROBABILITY: "how sure each modality is of the truth"}
+        """
+        return {}
+
+    @property
     def holds_out(self) -> int:
         """Samples of the train split that epochs leave out, for `Run.held_out`."""
         return 0
@@ -367,9 +380,7 @@ class Method:
         """Loss that is minimised: a mean over the samples of ``batch``, all of which are real."""
         return self.sample_losses(run.task, out, batch.target).mean()
 
-    def sample_losses(
-        self, task: Task, out: Outputs, target: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
+    def sample_losses(self, task: Task, out: Outputs, target: Tensor) -> Float[Tensor, " batch"]:
         """Loss of each sample, by which curricula score it."""
         return task.losses(out.fused, target)
 

@@ -35,6 +35,7 @@ from mmtrain.fields import above, at_least
 from mmtrain.functional.gradient_edit import scale_gradients
 from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.methods.base import Method, Run, state
+from mmtrain.tasks.needs import ACCURACY, Needs
 from mmtrain.types import Batch, Outputs
 
 
@@ -93,12 +94,16 @@ class CGGM(Method):
     accuracies: Tensor = state(default_factory=partial(torch.zeros, 0))
     balance: Tensor = state(default_factory=partial(torch.zeros, 0))
 
+    @property
+    def needs(self) -> Needs:
+        return {ACCURACY: "how fast each modality gains accuracy"}
+
     def setup(self, run: Run) -> None:
         modalities = run.model.modalities
-        if run.task.name != "classification" or len(modalities) < 2:
+        if len(modalities) < 2:
             raise ConfigError(
-                "cggm compares the accuracies of two modalities or more in classification; got "
-                f"{', '.join(modalities)} and {run.task.name}"
+                f"cggm compares the accuracies of two modalities or more; got "
+                f"{', '.join(modalities)}"
             )
         if self.lam and any(run.model.fusion.matrix(m) is None for m in modalities):
             raise ConfigError(
@@ -126,9 +131,11 @@ class CGGM(Method):
         run.average_gradients()
         if pairs := _matrices(run, gradients=True):
             run.log(**logged_by_modality(modalities, cosine=_cosines(pairs)))
-        hits = torch.stack([(u.argmax(-1) == batch.target).sum() for u in out.logits.values()])
+        target = run.task.decided(batch.target)
+        guesses = [run.task.decisions(u).argmax(-1) for u in out.logits.values()]
+        hits = torch.stack([(guess == target).sum() for guess in guesses])
         # Counts, so that equal accuracies are equal however many ranks there are.
-        total = run.sum(torch.full_like(hits, len(batch)).double())
+        total = run.sum(torch.full_like(hits, len(target)).double())
         accuracies = run.sum(hits.double()) / total
         run.log(**logged_by_modality(modalities, accuracy=accuracies.float()))
         balance = balances(accuracies - self.accuracies)

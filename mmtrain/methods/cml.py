@@ -20,8 +20,10 @@ from torch import Tensor
 
 from mmtrain.errors import ConfigError
 from mmtrain.fields import at_least
+from mmtrain.functional import confidence
 from mmtrain.functional.masking import zero_others
 from mmtrain.methods.base import Method, Run
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.types import Batch, Outputs
 
 
@@ -63,6 +65,10 @@ class CML(Method):
 
     strength: float = at_least(0, default=0.1)
 
+    @property
+    def needs(self) -> Needs:
+        return {PROBABILITY: "how sure a prediction is with a modality and without"}
+
     def setup(self, run: Run) -> None:
         if len(run.model.modalities) < 2:
             raise ConfigError(
@@ -72,9 +78,10 @@ class CML(Method):
     def loss(self, run: Run, out: Outputs, batch: Batch) -> Tensor:
         chain = self._chain(run, out)
         fitting = torch.stack([run.task.losses(f, batch.target) for f in chain]).mean()
-        classes = [f.argmax(-1) for f in chain]
-        sure = [run.task.confidence(f, c) for f, c in zip(chain, classes, strict=True)]
-        right = [c == batch.target for c in classes]
+        rows = [run.task.decisions(f) for f in chain]
+        classes = [z.argmax(-1) for z in rows]
+        sure = [confidence(z, c) for z, c in zip(rows, classes, strict=True)]
+        right = [c == run.task.decided(batch.target) for c in classes]
         penalties = torch.stack(
             [
                 overconfidence(sure[k], sure[k + 1], right[k] | ~right[k + 1])

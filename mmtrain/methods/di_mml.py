@@ -35,6 +35,7 @@ from mmtrain.fields import above, at_least
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.models.layers import linear, seeded
 from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.needs import CLASSES, Needs
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
@@ -131,6 +132,10 @@ class DIMML(Method):
     vote_temperature: float = above(0, default=1.0)
     dimensions: dict[str, Tensor] = state(default_factory=dict)
     fusing: bool = state(False)
+
+    @property
+    def needs(self) -> Needs:
+        return {CLASSES: "which dimensions of the features separate classes"}
 
     def setup(self, run: Run) -> None:
         model = run.model

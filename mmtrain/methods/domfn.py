@@ -31,6 +31,7 @@ from mmtrain.fields import above, at_least
 from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.methods.base import Method, Run, state
 from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.needs import CLASSES, Needs
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
@@ -82,6 +83,10 @@ class DOMFN(Method):
     tau: float = above(0, default=0.5)
     pretrain: int = at_least(0, default=30)
     fusing: bool = state(False)
+
+    @property
+    def needs(self) -> Needs:
+        return {CLASSES: "whether the modalities of a sample agree on it"}
 
     def setup(self, run: Run) -> None:
         if self.pretrain >= run.planned:

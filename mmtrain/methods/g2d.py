@@ -26,6 +26,7 @@ from mmtrain.functional.distillation import divergences, feature_distance
 from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.methods.base import Method, Run, Teacher
 from mmtrain.methods.shared.teachers import alike_teachers
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.types import Batch, Outputs
 
 
@@ -65,6 +66,10 @@ class G2D(Method):
     features: float = at_least(0, default=1.0)
     share: float = between(0, 1, default=0.5)
 
+    @property
+    def needs(self) -> Needs:
+        return {PROBABILITY: "the divergence from the teachers' predictions"}
+
     def setup(self, run: Run) -> None:
         self._teachers: dict[str, Teacher] = alike_teachers(run, self.teachers)
 
@@ -80,8 +85,9 @@ class G2D(Method):
 
     def distillation(self, run: Run, out: Outputs, taught: dict[str, Outputs]) -> Tensor:
         """The loss but for ``CE(f, y)``."""
+        rows = run.task.decisions
         divergence = torch.stack(
-            [divergences(out.fused, own.fused).mean() for own in taught.values()]
+            [divergences(rows(out.fused), rows(own.fused)).mean() for own in taught.values()]
         ).sum()
         distance = feature_distance(out.features, {m: o.features[m] for m, o in taught.items()})
         run.log(divergence=divergence, distance=distance)

@@ -34,11 +34,13 @@ from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.fields import at_least, between
 from mmtrain.functional import flat_projection, perturb, second_moment
 from mmtrain.methods.base import Method, Run, state
+from mmtrain.methods.shared.decisions import Decisions, rows_of_task
 from mmtrain.methods.shared.scope import Layer, layers_in_scope, recorded_inputs
 from mmtrain.methods.shared.turns import Turn, stages, turn
 from mmtrain.models.heads import layer_inputs, linear_layers, mlp
 from mmtrain.models.layers import frozen_batch_norm
 from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.types import Batch, Outputs
 
 _LAYERS: Final = 3  # of the heads
@@ -110,6 +112,7 @@ class IGM(Method):
     scope: float | None = between(0, 1, default=None)
     group: int = at_least(1, default=12)
     projections: list[Tensor] = state(default_factory=list)
+    rows: Decisions = rows_of_task()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,7 +122,12 @@ class IGM(Method):
                 f"{self.projected}"
             )
 
+    @property
+    def needs(self) -> Needs:
+        return {PROBABILITY: "the mean of the modalities' predictions"}
+
     def setup(self, run: Run) -> None:
+        self.rows = run.task.decisions
         modalities = run.model.modalities
         if len(modalities) < 2:
             raise ConfigError(
@@ -170,7 +178,8 @@ class IGM(Method):
 
     def predict(self, model: MultimodalModel, batch: Batch) -> Outputs:
         out = model(batch)
-        return replace(out, fused=mixture(out.logits))
+        mixed = mixture({m: self.rows(z) for m, z in out.logits.items()})
+        return replace(out, fused=mixed.view_as(out.fused))
 
     def _turn(self, run: Run) -> Turn:
         lengths = stages(self.stage_epochs, len(run.model.modalities), run.planned)

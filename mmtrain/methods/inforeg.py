@@ -33,6 +33,7 @@ from torch import Tensor
 from mmtrain.fields import at_least, one_of
 from mmtrain.functional.modulation import difference, logged_by_modality
 from mmtrain.methods.base import Method, Run, state
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
@@ -88,6 +89,10 @@ class InfoReg(Method):
     traces: dict[str, list[float]] = state(default_factory=dict)
     squares: Tensor = state(default_factory=partial(torch.zeros, 0))
     steps: int = state(0)
+
+    @property
+    def needs(self) -> Needs:
+        return {PROBABILITY: "how sure each modality is of the truth"}
 
     def setup(self, run: Run) -> None:
         self.squares = torch.zeros(len(run.model.modalities), device=run.device)

@@ -38,6 +38,7 @@ from mmtrain.methods.base import Method, Run, state
 from mmtrain.models.fusions.arcs import Arcs
 from mmtrain.models.layers import seeded
 from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
@@ -103,6 +104,10 @@ class IPRM(Method):
         super().__post_init__()
         if self.passes not in (1, 2):
             raise ConfigError(f"passes is 1 or 2; got {self.passes}")
+
+    @property
+    def needs(self) -> Needs:
+        return {PROBABILITY: "the divergence of each modality from the fused prediction"}
 
     def setup(self, run: Run) -> None:
         widths, classes = run.model.fusion.widths, run.model.fusion.classes
@@ -182,9 +187,10 @@ def probe(
 ) -> Float[Tensor, " pairs"]:
     """``omega`` of the first of each pair, Eq. 2, over the samples of all ranks."""
     with torch.no_grad():
-        sides = [torch.stack([logits[m] for m in side]) for side in zip(*pairs, strict=True)]
-        ends = torch.stack(sides)
-        return rebalance(*run.sum(divergence(ends, fused.expand_as(ends)).sum(-1)))
+        rows = run.task.decisions
+        sides = [torch.stack([rows(logits[m]) for m in side]) for side in zip(*pairs, strict=True)]
+        ends, between = torch.stack(sides), torch.stack([rows(each) for each in fused])
+        return rebalance(*run.sum(divergence(ends, between.expand_as(ends)).sum(-1)))
 
 
 def logged_weights(

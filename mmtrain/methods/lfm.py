@@ -36,6 +36,7 @@ from mmtrain.errors import ConfigError
 from mmtrain.fields import above, at_least, between, one_of
 from mmtrain.functional import infonce
 from mmtrain.methods.base import Method, Run, state
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.types import Batch, Outputs
 
 # Range of the learned weight, as in the authors' code: some of either loss always remains.
@@ -117,6 +118,11 @@ class LFM(Method):
     align: str = one_of("infonce", "js", kind="alignment")
     temperature: float = above(0, default=0.07)
 
+    @property
+    def needs(self) -> Needs:
+        use = "the divergence of align=js; infonce has no need of it"
+        return {PROBABILITY: use} if self.align == "js" else {}
+
     def setup(self, run: Run) -> None:
         widths = run.model.feature_widths
         if len(widths) < 2:
@@ -140,7 +146,7 @@ class LFM(Method):
     def alignment(self, run: Run, out: Outputs) -> Tensor:
         """``L_MM`` of the step's batch."""
         if self.align == "js":
-            return reversed_js(out.logits)
+            return reversed_js({m: run.task.decisions(z) for m, z in out.logits.items()})
         return infonce({m: run.gather_rows(z) for m, z in out.features.items()}, self.temperature)
 
     def weight(self, run: Run, fitting: Tensor, aligning: Tensor) -> float:

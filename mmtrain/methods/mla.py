@@ -30,9 +30,11 @@ from torch import Tensor
 from mmtrain.fields import above, one_of
 from mmtrain.functional.scores import entropy
 from mmtrain.methods.base import Method, Run, state
+from mmtrain.methods.shared.decisions import Decisions, rows_of_task
 from mmtrain.models.fusions.shared import Shared
 from mmtrain.models.layers import seeded
 from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
@@ -97,8 +99,15 @@ class MLA(Method):
     alpha: float = above(0, default=0.1)
     inference: str = one_of("entropy", "batch", "mean")
     projector: Tensor = state(default_factory=partial(torch.zeros, 0))
+    rows: Decisions = rows_of_task()
+
+    @property
+    def needs(self) -> Needs:
+        use = "the entropies that weigh a prediction; inference=mean has no need of it"
+        return {PROBABILITY: use} if self.inference != "mean" else {}
 
     def setup(self, run: Run) -> None:
+        self.rows = run.task.decisions
         fusion = run.model.fusion
         with seeded(run.seed, "fusion"):
             shared = Shared(fusion.widths, fusion.classes)
@@ -134,10 +143,12 @@ class MLA(Method):
         if self.inference == "mean":
             return out
         if self.inference == "entropy":
-            weights = certainty(torch.stack([entropy(own) for own in logits]))[..., None]
+            rows = [self.rows(own) for own in logits]
+            weights = certainty(torch.stack([entropy(own) for own in rows]))[..., None]
+            fused = (weights * torch.stack(rows)).sum(0).view_as(out.fused)
         else:
-            weights = self._weights_of_batch(logits, batch)
-        return replace(out, fused=(weights * torch.stack(logits)).sum(0))
+            fused = (self._weights_of_batch(logits, batch) * torch.stack(logits)).sum(0)
+        return replace(out, fused=fused)
 
     def predict_trained(self, model: MultimodalModel, batch: Batch) -> Outputs:
         return model(batch)

@@ -21,6 +21,7 @@ from mmtrain.fields import at_least
 from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.methods.base import Method, Run
 from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
@@ -75,6 +76,10 @@ class MLB(Method):
     unimodal: float = at_least(0, default=1.0)
     start: int = at_least(0, default=0)
     end: int | None = at_least(0, default=None)
+
+    @property
+    def needs(self) -> Needs:
+        return {PROBABILITY: "how sure each modality is of the truth"}
 
     def setup(self, run: Run) -> None:
         modalities = run.model.modalities

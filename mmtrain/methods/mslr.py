@@ -23,6 +23,7 @@ from mmtrain.methods.shared.late_fusion import fuse_late
 from mmtrain.methods.shared.numbers import named_numbers
 from mmtrain.methods.shared.validation import measured_by_modality, require_val
 from mmtrain.models.fusions.sum import Sum
+from mmtrain.tasks.needs import ACCURACY, Needs
 
 
 def pace(accuracies: Sequence[float], window: int) -> float:
@@ -66,6 +67,11 @@ class MSLR(Method):
     factors: str = ""
     window: int = at_least(1, default=5)
     accuracies: dict[str, list[float]] = state(default_factory=dict)
+
+    @property
+    def needs(self) -> Needs:
+        use = "rates that follow accuracy; strategy=keep has no need of it"
+        return {ACCURACY: use} if self.strategy == "dynamic" else {}
 
     def setup(self, run: Run) -> None:
         if self.strategy == "dynamic":

@@ -16,6 +16,7 @@ from torch import Tensor
 from mmtrain.fields import one_of
 from mmtrain.methods.base import Method, Run
 from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
@@ -41,6 +42,11 @@ class Multitask(Method):
     fused: float = 1.0
     unimodal: float = 1.0
     inference: str = one_of("fused", "sum", "heads", kind="inference of multitask")
+
+    @property
+    def needs(self) -> Needs:
+        use = "a sum of logits as prediction; inference=fused has no need of it"
+        return {PROBABILITY: use} if self.inference != "fused" else {}
 
     def setup(self, run: Run) -> None:
         run.adopt(run.model.add_heads())

@@ -33,6 +33,7 @@ from mmtrain.errors import ConfigError
 from mmtrain.fields import at_least, between, one_of
 from mmtrain.functional import discrepancy, entropy
 from mmtrain.methods.base import Method, Run, state
+from mmtrain.tasks.needs import CLASSES, Needs
 from mmtrain.types import Batch, Outputs
 
 # Farther than any feature is: exp(-d) of a class without prototype is 0, and no difference is NaN.
@@ -128,9 +129,11 @@ class PMR(Method):
         if self.end is not None and self.end < self.start:
             raise ConfigError(f"end is before start, {self.start}; got {self.end}")
 
+    @property
+    def needs(self) -> Needs:
+        return {CLASSES: "a prototype of each class"}
+
     def setup(self, run: Run) -> None:
-        if run.task.name != "classification":
-            raise ConfigError(f"pmr has a prototype a class; {run.task.name} has no classes")
         self.known = torch.zeros(run.task.outputs, dtype=torch.bool, device=run.device)
 
     def active(self, epoch: int) -> bool:

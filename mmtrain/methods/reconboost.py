@@ -36,6 +36,7 @@ from mmtrain.methods.shared.frozen import features_of
 from mmtrain.models.fusions.shared_head import SharedHead
 from mmtrain.models.layers import seeded
 from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
@@ -77,7 +78,7 @@ def boosting(
         weights: ``w_1`` and ``w_2``.
     """
     left = weights[0] - weights[1] * task.confidence(others.detach(), target)
-    return left * task.losses(logits, target) / task.outputs
+    return left * task.losses(logits, target) / task.decisions(logits).shape[-1]
 
 
 def disagreement(
@@ -141,6 +142,10 @@ class ReconBoost(Method):
                 f"others know; got {self.rivalry:g}"
             )
 
+    @property
+    def needs(self) -> Needs:
+        return {PROBABILITY: "what the other modalities leave open"}
+
     def setup(self, run: Run) -> None:
         fusion = run.model.fusion
         with seeded(run.seed, "fusion"):
@@ -178,7 +183,8 @@ class ReconBoost(Method):
         run.log(boosting=loss)
         if stage.number:
             before = logits[modalities[(stage.number - 1) % len(modalities)]]
-            apart = disagreement(own, before).mean()
+            rows = run.task.decisions
+            apart = disagreement(rows(own), rows(before)).mean()
             run.log(assistance=apart)
             loss = loss + self.assistance * apart
         run.minimise(loss)

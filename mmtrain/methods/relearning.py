@@ -29,6 +29,7 @@ from mmtrain.fields import at_least
 from mmtrain.functional.clustering import kmeans, min_max, purity
 from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.methods.base import Method, Run
+from mmtrain.tasks.needs import CLASSES, Needs
 from mmtrain.types import Batch
 
 
@@ -78,6 +79,10 @@ class Relearning(Method):
     interval: int = at_least(1, default=20)
     times: int = at_least(0, default=3)
     initial: dict[str, list[Tensor]] = field(init=False, repr=False, default_factory=dict)
+
+    @property
+    def needs(self) -> Needs:
+        return {CLASSES: "the purity of clusters of features"}
 
     def setup(self, run: Run) -> None:
         if not run.splits.get("val"):

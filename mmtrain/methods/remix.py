@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mmtrain.errors import ConfigError
@@ -67,9 +67,7 @@ class Remix(Method):
         fused = run.task.losses(out.fused, batch.target)
         run.minimise(objective(fused, own, batch.shown).mean())
 
-    def sample_losses(
-        self, task: Task, out: Outputs, target: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
+    def sample_losses(self, task: Task, out: Outputs, target: Tensor) -> Float[Tensor, " batch"]:
         own = {m: task.losses(z, target) for m, z in out.logits.items()}
         return objective(task.losses(out.fused, target), own, {})
 

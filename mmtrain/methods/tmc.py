@@ -19,11 +19,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mmtrain.errors import ConfigError
 from mmtrain.fields import at_least
 from mmtrain.methods.base import Method, Run
 from mmtrain.models.fusions.evidential import Evidential
 from mmtrain.models.layers import seeded
+from mmtrain.tasks.needs import CLASSES, Needs
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
@@ -79,9 +79,11 @@ class TMC(Method):
     annealing: int = at_least(0, default=10)
     joint_view: bool = False
 
+    @property
+    def needs(self) -> Needs:
+        return {CLASSES: "the evidence for each class"}
+
     def setup(self, run: Run) -> None:
-        if run.task.name != "classification":
-            raise ConfigError(f"tmc's evidence is for classes; the task is {run.task.name}")
         fusion = run.model.fusion
         with seeded(run.seed, "fusion"):
             evidential = Evidential(fusion.widths, fusion.classes, joint_view=self.joint_view)

@@ -19,12 +19,14 @@ from torch import Tensor
 
 from mmtrain.fields import one_of
 from mmtrain.methods.base import Method, Run
+from mmtrain.methods.shared.decisions import Decisions, rows_of_task
 from mmtrain.methods.shared.teachers import unimodal_teachers
 from mmtrain.models.fusions.base import Fusion
 from mmtrain.models.fusions.ensemble import Ensemble
 from mmtrain.models.fusions.sum import Sum
 from mmtrain.models.layers import seeded
 from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.tasks.task import Task
 from mmtrain.types import Batch, Outputs
 
@@ -67,8 +69,15 @@ class UME(Method):
 
     teachers: tuple[str, ...] = ()
     average: str = one_of("probs", "logits")
+    rows: Decisions = rows_of_task()
+
+    @property
+    def needs(self) -> Needs:
+        use = "their mean; average=logits has no need of it"
+        return {PROBABILITY: use} if self.average == "probs" else {}
 
     def setup(self, run: Run) -> None:
+        self.rows = run.task.decisions
         fusion = run.model.fusion
         parts: dict[str, Fusion] = {}
         if self.teachers:
@@ -94,7 +103,8 @@ class UME(Method):
 
     def predict(self, model: MultimodalModel, batch: Batch) -> Outputs:
         out = model(batch)
-        return replace(out, fused=averaged(out.logits, self.average))
+        mean = averaged({m: self.rows(z) for m, z in out.logits.items()}, self.average)
+        return replace(out, fused=mean.view_as(out.fused))
 
     def predict_trained(self, model: MultimodalModel, batch: Batch) -> Outputs:
         return model(batch)

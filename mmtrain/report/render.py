@@ -6,10 +6,11 @@ from typing import Final
 
 from mmprep.html.markup import Child, Markup, document, el, join, tiles
 from mmtrain import files
-from mmtrain.report.runs.groups import Group, group_runs
+from mmtrain.report.runs.groups import Group, group_runs, measures_of
 from mmtrain.report.runs.read import RunRecord, read_runs
 from mmtrain.report.sections import curves, evaluations, results
 from mmtrain.report.sections.curriculum import curricula
+from mmtrain.tasks.measures import MEASURES, rank
 
 _PARTS: Final = {
     "results": "Results",
@@ -93,28 +94,32 @@ def _count(records: Sequence[RunRecord]) -> Markup:
 
 
 def _best(groups: Sequence[Group]) -> dict[str, Child]:
-    """Accuracy of the group that is best on val, on test where it was tested, under its title.
+    """Measure of the group that is best on val, on test where it was tested, under its title.
 
-    Test has no part in the choice: the largest of several test accuracies would be too high.
+    Test has no part in the choice: the best of several test measures would be too good.
     """
-    by_val = [(group.spread(_val_accuracy), group) for group in groups]
+    names = measures_of(groups)
+    if not names:
+        return {}
+    name, measure = names[0], MEASURES[names[0]]
+
+    def on_val(run: RunRecord) -> float | None:
+        return None if run.val is None else run.val.fused.value(name)
+
+    def on_test(run: RunRecord) -> float | None:
+        return None if run.test is None else run.test.fused.value(name)
+
+    by_val = [(group.spread(on_val), group) for group in groups]
     known = [(val, group) for val, group in by_val if val.known]
     if not known:
         return {}
-    val, group = max(known, key=lambda pair: pair[0].mean)
-    test = group.spread(_test_accuracy)
-    name = el("span", group.label, class_="small") if len(groups) > 1 else None
+    val, group = max(known, key=lambda pair: rank(name, pair[0].mean))
+    test = group.spread(on_test)
+    label = el("span", group.label, class_="small") if len(groups) > 1 else None
     choice = " of the best on val" if len(groups) > 1 else ""
-    split, accuracy = ("test", test) if test.known else ("val", val)
-    return {f"{split} accuracy{choice}": el("span", f"{accuracy.text(2, 100)} %", name)}
-
-
-def _val_accuracy(run: RunRecord) -> float | None:
-    return None if run.val is None else run.val.fused.accuracy
-
-
-def _test_accuracy(run: RunRecord) -> float | None:
-    return None if run.test is None else run.test.fused.accuracy
+    split, value = ("test", test) if test.known else ("val", val)
+    text = value.text(measure.decimals, measure.scale) + (" %" if measure.percent else "")
+    return {f"{split} {measure.title}{choice}": el("span", text, label)}
 
 
 def _codes(places: Sequence[str]) -> Markup:

@@ -1,11 +1,12 @@
 """Export of the numbers of the report to event files for TensorBoard."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmtrain.errors import ConfigError
 from mmtrain.report.runs.read import RunRecord, read_runs
-from mmtrain.report.runs.records import MEASURES, SplitMeasures
+from mmtrain.report.runs.records import SplitMeasures
 
 
 def export(runs: Sequence[Path], folder: Path) -> None:
@@ -59,5 +60,7 @@ def _split_scalars(
     heads = {split: of_split.fused}
     heads |= {f"{split}.{m}": own for m, own in of_split.modalities.items()}
     for head, measures in heads.items():
-        for measure in (*MEASURES, "loss"):
-            yield f"{head}/{measure}", float(getattr(measures, measure)), step
+        for measure, value in measures.values.items():
+            if not math.isnan(value):
+                yield f"{head}/{measure}", value, step
+        yield f"{head}/loss", measures.loss, step

@@ -8,9 +8,10 @@ import numpy as np
 
 from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
+from mmtrain.tasks.needs import CLASSES
 from mmtrain.training.checkpoint import CHECKPOINT
 from mmtrain.training.device import set_up
-from mmtrain.training.parts import feed_of, method_of, model_of, recall_scores
+from mmtrain.training.parts import feed_of, method_of, model_of, recall_scores, task_of
 from mmtrain.training.ranks import ALONE, Ranks
 from mmtrain.training.run import Run
 from mmtrain.training.watch import Watch
@@ -39,7 +40,7 @@ def assemble(
     """
     set_up(config.device)  # Before the first batch is pinned, which makes a context on a GPU.
     if ranks.first:
-        _warn_of_unseen_classes(dataset)
+        _warn_of_unseen_classes(config, dataset)
         if file == CHECKPOINT:
             _report_inputs(config, dataset)
     return _made(config, dataset, folder, file, watch, ranks)
@@ -91,12 +92,16 @@ def _report_inputs(config: TrainConfig, dataset: ShardedDataset) -> None:
             )
 
 
-def _warn_of_unseen_classes(dataset: ShardedDataset) -> None:
+def _warn_of_unseen_classes(config: TrainConfig, dataset: ShardedDataset) -> None:
     if not dataset.splits.get("val"):
         log.warning("no sample in val: no epoch is judged, and the last weights count as the best")
-    seen = set(dataset.targets[dataset.ids("train")].tolist())
+    task = task_of(config, dataset)
+    if CLASSES not in task.gives:
+        return
+    labels, classes = task.labels(dataset.annotations), task.classes(dataset.annotations)
+    seen = set(labels[dataset.ids("train")].tolist())
     for split in dataset.splits:
-        unseen = sorted(set(np.unique(dataset.targets[dataset.ids(split)]).tolist()) - seen)
+        unseen = sorted(set(np.unique(labels[dataset.ids(split)]).tolist()) - seen)
         if unseen:
-            names = ", ".join(dataset.classes[c] for c in unseen)
+            names = ", ".join(classes[c] for c in unseen)
             log.warning("the train split has no sample of %s, which %s has", names, split)

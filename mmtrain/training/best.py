@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mmtrain.tasks.measures import rank
+
 
 def is_better(val: Mapping[str, Any] | None, best: Mapping[str, Any], select: str) -> bool:
     """Whether measures on val beat those of the best epoch; the later one where there is no val.
@@ -17,4 +19,5 @@ def is_better(val: Mapping[str, Any] | None, best: Mapping[str, Any], select: st
     if val is None or not best:
         return True
     old: Mapping[str, Any] = best["val"]
-    return bool((val[select], -val["loss"]) > (old[select], -old["loss"]))
+    ranks = [(rank(select, each[select]), -each["loss"]) for each in (val, old)]
+    return ranks[0] > ranks[1]

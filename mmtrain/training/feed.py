@@ -37,6 +37,7 @@ class Feed:
         training: Stream of the training view.
         evaluation: Stream of the same modalities without random crops and flips.
         curriculum: Curriculum that decides the order of the training split.
+        labels: (n,) class id of each sample of the data set, by which held-out samples are spread.
         seed: Seed of the view, and of the choice of the samples that are held out.
         held: Number of samples of the training split that epochs leave out.
 
@@ -53,12 +54,13 @@ class Feed:
         training: OrderedStream,
         evaluation: OrderedStream,
         curriculum: Curriculum,
+        labels: NDArray[np.int64],
         seed: int,
         held: int = 0,
     ) -> None:
         self._training, self._evaluation = training, evaluation
         self.curriculum, self._seed = curriculum, seed
-        self.ids, self._held = split_held_out(self.dataset, held, seed)
+        self.ids, self._held = split_held_out(self.dataset, labels, held, seed)
         self.position = self.visits = 0
 
     @property
@@ -126,7 +128,7 @@ class Feed:
 
 
 def split_held_out(
-    dataset: ShardedDataset, held: int, seed: int
+    dataset: ShardedDataset, labels: NDArray[np.int64], held: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ids of the train split that epochs are made of, and ``held`` others; both ascend.
 
@@ -141,7 +143,7 @@ def split_held_out(
             f"{held} samples to hold out of {len(ids)} to train on; half of them is the most"
         )
     shuffled = np.random.default_rng([seed, 1]).permutation(ids)
-    by_class = shuffled[np.argsort(dataset.targets[shuffled], kind="stable")]
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     # The middle of each of `held` equal stretches, in integers so that no rounding repeats one.
     out = by_class[(np.arange(held) * 2 + 1) * len(ids) // max(1, 2 * held)]
     return np.setdiff1d(ids, out), np.sort(out)

@@ -14,11 +14,13 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.curricula.base import Curriculum
 from mmtrain.curricula.catalog import CURRICULA
 from mmtrain.data import OrderedStream, ShardedDataset, Share, StreamOptions, View, open_dataset
-from mmtrain.errors import ConfigError
+from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.base import Method
 from mmtrain.methods.catalog import METHODS
 from mmtrain.models.catalog import ENCODERS, FUSIONS
 from mmtrain.models.multimodal import MultimodalModel, channels_of
+from mmtrain.tasks.catalog import TASKS
+from mmtrain.tasks.task import Task
 from mmtrain.training import scores
 from mmtrain.training.device import device_of
 from mmtrain.training.feed import Feed
@@ -46,6 +48,7 @@ def fitted(config: TrainConfig, dataset: ShardedDataset) -> TrainConfig:
     own = tuple(m for m in dataset.description.modalities if m in dataset.modalities)
     config = resolved(replace(config, modalities=config.modalities or own or dataset.modalities))
     dataset.require(config.modalities)
+    config = replace(config, select=_select(config, task_of(config, dataset)))
     samples = dataset.splits.get("train", 0)
     if samples < config.batch_size:
         raise ConfigError(
@@ -55,6 +58,29 @@ def fitted(config: TrainConfig, dataset: ShardedDataset) -> TrainConfig:
     if device_of(config.device).type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("there is no CUDA device here; choose --device cpu or auto")
     return config
+
+
+def task_of(config: TrainConfig, dataset: ShardedDataset) -> Task:
+    """Makes the task of a run: that of the data set, unless the config asks for another.
+
+    Raises:
+        UnknownName: There is no such task.
+        ConfigError: The data set lacks what the task learns from.
+    """
+    return TASKS.target(config.task or dataset.task).of(dataset.annotations)
+
+
+def _select(config: TrainConfig, task: Task) -> str:
+    """Measure that chooses the epoch: as asked for, or the task's first in place of the default.
+
+    Raises:
+        UnknownName: The task has no such measure.
+    """
+    if config.select in task.measured:
+        return config.select
+    if config.select != TrainConfig.select:
+        raise UnknownName(f"measure of {task.name}", config.select, task.measured)
+    return task.measured[0]
 
 
 def recall_scores(path: Path, feed: Feed) -> None:
@@ -98,12 +124,15 @@ def feed_of(
         OrderedStream(dataset, config.modalities, config.batch_size, each, share, options)
         for each in (view, view.evaluation())
     )
-    return Feed(training, evaluation, curriculum_of(config), config.seed, method.holds_out)
+    task, annotations = task_of(config, dataset), dataset.annotations
+    training.targets = evaluation.targets = task.targets(annotations)
+    labels = task.labels(annotations)
+    return Feed(training, evaluation, curriculum_of(config), labels, config.seed, method.holds_out)
 
 
 def model_of(config: TrainConfig, feed: Feed) -> MultimodalModel:
     """Makes the untrained model of a `fitted` config, for inputs as ``feed`` gives them."""
-    classes = len(feed.dataset.classes)
+    outputs = task_of(config, feed.dataset).outputs
     channels = channels_of(feed.first().inputs)
     encoders = {
         m: partial(ENCODERS.load(config.encoder_of(m)), **config.encoder_settings(m))
@@ -112,7 +141,7 @@ def model_of(config: TrainConfig, feed: Feed) -> MultimodalModel:
     return MultimodalModel.build(
         channels,
         encoders,
-        partial(FUSIONS.load(config.fusion), classes=classes, **config.settings["fusion"]),
+        partial(FUSIONS.load(config.fusion), classes=outputs, **config.settings["fusion"]),
         seed=config.seed,
     )
 

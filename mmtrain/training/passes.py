@@ -12,6 +12,8 @@ from torch import Tensor
 from mmtrain.functional import discrepancy
 from mmtrain.methods.base import IDs, Method
 from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.tasks.annotations import Annotations
+from mmtrain.tasks.needs import PROBABILITY
 from mmtrain.tasks.task import Task
 from mmtrain.training.device import autocast
 from mmtrain.training.feed import Feed
@@ -104,11 +106,25 @@ class EvaluationPass:
         rows = self.score(lambda batch: {"logits": logits(batch)}, ids)["logits"].cpu()
         whole = ~rows[:, 0, 0].isnan()  # The others were skipped as damaged.
         fused, *own = rows[whole].unbind(1)
-        target = torch.from_numpy(self.feed.dataset.targets[ids].astype(np.int64))[whole]
         by_modality = dict(zip(modalities, own, strict=True))
-        sums = {m: self.task.confidence(z, target).sum() for m, z in by_modality.items()}
-        rho = {f"rho.{m}": value.item() for m, value in discrepancy(sums).items()}
-        return {**self.task.measures(fused, by_modality, target), **rho}
+        data = self.feed.dataset.annotations.of(ids[whole.numpy()])
+        rho = {f"rho.{m}": value for m, value in leads(self.task, by_modality, data).items()}
+        return {**self.task.measures(fused, by_modality, data), **rho}
+
+
+def leads(task: Task, by_modality: Mapping[str, Tensor], data: Annotations) -> dict[str, float]:
+    """Modality to OGM's discrepancy ``rho`` over samples; none where nothing has a probability.
+
+    Args:
+        task: Kind of the targets.
+        by_modality: Modality to its own logits (n, outputs).
+        data: Annotations of the n samples.
+    """
+    if PROBABILITY not in task.gives:
+        return {}
+    target = torch.from_numpy(task.targets(data))
+    sums = {m: task.confidence(z, target).sum() for m, z in by_modality.items()}
+    return {m: value.item() for m, value in discrepancy(sums).items()}
 
 
 def _plain(values: Tensor) -> Tensor:

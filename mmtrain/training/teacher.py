@@ -15,7 +15,7 @@ from mmtrain.methods.base import Method
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.training import checkpoint
 from mmtrain.training.checkpoint import BEST
-from mmtrain.training.parts import config_of, feed_of, fitted, method_of, model_of
+from mmtrain.training.parts import config_of, feed_of, fitted, method_of, model_of, task_of
 from mmtrain.types import Batch, Outputs
 
 _RESULT: Final = "result.json"  # Written by a run when it is finished.
@@ -76,6 +76,9 @@ def load_teacher(
             "--modalities"
         )
     own = replace(own, data=config.data, device=config.device, workers=config.workers)
+    own_task, task = (task_of(each, dataset).name for each in (own, config))
+    if own_task != task:
+        raise ConfigError(f"{folder} was trained for {own_task}; a teacher of {task} is needed")
     # Making a run seeds the generators of the process, from which this run draws.
     before = checkpoint.generators(generator)
     try:
@@ -87,4 +90,4 @@ def load_teacher(
     finally:
         checkpoint.restore_generators(before, generator)
     model.requires_grad_(False)
-    return Teacher(model=model.eval(), method=method, classes=dataset.classes)
+    return Teacher(model=model.eval(), method=method, classes=run.classes)

@@ -20,6 +20,7 @@ from mmtrain.config.overrides import with_defaults
 from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
 from mmtrain.errors import ConfigError, RunError
+from mmtrain.tasks.catalog import CLASSIFICATION
 from mmtrain.training.assemble import assemble, require_buildable
 from mmtrain.training.checkpoint import BEST
 from mmtrain.training.device import device_of, set_up
@@ -88,7 +89,7 @@ def result_of(folder: Path) -> dict[str, Any]:
         result = {**parse_json(path.read_bytes())}
         for name in ("val", "test"):
             if result[name] is not None:
-                float(result[name]["accuracy"])
+                float(result[name]["loss"])
     return result
 
 
@@ -101,6 +102,7 @@ def _result(
     return {
         "run": str(folder),
         "method": config.method,
+        **named_task(run.task.name),
         "curriculum": config.curriculum,
         "modalities": list(config.modalities),
         "epochs": sum("trial" not in line for line in lines),
@@ -109,6 +111,11 @@ def _result(
         "test": run.evaluate("test") if dataset.splits.get("test") else None,
         "train_seconds": round(sum(line["seconds"] for line in lines), 3),
     }
+
+
+def named_task(name: str) -> dict[str, str]:
+    """``task`` of a result; left out for classification, as before there were other tasks."""
+    return {} if name == CLASSIFICATION else {"task": name}
 
 
 @contextmanager

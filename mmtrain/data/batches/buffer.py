@@ -80,12 +80,12 @@ class BatchBuffer:
         for decoder, rows in self._parts.values():
             rows[row] = decoder.blank
 
-    def to_batch(self, ids: NDArray[np.int64], targets: NDArray[np.int64]) -> Batch:
+    def to_batch(self, ids: NDArray[np.int64], targets: NDArray[Any]) -> Batch:
         """Returns the finished batch, which shares the memory.
 
         Args:
             ids: (b,) id of each row's sample.
-            targets: (b,) class of each row's sample.
+            targets: (b, ...) target of each row's sample.
         """
         return Batch(
             ids=torch.from_numpy(ids),

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from mmtrain.errors import ConfigError
@@ -13,6 +12,7 @@ from mmtrain.fields import at_least, one_of
 from mmtrain.functional.modulation import LEVEL, Lead, difference
 from mmtrain.functional.scores import discrepancy
 from mmtrain.methods.base import Method, Run
+from mmtrain.tasks.needs import PROBABILITY, Needs
 from mmtrain.tasks.task import Task
 from mmtrain.types import Outputs
 
@@ -51,6 +51,10 @@ class Modulation(Method):
                 f"are level; got {self.threshold}"
             )
 
+    @property
+    def needs(self) -> Needs:
+        return {PROBABILITY: "how sure each modality is of the truth"}
+
     def setup(self, run: Run) -> None:
         shares, modalities = bias_shares(self.bias_share), run.model.modalities
         if len(shares) not in (0, 1, len(modalities)):
@@ -73,7 +77,7 @@ class Modulation(Method):
         self,
         task: Task,
         out: Outputs,
-        target: Int[Tensor, " batch"],
+        target: Tensor,
         classify: Callable[[dict[str, Tensor]], Outputs],
         total: Callable[[Tensor], Tensor],
     ) -> Lead:

@@ -10,6 +10,7 @@ import numpy as np
 
 from mmtrain.config.run import FREE, TrainConfig
 from mmtrain.report.runs.read import RunRecord
+from mmtrain.tasks.measures import shown
 
 # The place of the shards is free to change, but it is all that a config knows of the data set, so
 # runs with other places are not taken for seeds of each other.
@@ -99,6 +100,11 @@ def group_runs(records: Sequence[RunRecord]) -> list[Group]:
 def modalities_of(groups: Sequence[Group]) -> list[str]:
     """Every modality that some group is trained on, in the order of the first that has it."""
     return list(dict.fromkeys(m for group in groups for m in group.modalities))
+
+
+def measures_of(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Measures that some run of the groups has, in the order of columns."""
+    return shown(name for group in groups for run in group.runs for name in run.measures)
 
 
 def differences(groups: Sequence[Group]) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from mmprep.format.fields import parse_json
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError, DataError
 from mmtrain.report.runs.records import Epoch, Evaluation, Probe, Result, SplitMeasures
+from mmtrain.tasks.measures import rank, shown
 from mmtrain.training import scores
 from mmtrain.training.parts import config_of
 from mmtrain.training.run import METRICS
@@ -74,6 +75,12 @@ class RunRecord:
         """Measures on test at the epoch `best`; None while the run is in progress."""
         return None if self.result is None else self.result.test
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Names of the measures that the run has, the one that stands for it first."""
+        found = [self.val, self.test, *(line.val for line in self.epochs)]
+        return shown(name for each in found if each is not None for name in each.fused.values)
+
     def scores(self) -> dict[str, NDArray[Any]]:
         """Reads scores.h5 (`mmtrain.training.scores.read`); empty for a run without one.
 
@@ -89,7 +96,8 @@ class RunRecord:
         return columns
 
     def _rank(self, val: SplitMeasures) -> tuple[float, float]:
-        return getattr(val.fused, self.config.select), -val.fused.loss
+        select = self.config.select
+        return rank(select, val.fused.value(select)), -val.fused.loss
 
 
 def read_runs(folders: Sequence[Path]) -> list[RunRecord]:

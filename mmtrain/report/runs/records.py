@@ -1,31 +1,59 @@
 """Values in the files of a run. Shares are in [0, 1], epochs count from 0."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-MEASURES: Final[Mapping[str, str]] = {
-    "accuracy": "accuracy",
-    "map": "mAP",
-    "macro_f1": "macro-F1",
-}
+from mmtrain.tasks.measures import shown
 
 
-class Measures(NamedTuple):
-    """Quality of one set of predictions, see `mmtrain.metrics.measures`."""
+class GroupLine(NamedTuple):
+    """Samples of one group, such as a type of question, and their accuracy."""
 
+    samples: int
     accuracy: float
-    map: float
-    macro_f1: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """Quality of one set of predictions, see `mmtrain.tasks.task.Task.measures`.
+
+    Attributes:
+        values: Name of each measure that the task has to its value; NaN where it is undefined.
+        loss: Mean loss.
+        groups: Name of each group to its line; empty where the task has none.
+    """
+
+    values: Mapping[str, float]
     loss: float
+    groups: Mapping[str, GroupLine] = field(default_factory=dict)
+
+    def value(self, name: str) -> float:
+        """Value of a measure; NaN where there is none."""
+        return self.values.get(name, float("nan"))
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
-        """Reads a JSON object."""
-        return cls(*(float(plain[name]) for name in cls._fields))
+        """Reads a JSON object.
+
+        Raises:
+            ValueError: It holds no measure.
+        """
+        values = {name: _number(plain[name]) for name in shown(plain)}
+        if not values:
+            raise ValueError("no measure is there")
+        groups = dict(plain.get("groups", {}))
+        return cls(
+            values=values,
+            loss=float(plain["loss"]),
+            groups={
+                str(name): GroupLine(int(line["count"]), _number(line["accuracy"]))
+                for name, line in groups.items()
+            },
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,12 +137,12 @@ class ClassLine(NamedTuple):
 
 
 class MissingSetting(NamedTuple):
-    """Accuracy where shares of the samples lack modalities.
+    """The task's first measure where shares of the samples lack modalities.
 
     Attributes:
         rates: Modality to the share of the samples that lack it.
         draws: Number of random draws of those samples.
-        mean: Mean accuracy over the draws.
+        mean: Mean of the measure over the draws; NaN where it is undefined.
         std: Standard deviation over the draws.
     """
 
@@ -131,10 +159,12 @@ class Evaluation:
     Attributes:
         samples: Number of samples of the split.
         measures: Measures on the split.
-        by_class: Measures of each class.
+        by_class: Measures of each class; none where the task has no classes.
         confusion: (C, C) counts; rows are true, columns predicted.
-        discrepancy: Ratio ``rho`` of OGM for each modality.
-        missing: Accuracy for each setting with missing modalities.
+        discrepancy: Ratio ``rho`` of OGM for each modality; none where nothing has a probability.
+        missing: The first measure for each setting with missing modalities.
+        scatter: True and predicted scores of samples; empty where the task has none.
+        segments: Accuracy at each place of a sample; empty where the task has no segments.
     """
 
     samples: int
@@ -143,6 +173,8 @@ class Evaluation:
     confusion: NDArray[np.int64]
     discrepancy: Mapping[str, float]
     missing: tuple[MissingSetting, ...]
+    scatter: tuple[tuple[float, float], ...] = ()
+    segments: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
@@ -157,11 +189,14 @@ class Evaluation:
                 int(line["count"]),
                 *(_number(line[name]) for name in ("accuracy", "ap", "f1")),
             )
-            for line in plain["by_class"]
+            for line in plain.get("by_class", ())
         )
-        confusion = np.asarray(plain["confusion"], np.int64)
+        none = np.zeros((0, 0), np.int64)
+        confusion = np.asarray(plain.get("confusion", none), np.int64)
         if confusion.shape != (len(lines), len(lines)):
             raise ValueError(f"confusion of shape {confusion.shape} for {len(lines)} classes")
+        points = dict(plain.get("scatter", {"true": (), "predicted": ()}))
+        first = shown(plain)[0]
         return cls(
             samples=int(plain["samples"]),
             measures=SplitMeasures.of(plain),
@@ -172,11 +207,15 @@ class Evaluation:
                 MissingSetting(
                     {m: float(p) for m, p in dict(setting["rates"]).items()},
                     int(setting["draws"]),
-                    _number(setting["accuracy"]["mean"]),
-                    _number(setting["accuracy"]["std"]),
+                    *(_number(dict(setting.get(first, {})).get(each)) for each in ("mean", "std")),
                 )
                 for setting in plain["missing"]
             ),
+            scatter=tuple(
+                (float(t), float(p))
+                for t, p in zip(points["true"], points["predicted"], strict=True)
+            ),
+            segments=tuple(map(float, plain.get("segments", ()))),
         )
 
 

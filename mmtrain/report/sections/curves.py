@@ -7,9 +7,10 @@ import numpy as np
 
 from mmprep.html.charts import Line, edges, grid, legend, lines
 from mmprep.html.markup import Markup, note, section
-from mmtrain.report.runs.groups import Group, Spread, modalities_of
-from mmtrain.report.runs.records import FUSED, MEASURES, Epoch
+from mmtrain.report.runs.groups import Group, Spread, measures_of, modalities_of
+from mmtrain.report.runs.records import FUSED, Epoch
 from mmtrain.report.sections.terms import definitions
+from mmtrain.tasks.measures import MEASURES
 
 Pick = Callable[[Epoch], float | None]
 _ANY: Final = (-np.inf, np.inf)
@@ -49,18 +50,20 @@ def over_epochs(
 
 
 def measures(groups: Sequence[Group]) -> Markup:
-    """Draws losses, accuracy, mAP and learning rate by epoch."""
+    """Draws losses, the first two measures and the learning rate by epoch."""
     heads = [FUSED, *modalities_of(groups)]
     single = groups[0] if len(groups) == 1 else None
     charts = [*_train_losses(groups), _by_group("loss, val", groups, _val_loss)]
-    for measure in ("accuracy", "map"):
-        title = f"{MEASURES[measure]}, val (%)"
+    names = measures_of(groups)
+    for measure in [name for name in names if MEASURES[name].chooses][:2]:
+        title = f"{MEASURES[measure].title}, val{MEASURES[measure].unit}"
         if single:
+            limits = _limits(measure)
             by_head = [
-                over_epochs(single, _measured(measure, head), _head_name(head), i, _PERCENT)
+                over_epochs(single, _measured(measure, head), _head_name(head), i, limits)
                 for i, head in enumerate(heads)
             ]
-            charts.append(lines(title, by_head, limits=_PERCENT))
+            charts.append(lines(title, by_head, limits=limits))
         else:
             charts += _by_head(title, groups, measure, heads)
     charts.append(_by_group("learning rate", groups, lambda epoch: epoch.lr))
@@ -70,7 +73,8 @@ def measures(groups: Sequence[Group]) -> Markup:
     if len(_methods(groups)) > 1:
         texts.append(
             "Each method has its own chart of the training loss, for methods minimise different "
-            "sums of terms; the loss on val is the cross-entropy of the fused predictions for all."
+            f"sums of terms; the loss on val is the {_loss(names)} of the fused predictions for "
+            "all."
         )
     if any(len(group.runs) > 1 for group in groups):
         texts.append("Lines are means over seeds; bands are one standard deviation.")
@@ -78,8 +82,8 @@ def measures(groups: Sequence[Group]) -> Markup:
             texts.append("With more than three lines, point at a line to see its band.")
     if not any(epoch.val for group in groups for run in group.runs for epoch in run.epochs):
         texts.append("There is no val split, and so nothing was measured by epoch.")
-    names = [(_head_name(head), i) for i, head in enumerate(heads)] if single else _names(groups)
-    return section("Curves", note(" ".join(texts)), legend(names), grid(*charts), anchor="curves")
+    keys = [(_head_name(head), i) for i, head in enumerate(heads)] if single else _names(groups)
+    return section("Curves", note(" ".join(texts)), legend(keys), grid(*charts), anchor="curves")
 
 
 def logged_quantities(groups: Sequence[Group]) -> Markup:
@@ -144,6 +148,15 @@ def _train_losses(groups: Sequence[Group]) -> list[Markup | None]:
     ]
 
 
+def _limits(measure: str) -> tuple[float, float]:
+    """Values that a measure cannot pass, as it is drawn."""
+    return _PERCENT if MEASURES[measure].percent else _ANY
+
+
+def _loss(names: Sequence[str]) -> str:
+    return "mean absolute error" if "mae" in names else "cross-entropy"
+
+
 def _methods(groups: Sequence[Group]) -> dict[str, list[Group]]:
     by_method: dict[str, list[Group]] = {}
     for group in groups:
@@ -184,8 +197,9 @@ def _by_head(
     title: str, groups: Sequence[Group], measure: str, heads: Sequence[str]
 ) -> list[Markup | None]:
     """Draws a chart for fused predictions and for each modality, on axes that are equal."""
+    limits = _limits(measure)
     by_head = {
-        head: [over_epochs(g, _measured(measure, head), g.label, g.style, _PERCENT) for g in groups]
+        head: [over_epochs(g, _measured(measure, head), g.label, g.style, limits) for g in groups]
         for head in heads
     }
     every = np.concatenate(
@@ -196,7 +210,7 @@ def _by_head(
         return []
     span = (float(every.min()), float(every.max()))
     return [
-        lines(f"{title}, {_head_name(head)}", series, y_span=span, limits=_PERCENT)
+        lines(f"{title}, {_head_name(head)}", series, y_span=span, limits=limits)
         for head, series in by_head.items()
     ]
 
@@ -217,11 +231,11 @@ def _quantity(group: Group, title: str, names: Sequence[str]) -> Markup | None:
 
 
 def _measured(measure: str, head: str) -> Pick:
-    """Returns the function that reads a measure of val, in percent, from an epoch."""
+    """Returns the function that reads a measure of val, as it is drawn, from an epoch."""
 
     def pick(epoch: Epoch) -> float | None:
         measures = None if epoch.val is None else epoch.val.head(head)
-        return None if measures is None else 100 * float(getattr(measures, measure))
+        return None if measures is None else MEASURES[measure].scale * measures.value(measure)
 
     return pick
 

@@ -14,6 +14,7 @@ from mmtrain.report.runs.groups import Group, Spread
 from mmtrain.report.runs.read import RunRecord
 from mmtrain.report.runs.records import Evaluation
 from mmtrain.report.sections.missing_modalities import Evaluated, missing_modalities
+from mmtrain.report.sections.task_results import question_types, scores, segments
 
 # Larger confusion matrices have no room for a number in each cell.
 _WRITTEN: Final = 12
@@ -117,9 +118,22 @@ def _command(name: str, runs: Sequence[RunRecord], lacking: Sequence[RunRecord])
 
 
 def _split(split: str, evaluated: Evaluated) -> Markup:
-    samples, alike = evaluated[0][1][0].samples, _same_classes(evaluated)
+    of_classes = [(group, each) for group, each in evaluated if each[0].by_class]
+    return join(
+        el("h3", f"{split} split, {evaluated[0][1][0].samples:,} samples"),
+        scores(evaluated),
+        segments(evaluated),
+        question_types(evaluated),
+        _classes(of_classes) if of_classes else None,
+        missing_modalities(evaluated),
+        _discrepancy(evaluated),
+    )
+
+
+def _classes(evaluated: Evaluated) -> Markup:
+    """Draws accuracy by class and confusions, of runs whose task has classes."""
+    alike = _same_classes(evaluated)
     parts = [
-        el("h3", f"{split} split, {samples:,} samples"),
         _by_class(evaluated)
         if alike
         else note("The runs have different classes, so their bars are not drawn side by side."),
@@ -129,8 +143,6 @@ def _split(split: str, evaluated: Evaluated) -> Markup:
         ),
         grid(*(_confusion(group, each[0]) for group, each in evaluated)),
         _confused_pairs(evaluated) if alike else None,
-        missing_modalities(evaluated),
-        _discrepancy(evaluated),
     ]
     return join(*parts)
 

@@ -1,4 +1,4 @@
-"""Accuracy where some samples lack modalities, as `mmtrain eval --missing` measures it."""
+"""The first measure where some samples lack modalities, as `mmtrain eval --missing` measures it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,6 +8,7 @@ from mmprep.html.charts import Line, edges, grid, lines
 from mmprep.html.markup import Markup, el, folded, join, note, table
 from mmtrain.report.runs.groups import Group, Spread
 from mmtrain.report.runs.records import Evaluation, MissingSetting
+from mmtrain.tasks.measures import MEASURES, shown
 
 Evaluated = Sequence[tuple[Group, Sequence[Evaluation]]]
 
@@ -18,14 +19,16 @@ def missing_modalities(evaluated: Evaluated) -> Markup:
     Args:
         evaluated: Groups, each with the evaluations of its runs.
     """
+    name = measure_of(evaluated)
     if not any(one.missing for _, each in evaluated for one in each):
         modality = evaluated[0][0].modalities[0]
         command = el("code", f"mmtrain eval RUN --missing {modality}=0.3")
-        return note("Accuracy with missing modalities was not measured; to measure it: ", command)
+        title = capitalised(MEASURES[name].title)
+        return note(f"{title} with missing modalities was not measured; to measure it: ", command)
     by_set: dict[str, list[Line]] = {}
     for group, each in evaluated:
-        for name, line in _lines(group, each).items():
-            by_set.setdefault(name, []).append(line)
+        for removed, line in _lines(group, each, name).items():
+            by_set.setdefault(removed, []).append(line)
     every = [edge for series in by_set.values() for line in series for edge in edges(line)]
     # One vertical axis for all charts, so that they can be compared.
     span = (
@@ -33,25 +36,38 @@ def missing_modalities(evaluated: Evaluated) -> Markup:
     )
     charts = [
         lines(
-            f"accuracy without {name} (%)",
+            f"{MEASURES[name].title} without {removed}{MEASURES[name].unit}",
             series,
             x_name="% missing",
             keyed=True,
             y_span=span,
-            limits=(0.0, 100.0),
+            limits=(0.0, 100.0) if MEASURES[name].percent else (-np.inf, np.inf),
         )
-        for name, series in by_set.items()
+        for removed, series in by_set.items()
     ]
     text = (
         "Missing modalities: a share of the samples, drawn at random, loses them. Bands are one "
         "standard deviation over draws."
     )
-    return join(note(text), grid(*charts), folded("All settings in numbers", _numbers(evaluated)))
+    numbers = _numbers(evaluated, name)
+    return join(note(text), grid(*charts), folded("All settings in numbers", numbers))
 
 
-def _lines(group: Group, each: Sequence[Evaluation]) -> dict[str, Line]:
-    """Accuracy by rate in percent, from nothing missing on, for each set of modalities."""
-    whole = Spread.of(one.measures.fused.accuracy for one in each).mean
+def measure_of(evaluated: Evaluated) -> str:
+    """The measure that the evaluations' settings with missing modalities have."""
+    return shown(n for _, each in evaluated for one in each for n in one.measures.fused.values)[0]
+
+
+def capitalised(title: str) -> str:
+    """A title at the beginning of a sentence."""
+    return title[0].upper() + title[1:]
+
+
+def _lines(group: Group, each: Sequence[Evaluation], measure: str) -> dict[str, Line]:
+    """The measure by rate in percent, from nothing missing on, for each set of modalities."""
+    scale = MEASURES[measure].scale
+    ends = (0.0, 1.0) if MEASURES[measure].percent else (-np.inf, np.inf)
+    whole = Spread.of(one.measures.fused.value(measure) for one in each).mean
     by_set: dict[str, dict[float, list[MissingSetting]]] = {}
     for setting in (setting for one in each for setting in one.missing):
         removed = {m: p for m, p in setting.rates.items() if p > 0}
@@ -68,25 +84,26 @@ def _lines(group: Group, each: Sequence[Evaluation]) -> dict[str, Line]:
             name=group.label,
             style=group.style,
             x=100 * np.array([0.0, *rates]),
-            y=100 * mean,
-            bands=((100 * np.clip(mean - std, 0, 1), 100 * np.clip(mean + std, 0, 1)),),
+            y=scale * mean,
+            bands=((scale * np.clip(mean - std, *ends), scale * np.clip(mean + std, *ends)),),
         )
     return series
 
 
-def _numbers(evaluated: Evaluated) -> Markup:
+def _numbers(evaluated: Evaluated, measure: str) -> Markup:
+    decimals, scale = MEASURES[measure].decimals, MEASURES[measure].scale
     settings = dict.fromkeys(
         _rates_text(s.rates) for _, each in evaluated for one in each for s in one.missing
     )
     rows = [
-        (text, *(_accuracy(each, text).text(scale=100) for _, each in evaluated))
+        (text, *(_spread(each, text).text(decimals, scale) for _, each in evaluated))
         for text in settings
     ]
     return table(("missing", *(group.label for group, _ in evaluated)), rows)
 
 
-def _accuracy(each: Sequence[Evaluation], rates_text: str) -> Spread:
-    """Spread over runs of the accuracy in one setting; a run's value is a mean over draws."""
+def _spread(each: Sequence[Evaluation], rates_text: str) -> Spread:
+    """Spread over runs of the measure in one setting; a run's value is a mean over draws."""
     return Spread.of(
         s.mean for one in each for s in one.missing if _rates_text(s.rates) == rates_text
     )

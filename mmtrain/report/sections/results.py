@@ -13,11 +13,13 @@ from mmtrain.report.runs.groups import (
     Spread,
     common_settings,
     differences,
+    measures_of,
     modalities_of,
     unimodal,
 )
 from mmtrain.report.runs.read import RunRecord
-from mmtrain.report.runs.records import FUSED, MEASURES, SplitMeasures
+from mmtrain.report.runs.records import FUSED, SplitMeasures
+from mmtrain.tasks.measures import MEASURES
 
 # Settings that a reader looks for first; the others are folded away.
 _MAIN: Final[tuple[str, ...]] = (
@@ -36,7 +38,8 @@ class _Column(NamedTuple):
         pick: Value of a run.
         scale: Factor on the value.
         decimals: Number of decimals.
-        ranked: Whether the highest value is printed in bold.
+        ranked: Whether the best value is printed in bold.
+        falls: Whether the lowest is the best.
     """
 
     over: str
@@ -45,6 +48,7 @@ class _Column(NamedTuple):
     scale: float = 100
     decimals: int = 2
     ranked: bool = True
+    falls: bool = False
 
 
 class _Row(NamedTuple):
@@ -62,9 +66,11 @@ def results(groups: Sequence[Group]) -> Markup:
         for group in groups
         for run in group.runs
     ]
+    names = measures_of(groups)
     text = (
-        "Percent, at the epoch that was best on val; test was evaluated once. Own logits: accuracy "
-        "of the run's prediction from that modality only."
+        f"{percent_of(names)} at the epoch that was best on val; test was evaluated once. Own "
+        f"logits: {MEASURES[names[0]].title if names else 'accuracy'} of the run's prediction from "
+        "that modality only."
     )
     if any(unimodal(group.first.config) for group in groups) and len(groups) > 1:
         text += " Rows named MODALITY-alone are unimodal models, trained on that modality only."
@@ -107,7 +113,7 @@ def _columns(groups: Sequence[Group]) -> list[_Column]:
         def pick(run: RunRecord) -> float | None:
             of_split = split(run)
             measures = None if of_split is None else of_split.head(head)
-            return None if measures is None else float(getattr(measures, measure))
+            return None if measures is None else measures.value(measure)
 
         return pick
 
@@ -118,9 +124,13 @@ def _columns(groups: Sequence[Group]) -> list[_Column]:
         return run.val
 
     def of_split(name: str, split: Callable[[RunRecord], SplitMeasures | None]) -> list[_Column]:
-        fused = [_Column(name, title, picker(split, FUSED, m)) for m, title in MEASURES.items()]
+        fused = [
+            _column(name, MEASURES[m].title, m, picker(split, FUSED, m))
+            for m in measures_of(groups)
+        ]
         own = [
-            _Column(f"{name}, own logits", m, picker(split, m, "accuracy"))
+            _column(f"{name}, own logits", m, first, picker(split, m, first))
+            for first in measures_of(groups)[:1]
             for m in modalities_of(groups)
         ]
         return fused + own
@@ -134,6 +144,20 @@ def _columns(groups: Sequence[Group]) -> list[_Column]:
         _Column("speed", "s/epoch", _seconds, 1, 1, ranked=False),
         _Column("speed", "samples/s", _speed, 1, 0, ranked=False),
     ]
+
+
+def percent_of(names: Sequence[str]) -> str:
+    """Beginning of a note about the units of measures."""
+    plain = [MEASURES[name].title for name in names if not MEASURES[name].percent]
+    return f"Percent, but for {' and '.join(plain)}," if plain else "Percent,"
+
+
+def _column(over: str, title: str, name: str, pick: Callable[[RunRecord], float | None]) -> _Column:
+    """A column of the measure ``name``."""
+    measure = MEASURES[name]
+    return _Column(
+        over, title, pick, measure.scale, measure.decimals, measure.chooses, measure.falls
+    )
 
 
 def _best_epoch(run: RunRecord) -> float | None:
@@ -166,7 +190,9 @@ def _wide(columns: Sequence[_Column], rows: Sequence[_Row]) -> Markup:
     ]
     values = [[row.group.spread(column.pick) for column in columns] for row in rows]
     best = [
-        _highest([spreads[i].mean for spreads in values]) if column.ranked else ()
+        _highest([(-1 if column.falls else 1) * spreads[i].mean for spreads in values])
+        if column.ranked
+        else ()
         for i, column in enumerate(columns)
     ]
     body = []

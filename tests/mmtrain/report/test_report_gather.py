@@ -13,7 +13,7 @@ from tests.support.reportwork import evaluation, make_run, metrics
 def test_a_finished_run(tmp_path):
     (run,) = read_runs([make_run(tmp_path / "a", (0.2, 0.6, 0.4))])
     assert run.best == 1
-    assert run.val.fused.accuracy == 0.6
+    assert run.val.fused.value("accuracy") == 0.6
     assert run.test.head("fused").accuracy == 0.4
     assert run.test.head("visual").accuracy == pytest.approx(0.4 / 3)
     assert run.test.head("flow") is None
@@ -24,7 +24,7 @@ def test_a_run_in_progress_has_its_best_epoch_so_far(tmp_path):
     folder = make_run(tmp_path / "a", (0.2, 0.6, 0.6, 0.4), test=None)
     (run,) = read_runs([folder])
     assert (run.result, run.test, run.best) == (None, None, 1)
-    assert run.val.fused.accuracy == 0.6
+    assert run.val.fused.value("accuracy") == 0.6
 
 
 def test_a_last_line_that_is_half_written_is_not_read(tmp_path):

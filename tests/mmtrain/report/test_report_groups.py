@@ -26,7 +26,7 @@ def test_runs_that_differ_in_the_seed_are_one_group(tmp_path):
     (group,) = groups_of(*runs)
     assert [run.config.seed for run in group.runs] == [0, 1, 2]
     # 0.2, 0.4, 0.6: the sum of squares about 0.4 is 0.08, over 2 degrees of freedom 0.04.
-    found = group.spread(lambda run: run.test.fused.accuracy)
+    found = group.spread(lambda run: run.test.fused.value("accuracy"))
     assert found == pytest.approx((0.4, 0.2, 3))
     assert found.text(scale=100) == "40.00 ± 20.00"
 
@@ -35,7 +35,7 @@ def test_unfinished_runs_do_not_count_beside_finished_ones(tmp_path):
     done = make_run(tmp_path / "a", (0.5,), seed=1)
     begun = make_run(tmp_path / "b", (0.1,), test=None, seed=0)
     (group,) = groups_of(begun, done)
-    assert group.spread(lambda run: run.val.fused.accuracy) == pytest.approx(
+    assert group.spread(lambda run: run.val.fused.value("accuracy")) == pytest.approx(
         (0.5, math.nan, 1), nan_ok=True
     )
     assert group.first.name == "a"
@@ -81,7 +81,7 @@ def test_a_line_of_seeds_is_their_mean_with_a_band_that_keeps_to_what_can_be(tmp
     (group,) = groups_of(
         make_run(tmp_path / "a", (0.0, 0.5)), make_run(tmp_path / "b", (1.0, 0.7, 0.9), seed=1)
     )
-    line = over_epochs(group, lambda epoch: epoch.val.fused.accuracy, "x", 0, (0, 1))
+    line = over_epochs(group, lambda epoch: epoch.val.fused.value("accuracy"), "x", 0, (0, 1))
     # Standard deviations of (0, 1) and (.5, .7): .7071 and .1414; of one value there is none.
     np.testing.assert_allclose(line.x, [1, 2, 3])
     np.testing.assert_allclose(line.y, [0.5, 0.6, 0.9])
