@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 import sklearn
+import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score
@@ -89,6 +90,26 @@ def confusion(
     classes = logits.shape[-1]
     pairs = target.cpu().numpy() * classes + guess
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def calibration_error(
+    probabilities: Float[Tensor, "rows classes"], target: Int[Tensor, " rows"], bins: int = 15
+) -> float:
+    """Expected calibration error, in [0, 1] (Guo et al., ICML 2017, Eq. 3).
+
+    ``sum_b n_b / n |acc_b - conf_b|`` over ``bins`` equal intervals ``(i / bins, (i + 1) / bins]``
+    of the largest probability, with accuracy and mean of that probability in each.
+
+    Args:
+        probabilities: Probabilities of each row, which sum to 1; at least one row.
+        target: True class of each row.
+        bins: Number of intervals, at least 1.
+    """
+    sure, guess = probabilities.double().max(-1)
+    right = (guess == target).double()
+    place = (sure * bins).ceil().long().sub(1).clamp(0, bins - 1)
+    gap = torch.zeros(bins, dtype=torch.float64).index_add_(0, place, right - sure)
+    return float(gap.abs().sum() / len(sure))
 
 
 def mean_and_std(values: Sequence[float]) -> dict[str, float]:

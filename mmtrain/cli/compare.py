@@ -55,6 +55,13 @@ from mmtrain.config.run import TrainConfig
     help="Values to try with the first seed; each method takes those that are best on val. "
     "Repeatable: the grid is the product.",
 )
+@click.option(
+    "--baseline",
+    default="joint",
+    show_default=True,
+    metavar="NAME",
+    help="Row of the table with which every other is compared, sample by sample.",
+)
 @run_options("method", "curriculum", "seed")
 @click.option(
     "--set-for",
@@ -74,13 +81,22 @@ from mmtrain.config.run import TrainConfig
 def compare(ctx: click.Context, /, out: Path, as_json: bool, **options: Any) -> None:
     """Train methods in the same way, each with every seed, and put the results in one table.
 
-    Writes DIR: LABEL/seed-N, one run each, then table.json, table.md and report.html, which cover
-    all finished runs in DIR. Finished runs are kept and unfinished ones go on. Exit code 1 if a run
-    failed; the others go on.
+    Writes DIR: LABEL/seed-N, one run each, then the table (table.md, .csv, .tex and .json) and
+    report.html, which cover all finished runs in DIR. Finished runs are kept and unfinished ones go
+    on. Exit code 1 if a run failed; the others go on.
     """
     from mmtrain.cli import train
 
-    names = ("methods", "curricula", "seeds", "alone", "tune", "settings", "settings_for")
+    names = (
+        "methods",
+        "curricula",
+        "seeds",
+        "alone",
+        "tune",
+        "baseline",
+        "settings",
+        "settings_for",
+    )
     entrants = {name: options.pop(name) for name in names}
     given = {name: value for name, value in options.items() if value is not None}
     table = train.run_compare(given, entrants, out)

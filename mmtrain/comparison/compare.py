@@ -13,15 +13,17 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from mmtrain import files
+from mmtrain.comparison.against import findings
 from mmtrain.comparison.entrants import Contest, Entrant, folder_name
+from mmtrain.comparison.layouts import as_csv, as_latex
 from mmtrain.comparison.rows import differing, earlier_rows, finished_runs, with_earlier_seeds
 from mmtrain.comparison.table import Row, markdown, row_json
 from mmtrain.config.overrides import with_defaults
 from mmtrain.config.run import TrainConfig
-from mmtrain.errors import ConfigError, Interrupted, MmtrainError
+from mmtrain.errors import ConfigError, Interrupted, MmtrainError, UnknownName
 from mmtrain.evaluation.open_run import write_json
 from mmtrain.report import write
 from mmtrain.tasks.measures import rank
@@ -33,12 +35,14 @@ log = logging.getLogger(__name__)
 
 Watching: TypeAlias = Callable[[int], AbstractContextManager[Watch | None]]
 Result: TypeAlias = dict[str, Any]
+# Files of the table beside table.json.
+_LAYOUTS: Final = {"table.md": markdown, "table.csv": as_csv, "table.tex": as_latex}
 
 
 def compare(
     contest: Contest, folder: Path, watching: Watching = lambda epochs: nullcontext()
 ) -> dict[str, Any]:
-    """Trains the missing runs, and writes DIR/table.json, DIR/table.md and DIR/report.html.
+    """Trains the missing runs, and writes DIR/table.{json,md,csv,tex} and DIR/report.html.
 
     Args:
         contest: Entrants, and their common settings.
@@ -51,10 +55,14 @@ def compare(
 
     Raises:
         ConfigError: The request does not fit the data, or a folder of DIR holds another run.
+        UnknownName: No row has the name of the baseline.
         Interrupted: A signal asked to stop.
     """
     with shards_of(contest.base) as dataset:
         entrants = contest.entrants(dataset)
+    labels = [entrant.label for entrant in entrants]
+    if contest.baseline not in (*labels, Contest.baseline, *_folders(folder)):
+        raise UnknownName("row of this comparison", contest.baseline, labels)
     for entrant in entrants:
         _refuse_other_runs(entrant, contest.seeds, folder)
     paths = [path for path, _ in _planned(entrants, contest.seeds, folder)]
@@ -64,20 +72,33 @@ def compare(
     rows = [with_earlier_seeds(row, folder / row.label) for row in asked]
     earlier = earlier_rows(folder, [row.label for row in rows])
     rows += earlier
+    described = [row_json(row) for row in rows]
+    splits = {row["split"] for row in described} - {None}
+    found = {}
+    if len(splits) == 1 and len(rows) > 1:
+        found = findings(rows, folder, splits.pop(), contest.baseline, contest.base.data)
     table = {
         "data": contest.base.data,
         "seeds": list(dict.fromkeys((*contest.seeds, *(seed for r in rows for seed in r.results)))),
-        "rows": [row_json(row) for row in rows],
+        "rows": [{**row, **found.get(row["label"], {})} for row in described],
         "earlier": [row.label for row in earlier],
         "failed": trainer.failed,
     }
     write_json(folder / "table.json", table)
-    page = markdown(table).encode()
-    files.replace(folder / "table.md", lambda file: file.write(page))
+    for name, layout in _LAYOUTS.items():
+        _write(folder / name, layout(table))
     runs = [folder / row.label / f"seed-{seed}" for row in rows for seed in row.results]
     if runs:
         write(runs, folder / "report.html")
     return table
+
+
+def _folders(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+
+
+def _write(path: Path, text: str) -> None:
+    files.replace(path, lambda file: file.write(text.encode()))
 
 
 class Trainer:

@@ -55,6 +55,7 @@ class Contest:
         settings: Texts ``KEY=VALUE`` for all entrants.
         settings_for: Texts ``METHOD:KEY=VALUE`` for one method each.
         tune: Texts ``KEY=V1,V2,...``; the grid is their product.
+        baseline: Label of the entrant that all others are compared with.
         recipe: Name of a recipe, which may have values for each method.
         given: Options that override the recipe, as `Request` takes them.
     """
@@ -67,6 +68,7 @@ class Contest:
     settings: Sequence[str] = ()
     settings_for: Sequence[str] = ()
     tune: Sequence[str] = ()
+    baseline: str = _ALONE
     recipe: str | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
 

@@ -76,13 +76,16 @@ def paired(one: NDArray[np.float64], other: NDArray[np.float64], level: float = 
     e = float((rest**2).sum()) / max((seeds - 1) * (samples - 1), 1)
     if seeds == 1:
         a = e = 0.0  # One seed tells nothing of others: the test is of samples alone.
-    # No smaller than either part by itself, as an estimate below it would be.
+    degrees = max(seeds - 1, 1), max(samples - 1, 1)
+    # The sum may come out below either of its parts, or below 0, for it is an estimate.
     numerator = max(a + b - e, a, b)
     if numerator == 0:
         return Difference(mean=mean, low=mean, high=mean, p=1.0 if mean == 0 else 0.0)
-    freedom = numerator**2 / (
-        a**2 / max(seeds - 1, 1) + (max(b - e, 0.0) if seeds > 1 else b) ** 2 / max(samples - 1, 1)
-    )
+    if numerator == a + b - e:
+        spread = a**2 / degrees[0] + b**2 / degrees[1] + e**2 / (degrees[0] * degrees[1])
+        freedom = numerator**2 / spread
+    else:
+        freedom = degrees[0] if numerator == a else degrees[1]
     error = math.sqrt(numerator / (seeds * samples))
     reach = float(stdtrit(freedom, (1 + level) / 2)) * error
     p = 2 * float(stdtr(freedom, -abs(mean) / error))

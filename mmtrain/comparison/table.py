@@ -58,31 +58,81 @@ def row_json(row: Row) -> dict[str, Any]:
 
 def markdown(table: Mapping[str, Any]) -> str:
     """The table for readers, with shares in percent and notes below it."""
-    rows: Sequence[Mapping[str, Any]] = table["rows"]
-    modalities = list(dict.fromkeys(m for row in rows for m in row["modalities"]))
-    names = _measured(table)
-    titles = [MEASURES[name].title for name in names]
-    heads = ["method", "seeds", *titles, *modalities, "s an epoch"]
-    lines = [heads, *(_cells(row, names, modalities) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
-    lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
-    padded = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
-    text = [f"| {' | '.join(cells)} |" for cells in padded]
-    return "\n".join([*text, "", *_notes(table)]) + "\n"
+    text = _grid(heads(table), [cells(table, row) for row in table["rows"]])
+    return "\n".join([*text, "", *_shares(table), *_notes(table)]) + "\n"
+
+
+def heads(table: Mapping[str, Any]) -> list[str]:
+    """Titles of the columns."""
+    titles = [MEASURES[name].title for name in _measured(table)]
+    return ["method", "seeds", *titles, *_modalities(table), *_against(table), "s an epoch"]
+
+
+def cells(table: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
+    """Texts of a row, one for each of `heads`."""
+    names, count = _measured(table), len(row["seeds"])
+    texts = [_shown_cell(name, row.get(name), count) for name in names]
+    for modality in _modalities(table):
+        ((name, value),) = row["modalities"].get(modality, {names[0]: None}).items()
+        texts.append(_shown_cell(name, value, count))
+    compared = [_difference(row.get("against"), names[0])] if _against(table) else []
+    return [row["label"], str(count), *texts, *compared, _cell(row["seconds_an_epoch"], count)]
+
+
+def _grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table in Markdown; columns after the first are to the right."""
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    marks = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    padded = [
+        [line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]
+        for line in (titles, marks, *rows)
+    ]
+    return [f"| {' | '.join(texts)} |" for texts in padded]
+
+
+def _modalities(table: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(m for row in table["rows"] for m in row["modalities"]))
+
+
+def _against(table: Mapping[str, Any]) -> list[str]:
+    """Title of the column of differences; none where nothing was compared."""
+    found = [row["against"]["baseline"] for row in table["rows"] if "against" in row]
+    return [f"against {found[0]}"] if found else []
+
+
+def _difference(against: Mapping[str, Any] | None, name: str) -> str:
+    """Difference with its interval, and the verdict."""
+    if against is None:
+        return "-"
+    measure = MEASURES[name]
+    mean, low, high = (measure.scale * against[end] for end in ("mean", "low", "high"))
+    d = measure.decimals - 1
+    return f"{mean:+.{d}f} [{low:+.{d}f}, {high:+.{d}f}] {against['verdict']}"
+
+
+def _shares(table: Mapping[str, Any]) -> list[str]:
+    """What each modality adds to the accuracy, and the calibration, as a table of its own."""
+    rows = [row for row in table["rows"] if len(row.get("shares", ())) > 1]
+    if not rows:
+        return []
+    modalities = list(dict.fromkeys(m for row in rows for m in row["shares"]))
+    titles = ["method", *(f"share of {m}" for m in modalities), "calibration error"]
+    lines = []
+    for row in rows:
+        count = len(row["seeds"])
+        values = [row["shares"].get(m) for m in modalities]
+        lines.append([row["label"], *(_cell(v, count, 100) for v in (*values, row["calibration"]))])
+    explained = (
+        "Share of a modality: points that it adds to the accuracy over chance, averaged over the "
+        "orders in which modalities may join (Shapley). Calibration error: mean gap between "
+        "confidence and accuracy, in points (15 bins)."
+    )
+    return [*_grid(titles, lines), "", explained, ""]
 
 
 def _measured(table: Mapping[str, Any]) -> tuple[str, ...]:
     """Measures that some row of a table has; those of classification where none has any."""
     return shown(n for row in table["rows"] for n in row if row[n] is not None) or _NONE
-
-
-def _cells(row: Mapping[str, Any], names: Sequence[str], modalities: Sequence[str]) -> list[str]:
-    count = len(row["seeds"])
-    cells = [_shown_cell(name, row.get(name), count) for name in names]
-    for modality in modalities:
-        ((name, value),) = row["modalities"].get(modality, {names[0]: None}).items()
-        cells.append(_shown_cell(name, value, count))
-    return [row["label"], str(count), *cells, _cell(row["seconds_an_epoch"], count)]
 
 
 def _shown_cell(name: str, value: Mapping[str, float] | None, count: int) -> str:
@@ -111,6 +161,12 @@ def _notes(table: Mapping[str, Any]) -> list[str]:
         f"{seeds}, of the epoch that was best on val. Below a modality: "
         f"{MEASURES[names[0]].title} of the method's own logits of it."
     ]
+    if _against(table):
+        notes[0] += (
+            " Differences are of single samples, paired by sample and seed, with an interval of "
+            "95 % over seeds and samples; better and worse are said at an error rate of 5 % for "
+            "all rows together (Holm)."
+        )
     if table["earlier"]:
         notes += ["", f"From earlier commands in this folder: {', '.join(table['earlier'])}."]
     if chosen := [f"- {row['label']}: {row['setting']}" for row in rows if row["setting"]]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
@@ -87,6 +88,19 @@ class Task(ABC):
     def decided(self, target: Tensor) -> Tensor:
         """Class (decisions,) of each row of `decisions`."""
         return target
+
+    def sample_scores(self, logits: Tensor, data: Annotations) -> NDArray[np.float64]:
+        """(n,) score of each sample, more being better: its share of right `decisions`.
+
+        The mean over samples is the accuracy.
+
+        Args:
+            logits: Logits (n, outputs).
+            data: Annotations of the n samples.
+        """
+        rows = self.decisions(logits.double().cpu()).softmax(-1)
+        right = rows.argmax(-1) == self.decided(torch.from_numpy(self.targets(data)))
+        return mean_by_sample(right.double(), len(logits)).numpy()
 
     @abstractmethod
     def measures(

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import signal
@@ -77,7 +78,7 @@ def test_the_page_has_a_line_a_row(held):
     heads, rule, *lines = (folder / "table.md").read_text().splitlines()[:6]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (heads, *lines)]
     assert cells[0][:5] == ["method", "seeds", "accuracy", "mAP", "macro-F1"]
-    assert cells[0][5:] == ["audio", "visual", "s an epoch"]
+    assert cells[0][5:] == ["audio", "visual", "against joint", "s an epoch"]
     assert set(rule) <= set("|-: ")
     for row, line in zip(found["rows"], cells[1:], strict=True):
         accuracy = row["accuracy"]
@@ -85,6 +86,40 @@ def test_the_page_has_a_line_a_row(held):
         assert line[:3] == [row["label"], "2", said]
     assert cells[1][6] == cells[2][5] == "-"
     assert (folder / "report.html").exists()
+
+
+def test_rows_are_compared_with_the_baseline_by_sample(held, shards):
+    _, folder, found = held
+    rows = {row["label"]: row for row in found["rows"]}
+    assert "against" not in rows["joint"]
+    against = rows["multitask"]["against"]
+    assert (against["baseline"], against["seeds"]) == ("joint", 2)
+    gain = rows["multitask"]["accuracy"]["mean"] - rows["joint"]["accuracy"]["mean"]
+    assert against["mean"] == pytest.approx(gain)
+    assert against["low"] <= against["mean"] <= against["high"]
+    low, high = rows["joint"]["interval"]
+    assert (low + high) / 2 == pytest.approx(rows["joint"]["accuracy"]["mean"])
+    # Together the shares are the accuracy over that of chance among three classes.
+    classes = len(json.loads((shards / "dataset.json").read_text())["classes"])
+    for row in found["rows"][2:]:
+        total = sum(share["mean"] for share in row["shares"].values())
+        assert total == pytest.approx(row["accuracy"]["mean"] - 1 / classes)
+        assert 0 <= row["calibration"]["mean"] <= 1
+    assert "| share of audio | share of visual |" in (folder / "table.md").read_text()
+
+
+def test_the_table_is_there_for_other_programs(held):
+    _, folder, found = held
+    with (folder / "table.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["label"] for line in lines] == [row["label"] for row in found["rows"]]
+    for line, row in zip(lines, found["rows"], strict=True):
+        assert float(line["accuracy.mean"]) == row["accuracy"]["mean"]
+        assert line.get("against.verdict", "") == row.get("against", {}).get("verdict", "")
+    latex = (folder / "table.tex").read_text()
+    assert latex.count(r" \\") == 5
+    assert latex.count("&") == 5 * 8
+    assert r"$\pm$" in latex
 
 
 def test_what_is_done_is_not_done_again(held):
@@ -110,7 +145,7 @@ def test_a_comparison_that_was_killed_goes_on(shards, tmp_path):
 
     found = compare(contest(shards, *methods), out)
 
-    assert times(out / "joint") == before
+    assert times(out / "joint") == {**times(out / "joint"), **before}
     assert [row["seeds"] for row in found["rows"]] == [[0], [0]]
     config = small(shards, epochs=1, modalities=("audio", "visual"), method="multitask")
     train(config, tmp_path / "straight")
@@ -218,6 +253,7 @@ def test_a_folder_that_holds_another_run_stops_before_anything(held, shards):
         (("--methods", "joint", "--set-for", "multitask:lr=2"), "no method of --methods"),
         (("--methods", "joint", "--tune", "lr"), "KEY=V1,V2"),
         (("--methods", "joint", "--curriculum", "unifrom"), "did you mean uniform"),
+        (("--methods", "joint", "--baseline", "jiont"), "no row of this comparison"),
     ],
 )
 def test_wrong_requests(shards, tmp_path, more, said):

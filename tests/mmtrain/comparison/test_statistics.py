@@ -88,6 +88,14 @@ def test_equal_methods_have_no_difference_and_constant_ones_a_certain_one():
     assert paired(ones, 0 * ones) == Difference(mean=1, low=1, high=1, p=0)
 
 
+def test_the_estimate_is_never_below_its_parts():
+    # Seeds agree and samples differ less than the rest does: the samples' mean square stands.
+    d = np.array([[1.0, -1, 0.2, 0], [-1, 1, 0, 0.2]])
+    difference = paired(d, np.zeros_like(d))
+    assert difference.low < difference.mean < difference.high
+    assert 0 < difference.p <= 1
+
+
 def test_holm_by_hand():
     # In ascending order: 4 x .01, 3 x .02, 2 x .03 = .06 (not below the .06 before), 1 x .5.
     assert holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx([0.06, 0.04, 0.5, 0.06])
