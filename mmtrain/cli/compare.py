@@ -9,6 +9,7 @@ import click
 from mmprep.cli.group import Command, listed
 from mmtrain.cli.names import CATALOGS, names_in
 from mmtrain.cli.options import as_json, run_options
+from mmtrain.config.recipes import BUDGETS
 from mmtrain.config.run import TrainConfig
 
 
@@ -62,6 +63,13 @@ from mmtrain.config.run import TrainConfig
     metavar="NAME",
     help="Row of the table with which every other is compared, sample by sample.",
 )
+@click.option(
+    "--budget",
+    type=click.Choice(BUDGETS),
+    default=BUDGETS[0],
+    show_default=True,
+    help="Epochs, batch, rate and view: the same for all, or each method's own in the recipe.",
+)
 @run_options("method", "curriculum", "seed")
 @click.option(
     "--set-for",
@@ -88,14 +96,8 @@ def compare(ctx: click.Context, /, out: Path, as_json: bool, **options: Any) -> 
     from mmtrain.cli import train
 
     names = (
-        "methods",
-        "curricula",
-        "seeds",
-        "alone",
-        "tune",
-        "baseline",
-        "settings",
-        "settings_for",
+        *("methods", "curricula", "seeds", "alone", "tune", "baseline", "budget"),
+        *("settings", "settings_for"),
     )
     entrants = {name: options.pop(name) for name in names}
     given = {name: value for name, value in options.items() if value is not None}

@@ -57,6 +57,8 @@ class Contest:
         tune: Texts ``KEY=V1,V2,...``; the grid is their product.
         baseline: Label of the entrant that all others are compared with.
         recipe: Name of a recipe, which may have values for each method.
+        budget: One of `mmtrain.config.recipes.BUDGETS`: whether all have the epochs, batch, rate
+            and view of the recipe, or each those of its authors where the recipe has them.
         given: Options that override the recipe, as `Request` takes them.
     """
 
@@ -70,6 +72,7 @@ class Contest:
     tune: Sequence[str] = ()
     baseline: str = _ALONE
     recipe: str | None = None
+    budget: str = "equal"
     given: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -132,7 +135,7 @@ class Contest:
     def _config(self, options: Mapping[str, Any]) -> TrainConfig:
         """Config of an entrant without its settings: what is given, options, and the recipe."""
         own = {**self.given, "seed": self.seeds[0], **options}
-        return Request(options=own, recipe=self.recipe).config(self.base)
+        return Request(options=own, recipe=self.recipe, budget=self.budget).config(self.base)
 
     def _settings_of(self, method: str) -> list[str]:
         """Settings for ``method`` alone, without its name."""

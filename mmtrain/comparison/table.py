@@ -44,6 +44,8 @@ def row_json(row: Row) -> dict[str, Any]:
         "method": row.config.method,
         "curriculum": row.config.curriculum,
         "setting": row.setting,
+        "epochs": row.config.epochs,
+        "batch_size": row.config.batch_size,
         "seeds": list(row.results),
         "runs": [result["run"] for result in results],
         "split": splits[0] if splits else None,
@@ -65,7 +67,15 @@ def markdown(table: Mapping[str, Any]) -> str:
 def heads(table: Mapping[str, Any]) -> list[str]:
     """Titles of the columns."""
     titles = [MEASURES[name].title for name in _measured(table)]
-    return ["method", "seeds", *titles, *_modalities(table), *_against(table), "s an epoch"]
+    return [
+        "method",
+        "seeds",
+        "epochs x batch",
+        *titles,
+        *_modalities(table),
+        *_against(table),
+        "s an epoch",
+    ]
 
 
 def cells(table: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
@@ -76,7 +86,15 @@ def cells(table: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
         ((name, value),) = row["modalities"].get(modality, {names[0]: None}).items()
         texts.append(_shown_cell(name, value, count))
     compared = [_difference(row.get("against"), names[0])] if _against(table) else []
-    return [row["label"], str(count), *texts, *compared, _cell(row["seconds_an_epoch"], count)]
+    budget = f"{row['epochs']} x {row['batch_size']}"
+    return [
+        row["label"],
+        str(count),
+        budget,
+        *texts,
+        *compared,
+        _cell(row["seconds_an_epoch"], count),
+    ]
 
 
 def _grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

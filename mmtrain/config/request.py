@@ -25,11 +25,14 @@ class Request:
         options: Options that were given, as `TrainConfig.changed` takes them; ``encoder`` may be a
             sequence of texts, see `encoders_of`.
         recipe: Name of a recipe, or its file; the options override its values.
+        budget: Whether the recipe's fields of the run for single methods count, see
+            `mmtrain.config.recipes.applied`.
         settings: Texts of ``--set``, which override both.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
     recipe: str | None = None
+    budget: str = "authors"
     settings: Sequence[str] = ()
 
     def config(self, base: TrainConfig | None = None) -> TrainConfig:
@@ -50,7 +53,7 @@ class Request:
         config = paired(_with(base, options))
         if self.recipe is not None:
             name = canonical(self.recipe, recipes.names())
-            config = paired(_with(recipes.applied(name, config), options))
+            config = paired(_with(recipes.applied(name, config, self.budget), options))
         return config.changed(overrides(self.settings, config))
 
 

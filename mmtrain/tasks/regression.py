@@ -53,8 +53,8 @@ class Regression(Task):
 
     def sample_scores(self, logits: Tensor, data: Annotations) -> NDArray[np.float64]:
         """(n,) ``-|logits - target|`` of each sample, whose mean is less the MAE."""
-        guess = logits[:, 0].double().cpu().numpy()
-        return -np.abs(guess - self.targets(data).astype(np.float64))
+        guess = logits[:, 0].cpu().numpy().astype(np.float64)
+        return np.asarray(-np.abs(guess - self.targets(data)), np.float64)
 
     def measures(
         self, fused: Tensor, by_modality: Mapping[str, Tensor], data: Annotations

@@ -23,6 +23,7 @@ from typing import Any, Final
 from mmtrain.config.run import CHOICES, TrainConfig, keys
 from mmtrain.errors import ConfigError, UnknownName
 
+BUDGETS: Final = ("equal", "authors")
 # Sections that hold for a run of their method or curriculum only.
 _CHOSEN: Final = {"methods": "method", "curricula": "curriculum"}
 
@@ -58,8 +59,15 @@ def title(name: str) -> str:
     return str(_read(name).get("title", name))
 
 
-def applied(name: str, config: TrainConfig) -> TrainConfig:
+def applied(name: str, config: TrainConfig, budget: str = "authors") -> TrainConfig:
     """The config with the recipe's values, those for its method and curriculum included.
+
+    Args:
+        name: Name of a recipe, or its file.
+        config: Config below the recipe.
+        budget: One of BUDGETS: ``authors`` takes all that stands for a method or curriculum;
+            ``equal`` leaves fields of the run out there, such as epochs, batch and rate, so that
+            all methods have those of the recipe.
 
     Raises:
         UnknownName: There is no such recipe.
@@ -72,6 +80,8 @@ def applied(name: str, config: TrainConfig) -> TrainConfig:
     changes = {**_flat(plain), **_encoders(encoders)}
     for section, choice in _CHOSEN.items():
         for key, value in chosen[section].get(getattr(config, choice), {}).items():
+            if budget == "equal" and key in keys():
+                continue
             own_key = key if key in keys() else f"{choice}.{key}"
             changes[own_key] = tuple(value) if isinstance(value, list) else value
     known = (*CHOICES, "encoders")

@@ -77,14 +77,14 @@ def test_the_page_has_a_line_a_row(held):
     _, folder, found = held
     heads, rule, *lines = (folder / "table.md").read_text().splitlines()[:6]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (heads, *lines)]
-    assert cells[0][:5] == ["method", "seeds", "accuracy", "mAP", "macro-F1"]
-    assert cells[0][5:] == ["audio", "visual", "against joint", "s an epoch"]
+    assert cells[0][:6] == ["method", "seeds", "epochs x batch", "accuracy", "mAP", "macro-F1"]
+    assert cells[0][6:] == ["audio", "visual", "against joint", "s an epoch"]
     assert set(rule) <= set("|-: ")
     for row, line in zip(found["rows"], cells[1:], strict=True):
         accuracy = row["accuracy"]
         said = f"{100 * accuracy['mean']:.2f} ± {100 * accuracy['std']:.2f}"
-        assert line[:3] == [row["label"], "2", said]
-    assert cells[1][6] == cells[2][5] == "-"
+        assert line[:4] == [row["label"], "2", "1 x 4", said]
+    assert cells[1][7] == cells[2][6] == "-"
     assert (folder / "report.html").exists()
 
 
@@ -118,7 +118,7 @@ def test_the_table_is_there_for_other_programs(held):
         assert line.get("against.verdict", "") == row.get("against", {}).get("verdict", "")
     latex = (folder / "table.tex").read_text()
     assert latex.count(r" \\") == 5
-    assert latex.count("&") == 5 * 8
+    assert latex.count("&") == 5 * 9
     assert r"$\pm$" in latex
 
 
@@ -193,8 +193,8 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(shards, tmp_path):
     assert done.exit_code == 1
     assert f"- {tmp_path}/multitask/seed-0: the loss is " in done.stdout
     first, second = done.stdout.splitlines()[2:4]
-    assert first.replace(" ", "").startswith("|multitask|0|-|-|-|-|-|-|")
-    assert second.startswith("| joint     |     1 |")
+    assert first.replace(" ", "").startswith("|multitask|0|1x4|-|-|-|-|-|-|")
+    assert second.startswith("| joint     |     1 |          1 x 4 |")
     done = run("compare", *arguments, *more, "--json")
     assert done.exit_code == 1
     assert json.loads(done.stdout) == json.loads((tmp_path / "table.json").read_text())

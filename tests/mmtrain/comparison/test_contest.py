@@ -61,6 +61,20 @@ def test_a_setting_is_for_a_method_that_takes_part(dataset):
         contest(dataset.store.url, "multitask", settings_for=("multitsk:lr=1",))
 
 
+@pytest.mark.parametrize(("budget", "own"), [("equal", (3, 4)), ("authors", (5, 6))])
+def test_methods_have_one_budget_or_their_authors(dataset, tmp_path, budget, own):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(
+        "epochs = 3\nbatch_size = 4\n[methods.multitask]\nepochs = 5\nbatch_size = 6\nfused = 0.1\n"
+    )
+    given = contest(dataset.store.url, "joint", "multitask", recipe=str(recipe), budget=budget)
+    joint, multitask = (entrant.config for entrant in given.entrants(dataset))
+    assert (joint.epochs, joint.batch_size) == (3, 4)
+    assert (multitask.epochs, multitask.batch_size) == own
+    # A parameter of the method itself stays either way.
+    assert multitask.settings["method"]["fused"] == 0.1
+
+
 def test_a_recipe_is_for_every_entrant_and_what_is_given_goes_before_it(dataset):
     given = contest(
         dataset.store.url,
