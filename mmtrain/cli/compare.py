@@ -1,6 +1,7 @@
 """The command `mmtrain compare`."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,15 @@ from mmtrain.cli.names import CATALOGS, names_in
 from mmtrain.cli.options import as_json, run_options
 from mmtrain.config.recipes import BUDGETS
 from mmtrain.config.run import TrainConfig
+
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Number of runs at once, in processes that share cores and GPUs.",
+)
 
 
 @click.command(
@@ -70,6 +80,7 @@ from mmtrain.config.run import TrainConfig
     show_default=True,
     help="Epochs, batch, rate and view: the same for all, or each method's own in the recipe.",
 )
+@jobs_option
 @run_options("method", "curriculum", "seed")
 @click.option(
     "--set-for",
@@ -86,7 +97,7 @@ from mmtrain.config.run import TrainConfig
 )
 @as_json
 @click.pass_context
-def compare(ctx: click.Context, /, out: Path, as_json: bool, **options: Any) -> None:
+def compare(ctx: click.Context, /, out: Path, jobs: int, as_json: bool, **options: Any) -> None:
     """Train methods in the same way, each with every seed, and put the results in one table.
 
     Writes DIR: LABEL/seed-N, one run each, then the table (table.md, .csv, .tex and .json) and
@@ -101,7 +112,12 @@ def compare(ctx: click.Context, /, out: Path, as_json: bool, **options: Any) -> 
     )
     entrants = {name: options.pop(name) for name in names}
     given = {name: value for name, value in options.items() if value is not None}
-    table = train.run_compare(given, entrants, out)
+    table = train.run_compare(given, entrants, out, jobs)
+    shown(ctx, table, out, as_json)
+
+
+def shown(ctx: click.Context, table: Mapping[str, Any], out: Path, as_json: bool) -> None:
+    """Prints a table, and ends with 1 if a run failed."""
     click.echo(json.dumps(table) if as_json else (out / "table.md").read_text("utf-8").rstrip())
     if table["failed"]:
         ctx.exit(1)

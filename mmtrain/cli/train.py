@@ -11,6 +11,7 @@ from mmprep.cli.group import counted
 from mmtrain.cli.measured import main_measure, other_measures
 from mmtrain.cli.progress import watching
 from mmtrain.comparison.entrants import Contest, seeds_of
+from mmtrain.comparison.study import Study, contest_of
 from mmtrain.config.request import Request
 from mmtrain.errors import Interrupted
 from mmtrain.training.parts import CONFIG, config_of
@@ -37,13 +38,16 @@ def run_train(
         raise Interrupted("Stopped. The same command with --resume goes on from here") from error
 
 
-def run_compare(given: Mapping[str, Any], entrants: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def run_compare(
+    given: Mapping[str, Any], entrants: Mapping[str, Any], out: Path, jobs: int
+) -> dict[str, Any]:
     """Trains the runs of a comparison, and returns the content of its table.json.
 
     Args:
         given: Options of a run that were given.
         entrants: Other fields of a `mmtrain.comparison.entrants.Contest`, with ``seeds`` as texts.
         out: Folder of the comparison.
+        jobs: Number of runs at once.
     """
     # Its charts take a second to load, which `train` would wait for in vain.
     from mmtrain.comparison.compare import compare
@@ -52,7 +56,39 @@ def run_compare(given: Mapping[str, Any], entrants: Mapping[str, Any], out: Path
     common = {"base": Request(options=request.options).config(), "recipe": request.recipe}
     seeds = seeds_of(entrants["seeds"])
     contest = Contest(**{**entrants, **common, "seeds": seeds, "given": request.options})
-    return compare(contest, out, partial(watching, Console(stderr=True)))
+    return compare(contest, out, partial(watching, Console(stderr=True)), jobs)
+
+
+def run_study(
+    given: Mapping[str, Any],
+    study: Study,
+    seeds: Sequence[str],
+    settings: Sequence[str],
+    out: Path,
+    jobs: int,
+) -> dict[str, Any]:
+    """Trains the runs of a study, and returns the content of its table.json.
+
+    Args:
+        given: Options of a run that were given.
+        study: The study.
+        seeds: Seeds as texts, in the place of the study's; none for these.
+        settings: Texts of ``--set``.
+        out: Folder of the study.
+        jobs: Number of runs at once.
+    """
+    from mmtrain.comparison.compare import compare
+
+    request = _request(given, ())
+    contest = contest_of(
+        study,
+        Request(options=request.options).config(),
+        given=request.options,
+        recipe=request.recipe,
+        seeds=seeds_of(seeds),
+        settings=settings,
+    )
+    return compare(contest, out, partial(watching, Console(stderr=True)), jobs)
 
 
 def _request(given: Mapping[str, Any], settings: Sequence[str]) -> Request:

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def findings(
-    rows: Sequence[Row], folder: Path, split: str, baseline: str, data: str
+    rows: Sequence[Row], folder: Path, split: str, baselines: Mapping[str, str], data: str
 ) -> dict[str, dict[str, Any]]:
     """Label of each row to what its samples show; rows whose samples cannot be had are left out.
 
@@ -32,22 +32,22 @@ def findings(
         rows: Rows with their results.
         folder: Folder of the comparison.
         split: Name of the split that was measured.
-        baseline: Label of the row that others are compared with.
+        baselines: Label of a row to that of the row with which it is compared, if with any.
         data: Place of the shards.
     """
     scores = {row.label: _of_row(row, folder, split, data) for row in rows}
     found = {label: _alone(by_seed) for label, by_seed in scores.items() if by_seed}
-    base = scores.get(baseline, {})
     differences = {}
     for label, by_seed in scores.items():
+        base = scores.get(baselines.get(label, ""), {})
         seeds = [seed for seed in by_seed if seed in base]
-        if label != baseline and seeds:
+        if label != baselines.get(label) and seeds:
             pairs = [(by_seed[seed], base[seed]) for seed in seeds]
             differences[label] = paired(*_aligned(pairs)), len(seeds)
     corrected = holm([difference.p for difference, _ in differences.values()])
     for (label, (difference, count)), p in zip(differences.items(), corrected, strict=True):
         found[label]["against"] = {
-            "baseline": baseline,
+            "baseline": baselines[label],
             "seeds": count,
             "mean": difference.mean,
             "low": difference.low,

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 from mmtrain import files
 from mmtrain.comparison.against import findings
 from mmtrain.comparison.entrants import Contest, Entrant, folder_name
+from mmtrain.comparison.jobs import Job, run_jobs
 from mmtrain.comparison.layouts import as_csv, as_latex
 from mmtrain.comparison.rows import differing, earlier_rows, finished_runs, with_earlier_seeds
 from mmtrain.comparison.table import Row, markdown, row_json
@@ -40,7 +41,10 @@ _LAYOUTS: Final = {"table.md": markdown, "table.csv": as_csv, "table.tex": as_la
 
 
 def compare(
-    contest: Contest, folder: Path, watching: Watching = lambda epochs: nullcontext()
+    contest: Contest,
+    folder: Path,
+    watching: Watching = lambda epochs: nullcontext(),
+    jobs: int = 1,
 ) -> dict[str, Any]:
     """Trains the missing runs, and writes DIR/table.{json,md,csv,tex} and DIR/report.html.
 
@@ -48,6 +52,7 @@ def compare(
         contest: Entrants, and their common settings.
         folder: Folder of the comparison.
         watching: Makes the object that shows the progress of a run of so many epochs.
+        jobs: Number of runs at once, each in a process of its own where it is above 1.
 
     Returns:
         The content of table.json: ``rows`` of all finished runs in ``folder``, the labels of those
@@ -61,12 +66,15 @@ def compare(
     with shards_of(contest.base) as dataset:
         entrants = contest.entrants(dataset)
     labels = [entrant.label for entrant in entrants]
-    if contest.baseline not in (*labels, Contest.baseline, *_folders(folder)):
+    known = (*labels, Contest.baseline, *_folders(folder))
+    if contest.baseline not in known and not contest.baselines:
         raise UnknownName("row of this comparison", contest.baseline, labels)
     for entrant in entrants:
         _refuse_other_runs(entrant, contest.seeds, folder)
     paths = [path for path, _ in _planned(entrants, contest.seeds, folder)]
     trainer = Trainer(paths, watching)
+    if jobs > 1:
+        _train_side_by_side(entrants, contest.seeds, folder, trainer, jobs)
     asked = [_row_of(entrant, contest.seeds, folder, trainer) for entrant in entrants]
     folder.mkdir(parents=True, exist_ok=True)
     rows = [with_earlier_seeds(row, folder / row.label) for row in asked]
@@ -76,9 +84,11 @@ def compare(
     splits = {row["split"] for row in described} - {None}
     found = {}
     if len(splits) == 1 and len(rows) > 1:
-        found = findings(rows, folder, splits.pop(), contest.baseline, contest.base.data)
+        baselines = {row.label: contest.baseline for row in rows} | dict(contest.baselines)
+        found = findings(rows, folder, splits.pop(), baselines, contest.base.data)
     table = {
         "data": contest.base.data,
+        "baseline": contest.baseline,
         "seeds": list(dict.fromkeys((*contest.seeds, *(seed for r in rows for seed in r.results)))),
         "rows": [{**row, **found.get(row["label"], {})} for row in described],
         "earlier": [row.label for row in earlier],
@@ -110,15 +120,20 @@ class Trainer:
 
     Attributes:
         failed: ``run`` and ``error`` of each run that failed.
+        given_up: Folder of each run that has failed elsewhere, to its error; it is not tried again.
     """
 
     def __init__(self, folders: Sequence[Path], watching: Watching) -> None:
         self._folders, self._watching = folders, watching
         self._seconds: list[float] = []
         self.failed: list[dict[str, str]] = []
+        self.given_up: dict[Path, str] = {}
 
     def run(self, config: TrainConfig, folder: Path) -> Result | None:
         """The result of the run in ``folder``, trained or resumed if need be; None if it fails."""
+        if folder in self.given_up:
+            self.failed.append({"run": str(folder), "error": self.given_up[folder]})
+            return None
         place = self._folders.index(folder)
         finished = (folder / RESULT).exists()
         which = f"run {place + 1} of {len(self._folders)}, {folder}"
@@ -144,6 +159,29 @@ class Trainer:
             return ""
         left = sum(not (folder / RESULT).exists() for folder in self._folders[place:])
         return f", about {left * statistics.fmean(self._seconds):.0f} s left"
+
+
+def _train_side_by_side(
+    entrants: Sequence[Entrant], seeds: Sequence[int], folder: Path, trainer: Trainer, jobs: int
+) -> None:
+    """Trains all runs, those of tuning first, so that the trainer finds them finished."""
+    grids = [
+        Job(config=config, folder=folder / entrant.label / "tune" / folder_name(setting))
+        for entrant in entrants
+        for setting, config in entrant.grid.items()
+    ]
+    trainer.given_up |= run_jobs(grids, jobs)
+    left = []
+    for entrant in entrants:
+        home = folder / entrant.label
+        setting, config = _tune(entrant, home, trainer)
+        # The run of the chosen setting is that of the first seed, see `_row_of`.
+        for seed in seeds if setting is None else seeds[1:]:
+            if config is not None:
+                run = replace(config, seed=seed)
+                left.append(Job(config=run, folder=home / f"seed-{seed}"))
+    trainer.given_up |= run_jobs(left, jobs)
+    trainer.failed.clear()
 
 
 def _row_of(entrant: Entrant, seeds: Sequence[int], folder: Path, trainer: Trainer) -> Row:

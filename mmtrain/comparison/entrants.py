@@ -25,6 +25,8 @@ _VARIED: Final = {
     "modalities": "--modalities",
 }
 _ALONE: Final = "joint"
+# Keys of a variant that are options of a run; all others are settings.
+OPTIONS: Final = ("method", "curriculum", "fusion", "encoder", "modalities")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,8 @@ class Contest:
     Attributes:
         base: Config that all entrants share.
         methods: Names in METHODS, or plug-ins.
+        variants: Label to the options and settings of an entrant of its own, in the place of
+            ``methods`` and ``curricula``.
         curricula: Names in CURRICULA, or plug-ins; every method is combined with each.
         seeds: Seeds with which every entrant runs once each; tuning uses the first.
         alone: Whether `joint` on each single modality takes part too.
@@ -56,6 +60,7 @@ class Contest:
         settings_for: Texts ``METHOD:KEY=VALUE`` for one method each.
         tune: Texts ``KEY=V1,V2,...``; the grid is their product.
         baseline: Label of the entrant that all others are compared with.
+        baselines: Label to that of another entrant that it is compared with instead.
         recipe: Name of a recipe, which may have values for each method.
         budget: One of `mmtrain.config.recipes.BUDGETS`: whether all have the epochs, batch, rate
             and view of the recipe, or each those of its authors where the recipe has them.
@@ -63,7 +68,8 @@ class Contest:
     """
 
     base: TrainConfig
-    methods: Sequence[str]
+    methods: Sequence[str] = ()
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     curricula: Sequence[str] = (TrainConfig.curriculum,)
     seeds: Sequence[int] = (TrainConfig.seed,)
     alone: bool = False
@@ -71,12 +77,13 @@ class Contest:
     settings_for: Sequence[str] = ()
     tune: Sequence[str] = ()
     baseline: str = _ALONE
+    baselines: Mapping[str, str] = field(default_factory=dict)
     recipe: str | None = None
     budget: str = "equal"
     given: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("methods", "curricula", "seeds"):
+        for name in ("curricula", "seeds") if self.variants else ("methods", "curricula", "seeds"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 shown = ", ".join(map(str, values)) or "nothing"
@@ -101,7 +108,18 @@ class Contest:
         """
         if self.tune and not dataset.splits.get("val"):
             raise ConfigError(f"{self.base.data}: no val split to choose settings on; drop --tune")
-        options: dict[str, dict[str, Any]] = {
+        options = self._variants()
+        if self.alone:
+            own = fitted(self._config({"method": _ALONE}), dataset).modalities
+            joint = {"method": _ALONE, "curriculum": self.base.curriculum}
+            options = {f"{m}-alone": {**joint, "modalities": (m,)} for m in own} | options
+        return [self._entrant(label, own, dataset) for label, own in options.items()]
+
+    def _variants(self) -> dict[str, Mapping[str, Any]]:
+        """Label to the options and settings of each entrant."""
+        if self.variants:
+            return {**self.variants}
+        return {
             plugins.label(method)
             if len(self.curricula) == 1
             else f"{plugins.label(method)}+{plugins.label(curriculum)}": {
@@ -110,16 +128,13 @@ class Contest:
             }
             for method, curriculum in product(self.methods, self.curricula)
         }
-        if self.alone:
-            own = fitted(self._config({"method": _ALONE}), dataset).modalities
-            joint = {"method": _ALONE, "curriculum": self.base.curriculum}
-            options = {f"{m}-alone": {**joint, "modalities": (m,)} for m in own} | options
-        return [self._entrant(label, own, dataset) for label, own in options.items()]
 
-    def _entrant(self, label: str, options: Mapping[str, Any], dataset: ShardedDataset) -> Entrant:
+    def _entrant(self, label: str, variant: Mapping[str, Any], dataset: ShardedDataset) -> Entrant:
+        options = {key: value for key, value in variant.items() if key in OPTIONS}
+        own = [setting_text(key, value) for key, value in variant.items() if key not in OPTIONS]
         try:
             config = self._config(options)
-            texts = (*self.settings, *self._settings_of(plugins.label(config.method)))
+            texts = (*self.settings, *self._settings_of(plugins.label(config.method)), *own)
             config = _override(config, texts)
             return Entrant(
                 label=label,
@@ -152,6 +167,13 @@ class Contest:
                 raise ConfigError(f"--tune takes KEY=V1,V2,...; got {text!r}")
             axes.append(dict.fromkeys(axis))
         return list(product(*axes)) if axes else []
+
+
+def setting_text(key: str, value: object) -> str:
+    """Text of ``--set`` for a value of a TOML file."""
+    if isinstance(value, list):
+        return f"{key}={','.join(map(str, value))}"
+    return f"{key}={str(value).lower() if isinstance(value, bool) else value}"
 
 
 def folder_name(setting: str) -> str:

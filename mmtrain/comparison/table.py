@@ -114,8 +114,8 @@ def _modalities(table: Mapping[str, Any]) -> list[str]:
 
 def _against(table: Mapping[str, Any]) -> list[str]:
     """Title of the column of differences; none where nothing was compared."""
-    found = [row["against"]["baseline"] for row in table["rows"] if "against" in row]
-    return [f"against {found[0]}"] if found else []
+    compared = any("against" in row for row in table["rows"])
+    return [f"against {table['baseline']}"] if compared else []
 
 
 def _difference(against: Mapping[str, Any] | None, name: str) -> str:

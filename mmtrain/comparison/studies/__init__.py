@@ -1,0 +1,1 @@
+"""The studies of this package, one TOML file each; see `mmtrain.comparison.study`."""
