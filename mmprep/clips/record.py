@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, Final
 
 import cv2
@@ -40,6 +41,12 @@ class Record:
             "start": row.start,
             "end": row.end,
         }
+        if row.target:
+            self._fields["target"] = list(row.target)
+        if row.group:
+            self._fields["group"] = row.group
+        if row.questions:
+            self._fields["questions"] = [asdict(answer) for answer in row.answers]
         if row.extra:
             self._fields["extra"] = dict(row.extra)
 

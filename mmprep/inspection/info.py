@@ -1,6 +1,6 @@
 """Summary of a finished data set from its description and its index; no sample is read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -34,7 +34,9 @@ def summarise(shards: Shards) -> dict[str, Any]:
     """
     dataset, index = shards.dataset, shards.index
     sizes = part_bytes(index)
-    members = index.counts.sum(axis=0, dtype=np.int64)
+    members = np.zeros(len(index.parts), np.int64)
+    for rows in _pieces(index):
+        members += index.clip_counts(rows).sum(axis=0)
     return {
         "name": dataset.name,
         "title": dataset.title,
@@ -71,16 +73,22 @@ def summarise(shards: Shards) -> dict[str, Any]:
 def part_bytes(index: Index) -> NDArray[np.int64]:
     """Bytes of each part over all samples: (p,), in the order of ``index.parts``."""
     total = np.zeros(len(index.parts), np.int64)
-    # In pieces, so that the sums of twenty million members do not lie in memory at once.
-    for begin in range(0, len(index), _CHUNK):
-        counts = index.counts[begin : begin + _CHUNK].astype(np.int64)
-        first = int(index.first[begin])
+    for rows in _pieces(index):
+        counts = index.clip_counts(rows)
+        first = int(index.first[rows[0]])
         ends = counts.ravel().cumsum()
         summed = np.zeros(int(ends[-1]) + 1, np.int64)
         np.cumsum(index.size[first : first + int(ends[-1])], out=summed[1:])
         bytes_up_to = summed[ends]
         total += np.diff(bytes_up_to, prepend=0).reshape(counts.shape).sum(axis=0)
     return total
+
+
+def _pieces(index: Index) -> Iterator[NDArray[np.int64]]:
+    """Yields the rows of all clips in pieces, so that twenty million members take little memory."""
+    clips = index.clips
+    for begin in range(0, len(clips), _CHUNK):
+        yield clips[begin : begin + _CHUNK]
 
 
 def parameters(values: Mapping[str, Any]) -> str:
