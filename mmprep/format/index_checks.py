@@ -48,6 +48,8 @@ def check_columns(columns: Columns, path: Path) -> None:
     ):
         if n and int(getattr(columns, name).max()) >= len(known):
             raise DataError(f"{path}: column {name!r} points outside its {len(known)} names")
+    if len(set(columns.groups)) != len(columns.groups):
+        raise DataError(f"{path}: two groups have one name")
     if columns.target is not None and not (
         columns.target.shape[1] and np.isfinite(columns.target).all()
     ):
