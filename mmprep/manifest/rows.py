@@ -73,6 +73,8 @@ class Row:
         group: Group of samples by which scores are also given.
         texts: Part (see `TEXTS`) to its text, where the list holds the text itself.
         questions: Questions about the clip, which share its other parts.
+        lacking: Kinds of source that the clip lacks and the data set lets it lack: parts that could
+            be made from them alone have no members.
     """
 
     key: str
@@ -87,6 +89,7 @@ class Row:
     group: str = ""
     texts: Mapping[str, str] = field(default_factory=dict)
     questions: tuple[Question, ...] = ()
+    lacking: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
@@ -111,7 +114,7 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """Plain values of the row; those that few rows have only where they are set."""
         plain = asdict(self)
-        for name in ("listed", "target", "group", "texts", "questions"):
+        for name in ("listed", "target", "group", "texts", "questions", "lacking"):
             if not plain[name]:
                 del plain[name]
         return plain
