@@ -26,6 +26,7 @@ from mmtrain.evaluation.same_runs import checkpoint_difference, difference
 from mmtrain.evaluation.tiny_shards import CLASSES, write_tiny_shards
 from mmtrain.methods.base import Method
 from mmtrain.methods.catalog import METHODS
+from mmtrain.tasks.catalog import CLASSIFICATION
 from mmtrain.training import checkpoint
 from mmtrain.training.assemble import assemble
 from mmtrain.training.checkpoint import BEST, CHECKPOINT
@@ -69,11 +70,14 @@ class Trials:
     Args:
         folder: Folder for shards and runs.
         settings: Texts of ``--set`` for all runs.
+        task: Task that the shards are made for.
     """
 
-    def __init__(self, folder: Path, settings: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, settings: Sequence[str] = (), task: str = CLASSIFICATION
+    ) -> None:
         self._folder, self._settings, self._count = folder, tuple(settings), 0
-        self._shards = write_tiny_shards(folder / "shards")
+        self._shards = write_tiny_shards(folder / "shards", task=task)
         self._straight: dict[tuple[str, Modalities], Path] = {}
 
     def config(self, method: str, modalities: Modalities, **changes: Any) -> TrainConfig:
