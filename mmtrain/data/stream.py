@@ -88,8 +88,8 @@ class OrderedStream(IterableDataset[Batch]):
         options: Threads and memory; of no influence on the batches.
 
     Attributes:
-        targets: (n, ...) target of each sample of the data set, as batches have it; the class for
-            None, which is the default.
+        targets: Function of ids (b,) to the targets (b, ...) of these samples: their classes,
+            unless another is set.
         traffic: Counts of what was read.
         skipped: Key of each sample that was skipped as damaged, to the reason.
 
@@ -117,7 +117,7 @@ class OrderedStream(IterableDataset[Batch]):
         self._digest = ""
         self._seed = self._epoch = self._position = self._first = 0
         self._iterated = False
-        self.targets: NDArray[Any] | None = None
+        self.targets: Callable[[NDArray[np.int64]], NDArray[Any]] = self._classes
         self.traffic = Traffic()
         self.skipped: dict[str, str] = {}
 
@@ -227,6 +227,9 @@ class OrderedStream(IterableDataset[Batch]):
         self._position = self._first = position
         self._iterated = False
 
+    def _classes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self.dataset.targets[ids].astype(np.int64)
+
     def _require_order(self) -> SampleOrder:
         if self._order is None:
             raise ConfigError("no epoch was begun; call begin(order, seed=..., epoch=...) first")
@@ -252,11 +255,7 @@ class OrderedStream(IterableDataset[Batch]):
         for future in batch.futures:
             self.traffic.add(future.result())
         self._position = batch.end
-        targets = self.dataset.targets if self.targets is None else self.targets
-        chosen = targets[batch.ids]
-        # The index has classes in fewer bytes than torch counts by.
-        whole = np.issubdtype(chosen.dtype, np.integer)
-        return batch.buffer.to_batch(batch.ids, chosen.astype(np.int64) if whole else chosen)
+        return batch.buffer.to_batch(batch.ids, self.targets(batch.ids))
 
 
 def _make_decoders(

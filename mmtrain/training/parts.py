@@ -125,7 +125,7 @@ def feed_of(
         for each in (view, view.evaluation())
     )
     task, annotations = task_of(config, dataset), dataset.annotations
-    training.targets = evaluation.targets = task.targets(annotations)
+    training.targets = evaluation.targets = lambda ids: task.targets(annotations.of(ids))
     labels = task.labels(annotations)
     return Feed(training, evaluation, curriculum_of(config), labels, config.seed, method.holds_out)
 
