@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmtrain.config.request import Request
 from mmtrain.data import open_dataset
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.evaluation.probe import probe
@@ -163,3 +164,42 @@ def test_localisation_needs_no_class_of_every_sample(task_shards, tmp_path):
 
     assert isinstance(task, Localisation)
     assert task.outputs == 4 * len(classes) == 16
+
+
+OWN = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mmtrain.tasks.regression import Regression
+
+
+@dataclass(frozen=True)
+class Squared(Regression):
+    '''Squared difference: ``(f - y)^2``.'''
+
+    name: ClassVar[str] = "squared"
+
+    def losses(self, logits, target):
+        return (logits[:, 0] - target).square()
+"""
+
+
+def test_a_task_of_ones_own_is_a_file_and_a_class(task_shards, tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    base = tiny(task_shards("regression"), epochs=1)
+    config = Request(settings=(f"task={file}:Squared",)).config(base)
+
+    result = train(config, tmp_path / "run")
+
+    assert result["task"] == "squared"
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert saved["task"] == f"{file}:Squared"
+    assert list(saved["plugins"]) == [str(file)]
+
+
+def test_a_task_is_chosen_by_set(task_shards):
+    config = Request(settings=("task=binary",)).config(tiny(task_shards("regression")))
+
+    with open_dataset(config.data) as dataset:
+        assert task_of(fitted(config, dataset), dataset).name == "binary"
