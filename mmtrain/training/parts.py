@@ -20,6 +20,7 @@ from mmtrain.methods.catalog import METHODS
 from mmtrain.models.catalog import ENCODERS, FUSIONS
 from mmtrain.models.multimodal import MultimodalModel, channels_of
 from mmtrain.tasks.catalog import TASKS
+from mmtrain.tasks.needs import require
 from mmtrain.tasks.task import Task
 from mmtrain.training import scores
 from mmtrain.training.device import device_of
@@ -68,6 +69,20 @@ def task_of(config: TrainConfig, dataset: ShardedDataset) -> Task:
         ConfigError: The data set lacks what the task learns from.
     """
     return TASKS.target(config.task or dataset.task).of(dataset.annotations)
+
+
+def task_for(
+    config: TrainConfig, dataset: ShardedDataset, method: Method, curriculum: Curriculum
+) -> Task:
+    """Makes the task of a run, and checks that method and curriculum can do with what it gives.
+
+    Raises:
+        ConfigError: One of them needs a trait that the task lacks.
+    """
+    task = task_of(config, dataset)
+    for kind, needs in (("method", method.needs), ("curriculum", curriculum.needs)):
+        require(kind, getattr(config, kind), needs, task.name, task.gives)
+    return task
 
 
 def _select(config: TrainConfig, task: Task) -> str:
