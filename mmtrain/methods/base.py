@@ -273,7 +273,7 @@ class Run(Protocol):
         """
 
     def held_out(self) -> Batch:
-        """This rank's share of a batch, drawn anew, of what `Method.holds_out`, in eval's view."""
+        """This rank's share of a batch of held-out samples, drawn anew, as evaluation sees them."""
 
     def teacher(self, folder: str | Path, *modalities: str) -> Teacher:
         """The model of another, finished run with its best weights, to learn from.
