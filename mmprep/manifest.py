@@ -20,7 +20,10 @@ from mmprep.splits import pick
 log = logging.getLogger(__name__)
 
 # Kinds of source that a row may have; each is a column of the CSV.
-SOURCES: Final = ("video", "audio", "image", "depth", "text", "flow")
+SOURCES: Final = (
+    *("video", "audio", "image", "depth", "text", "flow"),
+    *("target", "question", "speech", "face", "words"),
+)
 SPLITS: Final = ("train", "val", "test")
 KEY_LENGTH: Final = 80
 _COLUMNS: Final = ("key", "label", "split", "start", "end")

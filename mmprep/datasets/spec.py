@@ -29,16 +29,22 @@ _SOUNDS: Final = (
     "wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "wma", "aif", "aiff",
 )
 # fmt: on
+_ARRAYS: Final = ("npy",)
 _GROUP: Final = "mmprep.datasets"
 
 # Suffixes for which `any` stands in a TOML's [sources], best first.
 SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     "video": _FILMS,
     "audio": _SOUNDS,
-    "image": ("png", "jpg", "jpeg", "bmp", "webp"),
+    "image": ("png", "jpg", "jpeg", "bmp", "webp", "gif"),
     "depth": _FILMS,
     "text": ("txt",),
     "flow": _FILMS,
+    "target": ("txt",),
+    "question": ("txt",),
+    "speech": _ARRAYS,
+    "face": _ARRAYS,
+    "words": _ARRAYS,
 }
 
 

@@ -152,8 +152,9 @@ def _check_values(dataset: Dataset) -> None:
         raise ValueError("a shard is listed twice")
     if len(set(dataset.classes)) != len(dataset.classes):
         raise ValueError("a class is listed twice")
+    tables = {*PARTS, *(table for part in PARTS.values() for table in part.settings)}
     for name, value in dataset.parts.items():
-        kind = {"names": list, **dict.fromkeys(PARTS, dict)}.get(name)
+        kind = {"names": list, **dict.fromkeys(tables, dict)}.get(name)
         if kind is not None and type(value) is not kind:
             raise ValueError(f"parts.{name} is {value!r:.40}")
         flat = value.values() if isinstance(value, dict) else value if name == "names" else [value]
