@@ -34,6 +34,7 @@ class Entry:
         summary: Sentence for lists.
         curriculum: Curriculum that is part of a method.
         settings: Values in the place of the class's defaults: the line is a variant.
+        takes: Kinds of input that an encoder takes; of a plug-in its class has them.
         origin: Distribution, file or module of a plug-in; None for our own lines.
     """
 
@@ -43,6 +44,7 @@ class Entry:
     summary: str
     curriculum: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    takes: tuple[str, ...] = ()
     origin: str | None = None
 
 
