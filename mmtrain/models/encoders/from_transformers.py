@@ -129,7 +129,9 @@ class Transformers(Encoder):
         if self._pooling == "mean":
             return states.mean(1)
         first = states[:, 0]
-        return self._projected(self.net.get_submodule("post_layernorm")(first) if self._is_clip else first)
+        return self._projected(
+            self.net.get_submodule("post_layernorm")(first) if self._is_clip else first
+        )
 
     def _projected(self, feature: Tensor) -> Tensor:
         return feature if self.projection is None else self.projection(feature)

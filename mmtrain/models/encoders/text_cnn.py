@@ -29,7 +29,7 @@ class TextCNN(Steps):
 
     Args:
         vocabulary: Number of tokens, padding included.
-        width: Entries of a feature vector, a third of them for each span; a multiple of 3.
+        width: Entries of a feature vector, about a third of them for each span; 3 or more.
         embedding: Entries of an embedded token.
         dropout: Probability of dropping an entry of the feature vector; the paper has 0.5.
     """
@@ -37,18 +37,20 @@ class TextCNN(Steps):
     kinds = (TOKENS,)
 
     def __init__(
-        self, vocabulary: int, *, width: int = 192, embedding: int = 64, dropout: float = 0.0
+        self, vocabulary: int, *, width: int = 128, embedding: int = 64, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        if width < 3 or width % 3 or embedding < 1 or not 0 <= dropout < 1:
+        if width < len(_SPANS) or embedding < 1 or not 0 <= dropout < 1:
             raise ConfigError(
-                "text-cnn's width is a multiple of 3, its embedding 1 or more and its dropout in "
-                f"[0, 1); got {width}, {embedding}, {dropout}"
+                "text-cnn's width is 3 or more, its embedding 1 or more and its dropout in [0, 1); "
+                f"got {width}, {embedding}, {dropout}"
             )
         self.width, self.stage_widths = width, (width,)
         self.embed = nn.Embedding(int(vocabulary), embedding, padding_idx=0)
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(1, width // 3, kernel_size=(span, embedding)) for span in _SPANS
+            # What three do not divide goes to the first spans.
+            nn.Conv2d(1, (width + 2 - number) // 3, kernel_size=(span, embedding))
+            for number, span in enumerate(_SPANS)
         )
         for module in self.convolutions:
             nn.init.kaiming_normal_(module.get_parameter("weight"), nonlinearity="relu")
