@@ -13,6 +13,8 @@ from mmprep.format.parts import PARTS
 from mmprep.format.paths import STATE, safe_path
 
 FORMAT_VERSION: Final = 1
+# Tasks that labels and targets are made for; a data set without a `task` is of the first.
+TASKS: Final = ("classification", "binary", "regression", "localisation", "answers")
 DATASET: Final = "dataset.json"
 INDEX: Final = "index.h5"
 FAILURES: Final = "failures.jsonl"
