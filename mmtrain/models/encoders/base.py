@@ -110,7 +110,7 @@ class Encoder(nn.Module):
     def filters(self) -> list[Tensor]:
         """Weights of the convolutions behind the first, one filter a row, for methods that mask.
 
-        Those that take part in training.
+        Those that take part in training. Encoders of steps give their linear layers too.
         """
         layers = [m for m in self.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
         return [layer.weight for layer in layers[1:] if layer.weight.requires_grad]

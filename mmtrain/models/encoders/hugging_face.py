@@ -123,7 +123,7 @@ def _tower(model: nn.Module, *, of_tokens: bool) -> Tower:
         net, projection = model.get_submodule(stem), model.get_submodule(projection_name)
         config = net.config
     elif getattr(net, _POOLER, None) is not None:
-        net.pooler = None  # It would never get a gradient.
+        net.register_module(_POOLER, None)  # It would never get a gradient.
     assert projection is None or isinstance(projection, nn.Linear)
     return Tower(
         net=net,
