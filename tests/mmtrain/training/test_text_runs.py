@@ -1,6 +1,7 @@
 """Runs on texts and sequences that some samples lack."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,6 +89,24 @@ def test_an_encoders_own_rate_multiplies_those_that_are_set(library, tmp_path):
         assert rates("encoders.text") == {0.125 * lr}
         assert rates("encoders.visual") == {0.5 * lr}
         assert rates("fusion") == {lr}
+
+
+def test_a_teacher_reads_texts_and_sequences_as_the_run_does(library, run_folder, tmp_path):
+    config = config_of(library)
+    with running(config, tmp_path / "same") as run:
+        assert run.teacher(run_folder).model.modalities == MODALITIES
+    other = replace(config, view=replace(VIEW, length=9))
+    with (
+        running(other, tmp_path / "length") as run,
+        pytest.raises(ConfigError, match=r"with view\.length=12, and this run has 9; .* text"),
+    ):
+        run.teacher(run_folder)
+    other = replace(config, view=replace(VIEW, steps=4))
+    with (
+        running(other, tmp_path / "steps") as run,
+        pytest.raises(ConfigError, match=r"view\.steps=5, and this run has 4; .* for speech"),
+    ):
+        run.teacher(run_folder)
 
 
 def test_inputs_have_channels_features_or_a_vocabulary(library):
