@@ -1,4 +1,4 @@
-"""Tiny shards of noise in three modalities, on which a method shows within seconds what it does."""
+"""Tiny shards of noise and words, on which a method shows within seconds what it does."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -15,13 +15,13 @@ from mmtrain.tasks.localisation import BACKGROUND
 
 CLASSES: Final = ("low", "mid", "high")
 _SPLITS: Final = ("train", "val", "test")
-_PARTS: Final = ("frames", "spectrogram", "flow")
+_PARTS: Final = ("frames", "spectrogram", "flow", "text")
 _SIDE: Final = 32
 _COLUMNS: Final = 40
 
 
 def write_tiny_shards(folder: Path, samples: int = 24, task: str = CLASSIFICATION) -> Path:
-    """Writes a finished data set of audio, visual and flow; half of its samples are in train.
+    """Writes a finished data set of audio, visual, flow and text; half of its samples are in train.
 
     Args:
         folder: Folder of the data set; made if it is not there.
@@ -127,6 +127,7 @@ def _payload(i: int) -> Payload:
         "frames": [_jpeg(picture, "RGB")],
         "spectrogram": [spectrogram.getvalue()],
         "flow": [_jpeg(motion, "GRAY")],
+        "text": [f"{''.join(map(chr, noise.integers(97, 123, 4)))} {CLASSES[label]}".encode()],
     }
 
 

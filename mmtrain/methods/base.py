@@ -169,6 +169,7 @@ class Run(Protocol):
     def set_rate(self, factor: float, *parts: nn.Module | nn.Parameter) -> None:
         """Sets the factor on the scheduled learning rate of ``parts``; of all, without any.
 
+        An encoder that has a factor of its own, see `mmtrain.models.encoders.Encoder`, keeps it.
         From the next update on, until it is set anew; the schedule keeps multiplying. Saved by
         parameter name. Cheap enough for each step. With 0 parameters stay, yet momentum gathers.
         """

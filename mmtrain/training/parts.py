@@ -14,9 +14,11 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.curricula.base import Curriculum
 from mmtrain.curricula.catalog import CURRICULA
 from mmtrain.data import OrderedStream, ShardedDataset, Share, StreamOptions, View, open_dataset
+from mmtrain.data.batches.text import vocabulary_of
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.base import Method
 from mmtrain.methods.catalog import METHODS
+from mmtrain.modalities import TOKENS, modality
 from mmtrain.models.catalog import ENCODERS, FUSIONS
 from mmtrain.models.multimodal import MultimodalModel, channels_of
 from mmtrain.tasks.catalog import TASKS
@@ -148,7 +150,9 @@ def feed_of(
 def model_of(config: TrainConfig, feed: Feed) -> MultimodalModel:
     """Makes the untrained model of a `fitted` config, for inputs as ``feed`` gives them."""
     outputs = task_of(config, feed.dataset).outputs
-    channels = channels_of(feed.first().inputs)
+    texts = any(modality(m).kind == TOKENS for m in config.modalities)
+    vocabulary = vocabulary_of(config.view.tokenizer) if texts else None
+    channels = channels_of(feed.first().inputs, vocabulary)
     encoders = {
         m: partial(ENCODERS.load(config.encoder_of(m)), **config.encoder_settings(m))
         for m in channels

@@ -31,7 +31,6 @@ from mmtrain.training.feed import Feed
 from mmtrain.training.journal import Journal
 from mmtrain.training.metrics_log import Meter
 from mmtrain.training.observations import Observations
-from mmtrain.training.optimizer import Optimizer
 from mmtrain.training.parts import task_for
 from mmtrain.training.passes import EvaluationPass, Scored
 from mmtrain.training.prefetch import prefetcher
@@ -256,7 +255,7 @@ class Run(Stepping):
 
     def _go_on(self, saved: dict[str, Any] | None) -> None:
         """Makes the optimizer, and puts back where training stood."""
-        self._optimizer = Optimizer(self.model, self.config.optimizer, self._factors)
+        self._optimizer = self._make_optimizer(self.config.optimizer)
         schedule = Schedule(self.config.schedule, self.config.epochs)
         self._state = TrainingState(
             self.model, self.method, self._optimizer, schedule, self.curriculum, self.generator
