@@ -34,6 +34,7 @@ class Entry:
         summary: Sentence for lists.
         curriculum: Curriculum that is part of a method.
         settings: Values in the place of the class's defaults: the line is a variant.
+        takes: Kinds of input that an encoder takes; of a plug-in its class has them.
         modalities: For a method, how many modalities its paper's equations are for.
         cost: For a method, a training step in steps of `joint`, and what there is beside steps.
         origin: Distribution, file or module of a plug-in; None for our own lines.
@@ -45,6 +46,7 @@ class Entry:
     summary: str
     curriculum: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    takes: tuple[str, ...] = ()
     modalities: str = "any"
     cost: str = "1"
     origin: str | None = None

@@ -15,11 +15,15 @@ from mmtrain.errors import ConfigError, UnknownName
 
 Made = TypeVar("Made", covariant=True)
 
-# Kinds of tensor in a batch: (B, T, channels, H, W), and (B, 1, frequencies, columns).
+# Kinds of tensor in a batch: (B, T, channels, H, W); (B, 1, frequencies, columns); (B, L) numbers
+# of tokens, 0 where the text is over; (B, T, D + 1), whose last channel is 1 at real steps.
 PICTURES: Final = "pictures"
 SPECTROGRAM: Final = "spectrogram"
+TOKENS: Final = "tokens"
+SEQUENCE: Final = "sequence"
 
-_DECODE: Final = "mmtrain.data.batches.decode"
+_BATCHES: Final = "mmtrain.data.batches"
+_DECODE: Final = f"{_BATCHES}.decode"
 _INPUTS: Final = "mmtrain.models.inputs"
 
 
@@ -44,13 +48,36 @@ class Modality:
     members: str
 
 
+def _text(part: str, members: str) -> Modality:
+    """A modality of texts, which a tokenizer turns into numbers."""
+    return Modality(
+        part=part,
+        kind=TOKENS,
+        decoder=f"{_BATCHES}.text:text_decoder",
+        preparation=f"{_INPUTS}:Tokens",
+        members=members,
+    )
+
+
+def _sequence(part: str) -> Modality:
+    """A modality of feature sequences that were computed elsewhere."""
+    return Modality(
+        part=part,
+        kind=SEQUENCE,
+        decoder=f"{_BATCHES}.sequence:sequence_decoder",
+        preparation=f"{_INPUTS}:Steps",
+        members=rf"{part}\.npy",
+    )
+
+
 MODALITIES: Final[Mapping[str, Modality]] = {
     "audio": Modality(
         part="spectrogram",
         kind=SPECTROGRAM,
         decoder=f"{_DECODE}:spectrogram_decoder",
         preparation=f"{_INPUTS}:Spectrogram",
-        members=r"(.*\.)?npy",
+        # Any array but the sequences below, for other tools call it as they like.
+        members=r"(?!(speech|face|words)\.npy)(.*\.)?npy",
     ),
     "visual": Modality(
         part="frames",
@@ -80,6 +107,12 @@ MODALITIES: Final[Mapping[str, Modality]] = {
         preparation=f"{_INPUTS}:Planes",
         members=r"depth\d*\.jpe?g",
     ),
+    "text": _text("text", r"(text\.)?txt"),
+    "target": _text("target", r"target\.txt"),
+    "question": _text("question", r"question\d*\.txt"),
+    "speech": _sequence("speech"),
+    "face": _sequence("face"),
+    "words": _sequence("words"),
 }
 
 

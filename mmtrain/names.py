@@ -10,6 +10,8 @@ MODALITY_ALIASES: Final[Mapping[str, str]] = {
     "sound": "audio",
     "spectrogram": "audio",
     "optical-flow": "flow",
+    "caption": "text",
+    "sentence": "text",
 }
 PARAMETER_ALIASES: Final[Mapping[str, str]] = {
     "learning_rate": "optimizer.lr",

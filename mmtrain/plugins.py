@@ -55,8 +55,16 @@ def digests(names: Iterable[str]) -> dict[str, str]:
         ConfigError: A file cannot be read.
     """
     places = [split(name)[0] for name in names if is_plugin(name)]
-    files = [place for place in places if _is_file(place)]
-    return {file: hashlib.sha256(_read(Path(file))).hexdigest() for file in files}
+    return digests_of_files(place for place in places if _is_file(place))
+
+
+def digests_of_files(paths: Iterable[str]) -> dict[str, str]:
+    """Path to SHA-256 of each file.
+
+    Raises:
+        ConfigError: A file cannot be read.
+    """
+    return {path: hashlib.sha256(_read(Path(path))).hexdigest() for path in paths}
 
 
 def load(name: str) -> object:

@@ -21,10 +21,12 @@ class Batch:
             float32; the class of each segment (B, S), int64.
         inputs: Modality to its tensor, whose first dimension is the batch:
             ``audio`` (B, 1, frequencies, columns) float16; ``visual`` (B, T, 3, H, W) uint8;
-            ``flow`` (B, T, 2 L, H, W) uint8.
+            ``flow`` (B, T, 2 L, H, W) uint8; ``text``, ``target``, ``question`` (B, L) int64, token
+            t as t + 1 and 0 behind the end; ``speech``, ``face``, ``words`` (B, T, D + 1) float32,
+            the last channel 1 at real steps and 0 behind them.
         filler: True for rows without a sample, which fill up the last batch and weigh nothing.
         shown: Modality to True for each sample that shows it; all samples show a modality that is
-            not a key.
+            not a key. False where the order hides it, and where a sample lacks it.
     """
 
     ids: Int[Tensor, " batch"]

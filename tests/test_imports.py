@@ -29,7 +29,10 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmprep/datasets/generated": ("mmprep.errors", "mmprep.manifest"),
     "mmprep/datasets/lists": (
         *(
+            "mmprep.clips.decode.array_files",
+            "mmprep.clips.decode.csd",
             "mmprep.clips.decode.idx",
+            "mmprep.clips.decode.pickled",
             "mmprep.datasets.spec",
             "mmprep.datasets.scan",
             "mmprep.errors",
@@ -74,7 +77,10 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmtrain/tasks": (
         *("mmtrain.catalog", "mmtrain.errors", "mmtrain.functional", "mmtrain.metrics"),
     ),
-    "mmtrain/models/encoders": ("mmtrain.errors", "mmtrain.models.layers", "mmtrain.fields"),
+    "mmtrain/models/encoders": (
+        *("mmtrain.errors", "mmtrain.models.layers", "mmtrain.fields", "mmtrain.modalities"),
+        "mmtrain.models.imagenet",
+    ),
     "mmtrain/models/fusions": (
         *("mmtrain.errors", "mmtrain.models.layers", "mmtrain.models.encoders", "mmtrain.fields"),
         "mmtrain.functional",
@@ -109,9 +115,10 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmprep.assignments", "mmtrain.catalog", "mmtrain.curricula", "mmtrain.errors"),
         "mmprep.storage",
         *("mmtrain.methods", "mmtrain.models", "mmtrain.names", "mmtrain.tasks"),
-        *("mmtrain.fields", "mmtrain.plugins"),
+        *("mmtrain.fields", "mmtrain.plugins", "mmtrain.modalities"),
     ),
     "mmtrain/training": (
+        "mmtrain.modalities",
         *("mmprep.format", "mmprep.storage", "mmtrain.config", "mmtrain.curricula"),
         "mmtrain.data",
         *("mmtrain.errors", "mmtrain.files", "mmtrain.functional", "mmtrain.methods"),

@@ -50,7 +50,7 @@ def listing(catalog: Catalog[object]) -> click.Command:
         else:
             entries = (*catalog.entries, *catalog.installed())
             width = max(len(entry.name) for entry in entries)
-            lines = [f"{e.name:{width}}  {e.summary} [{e.paper}]" for e in entries]
+            lines = [f"{e.name:{width}}  {e.summary}{_takes(e)} [{e.paper}]" for e in entries]
             _print(catalog, map(_line, entries), as_json, "\n".join(lines))
 
     return _with_check(command) if plural == "methods" else command
@@ -100,8 +100,15 @@ def _print(
 
 
 def _line(entry: Entry) -> dict[str, Any]:
-    line = {"name": entry.name, "paper": entry.paper, "summary": entry.summary}
+    line: dict[str, Any] = {"name": entry.name, "paper": entry.paper, "summary": entry.summary}
+    if entry.takes:
+        line["takes"] = [*entry.takes]
     return line if entry.origin is None else {**line, "origin": entry.origin}
+
+
+def _takes(entry: Entry) -> str:
+    """Sentence about the kinds of input of an encoder; empty for anything else."""
+    return f" Takes {' and '.join(entry.takes)}." if entry.takes else ""
 
 
 def _plain(explanation: Explanation) -> dict[str, Any]:
@@ -114,7 +121,7 @@ def _plain(explanation: Explanation) -> dict[str, Any]:
 
 def _as_text(explanation: Explanation) -> str:
     entry = explanation.entry
-    lines = [f"{entry.name} [{entry.paper}]", "", explanation.text]
+    lines = [f"{entry.name} [{entry.paper}]{_takes(entry)}", "", explanation.text]
     if explanation.parameters:
         lines += ["", "Parameters:"]
         lines += [f"  {p.name} = {p.default}\n      {p.help}" for p in explanation.parameters]

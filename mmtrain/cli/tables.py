@@ -1,6 +1,6 @@
 """Tables of evaluations and probes on a terminal."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +15,7 @@ _PROBED: Final = ("accuracy", "map", "macro_f1")
 _MATRIX: Final = 12
 _CLASSES: Final = 40
 _PAIRS: Final = 10
+_COLUMNS: Final = 7
 
 
 def show(parts: Iterable[str | Table]) -> None:
@@ -74,21 +75,31 @@ def _skipped(report: Mapping[str, Any]) -> str:
 
 def _fused(report: Mapping[str, Any]) -> Table:
     measures, ahead = (*shown(report), "loss"), report["discrepancy"]
-    table = _table("", *map(_name, measures), *(["discrepancy"] if ahead else []))
-    table.add_row("fused", *(_number(report[name]) for name in measures), "")
+    columns = ["", *map(_name, measures), *(["discrepancy"] if ahead else [])]
+    rows = [["fused", *(_number(report[name]) for name in measures), *([""] if ahead else [])]]
     for modality, values in report["modalities"].items():
         rho = [_number(ahead[modality])] if ahead else []
-        table.add_row(modality, *(_number(values[name]) for name in measures), *rho)
-    return table
+        rows.append([modality, *(_number(values[name]) for name in measures), *rho])
+    return _narrow(columns, rows)
 
 
 def _missing(report: Mapping[str, Any]) -> Table:
     measures = shown(name for setting in report["missing"] for name in setting)
-    table = _table("missing", "draws", *map(_name, measures))
+    rows = []
     for setting in report["missing"]:
         rates = ", ".join(f"{m} {100 * rate:g}%" for m, rate in setting["rates"].items())
         cells = [_with_deviation(setting.get(name), setting["draws"]) for name in measures]
-        table.add_row(rates, str(setting["draws"]), *cells)
+        rows.append([rates, str(setting["draws"]), *cells])
+    return _narrow(["missing", "draws", *map(_name, measures)], rows)
+
+
+def _narrow(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Table that is turned on its side where it has more columns than a terminal has room for."""
+    if len(columns) > _COLUMNS:
+        columns, *rows = [list(line) for line in zip(columns, *rows, strict=True)]
+    table = _table(*columns)
+    for row in rows:
+        table.add_row(*row)
     return table
 
 

@@ -3,18 +3,24 @@
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from mmprep.assignments import Value, split_assignment
 from mmtrain import plugins
 from mmtrain.config.choices import BY_CHOICE
-from mmtrain.config.run import TrainConfig, changed_file, keys
+from mmtrain.config.run import BYTES, TrainConfig, changed_file, keys
 from mmtrain.config.values import Kind, kind_of_default, parse
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.catalog import METHODS
+from mmtrain.modalities import MODALITIES
+from mmtrain.models.catalog import require_kind
 from mmtrain.names import PARAMETER_ALIASES, canonical
 
 log = logging.getLogger(__name__)
+
+# Name of the tokenizer in a folder in Hugging Face layout.
+_TOKENIZER: Final = "tokenizer.json"
 
 
 def overrides(texts: Iterable[str], config: TrainConfig) -> dict[str, Value]:
@@ -87,15 +93,17 @@ def paired(config: TrainConfig) -> TrainConfig:
 
 
 def resolved(config: TrainConfig) -> TrainConfig:
-    """The config with every parameter of what it chooses, and the digests of its plug-ins' files.
+    """The config with every parameter of what it chooses, and the digests of its files.
 
-    Encoders of modalities that the run does not train on are dropped.
+    Encoders of modalities that the run does not train on are dropped; a modality whose kind the
+    encoder of all does not take gets that of its kind. The path of a tokenizer becomes absolute.
 
     Raises:
         UnknownName: A choice that is in no catalog, or a parameter that it does not have.
-        ConfigError: The file of a plug-in has changed since the run began.
+        ConfigError: An encoder does not take the kind of its modality, or the file of a plug-in or
+            tokenizer has changed since the run began.
     """
-    config = _for_its_modalities(paired(config))
+    config = _for_its_modalities(_with_encoders(_with_tokenizer(paired(config))))
     settings: dict[str, dict[str, Any]] = {}
     for choice in BY_CHOICE:
         given = config.settings.get(choice, {})
@@ -150,6 +158,23 @@ def _require_kinds(choice: str, given: Mapping[str, Any], known: Mapping[str, An
             raise ConfigError(f"{choice}.{name} takes a value like {default!r}; got {value!r:.60}")
 
 
+def _with_tokenizer(config: TrainConfig) -> TrainConfig:
+    """The config with the whole path of its tokenizer; of a folder, the file in it."""
+    if config.view.tokenizer == BYTES:
+        return config
+    path = Path(config.view.tokenizer).resolve()
+    path = path / _TOKENIZER if path.is_dir() else path
+    return replace(config, view=replace(config.view, tokenizer=str(path)))
+
+
+def _with_encoders(config: TrainConfig) -> TrainConfig:
+    """The config with the encoder of each modality that has another than the one of all."""
+    chosen = {m: config.encoder_of(m) for m in config.modalities if m in MODALITIES}
+    for modality, encoder in chosen.items():
+        require_kind(modality, encoder)
+    return replace(config, encoders={**config.encoders, **chosen})
+
+
 def _for_its_modalities(config: TrainConfig) -> TrainConfig:
     """Without encoders that are the one of all, or of modalities that are not trained on."""
 
@@ -184,10 +209,12 @@ def _by_modality(config: TrainConfig) -> dict[str, dict[str, Any]]:
 
 
 def _digests(config: TrainConfig) -> dict[str, str]:
-    """SHA-256 of the files of plug-ins, as they were when the run began."""
+    """SHA-256 of the files of plug-ins and tokenizer, as they were when the run began."""
     chosen = [getattr(config, choice) for choice in BY_CHOICE]
     chosen += [config.task] if config.task else []
     now = plugins.digests([*chosen, *config.encoders.values()])
+    if config.view.tokenizer != BYTES:
+        now |= plugins.digests_of_files([config.view.tokenizer])
     before = {path: config.plugins.get(path, digest) for path, digest in now.items()}
     for path, digest in now.items():
         if digest != before[path]:

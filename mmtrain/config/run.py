@@ -1,6 +1,7 @@
 """Config of a training run: frozen, checked, and written into RUN/config.json.
 
-Needs the standard library only, because the command line reads its defaults here.
+Needs no more than the standard library and our tables, because the command line reads its defaults
+here.
 """
 
 import json
@@ -13,12 +14,15 @@ from mmprep.storage.redact import redacted
 from mmtrain.config.values import Kind, checked, flat, kind_of
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.fields import above, at_least, between, check_fields, one_of
+from mmtrain.models.catalog import encoder_for
 from mmtrain.tasks.measures import SELECTS
 
 DEVICES: Final = ("auto", "cpu", "cuda")
 PRECISIONS: Final = ("fp32", "bf16")
 OPTIMIZERS: Final = ("sgd", "adamw")
 SCHEDULES: Final = ("constant", "step", "cosine", "plateau")
+# Name of the tokenizer that needs no file.
+BYTES: Final = "bytes"
 CROPS: Final = ("random-resized-crop", "random-crop", "resize")
 # Things that are chosen by name, and may have parameters of their own.
 CHOICES: Final = ("method", "curriculum", "fusion", "encoder")
@@ -77,19 +81,26 @@ class ScheduleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewConfig:
-    """View of the pictures of a clip, see `mmtrain.data.View`.
+    """View of a clip's pictures, text and sequences, see `mmtrain.data.View`.
 
     Attributes:
         frames: Frames of a clip.
         size: Side of the square picture in pixels.
         crop: ``random-resized-crop``, ``random-crop`` or ``resize``.
         flip: Whether every second clip is mirrored in training.
+        tokenizer: Tokenizer of texts: ``bytes`` for the bytes of UTF-8, or the path of a JSON file
+            of the library `tokenizers`.
+        length: Number of tokens of a text; longer ones are cut.
+        steps: Number of steps of a feature sequence; longer ones are cut.
     """
 
     frames: int = at_least(1, default=3)
     size: int = at_least(1, default=224)
     crop: str = one_of(*CROPS)
     flip: bool = True
+    tokenizer: str = BYTES
+    length: int = at_least(1, default=128)
+    steps: int = at_least(1, default=50)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -107,13 +118,15 @@ class TrainConfig:
             runs.
         cache_size: Largest size of that folder in bytes.
         skip_corrupt: Whether damaged samples are left out and counted, in place of stopping.
-        allow_changed: Whether the run goes on although the file of a plug-in has changed.
+        allow_changed: Whether the run goes on although the file of a plug-in or of the tokenizer
+            has changed.
         task: Name in TASKS; None is the task that the data set is made for. Another works where
             the data have what it learns from: scores can be learnt as such, or as classes.
         method: Name in METHODS, or a plug-in.
         curriculum: Name in CURRICULA, or a plug-in.
         fusion: Name in FUSIONS, or a plug-in.
-        encoder: Name in ENCODERS, or a plug-in: encoder of every modality that has no other.
+        encoder: Name in ENCODERS, or a plug-in: encoder of every modality that has no other. A
+            modality of a kind that it does not take has the default of its kind.
         encoders: Modality to its encoder, where that is another one.
         modalities: Modalities to train on; empty stands for all that the data set lists.
         epochs: Passes over the order of the curriculum.
@@ -129,10 +142,10 @@ class TrainConfig:
         save_every_steps: Steps between checkpoints; one is written after every epoch anyway.
         optimizer: The optimizer.
         schedule: Schedule of its rate.
-        view: View of the pictures.
+        view: View of pictures, texts and sequences.
         settings: ``method``, ``curriculum``, ``fusion``, ``encoder`` or, for a single modality,
             such as ``encoder.audio`` to its parameters.
-        plugins: File of each plug-in to its SHA-256 when the run began.
+        plugins: File of each plug-in, and of the tokenizer, to its SHA-256 when the run began.
     """
 
     data: str
@@ -177,7 +190,7 @@ class TrainConfig:
 
     def encoder_of(self, modality: str) -> str:
         """Name of the encoder of ``modality``."""
-        return self.encoders.get(modality, self.encoder)
+        return self.encoders.get(modality) or encoder_for(modality, self.encoder)
 
     def encoder_settings(self, modality: str) -> Mapping[str, Value]:
         """Parameters of the encoder of ``modality``, in a config that is `resolved`."""

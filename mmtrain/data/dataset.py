@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 class ShardedDataset:
     """Data set in shards; made by `open_dataset`. A sample's id is its row in the index.
 
+    Each question about a clip is a sample, and shares the clip's other members with the others.
+
     Args:
         store: Folder or bucket of the shards.
 
@@ -100,8 +102,23 @@ class ShardedDataset:
 
     @property
     def task(self) -> str:
-        """Name of the task that the data set is made for."""
-        return str(getattr(self.description, "task", "classification"))
+        """Task that the labels are made for, one of `mmprep.format.dataset.TASKS`."""
+        return self.description.task
+
+    @property
+    def target(self) -> NDArray[np.float32] | None:
+        """(n, k) numbers to predict beside the class, by sample id; None in a data set without."""
+        return self.index.target
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups by which scores are also given; empty in a data set without."""
+        return self.index.groups
+
+    @property
+    def group(self) -> NDArray[np.uint16] | None:
+        """(n,) group id of each sample, by sample id; None in a data set without groups."""
+        return self.index.group
 
     @property
     def annotations(self) -> Annotations:
@@ -110,9 +127,9 @@ class ShardedDataset:
             place=self.store.url,
             classes=self.classes,
             label=self.targets,
-            values=getattr(self.index, "target", None),
-            groups=getattr(self.index, "groups", ()),
-            group=getattr(self.index, "group", None),
+            values=self.target,
+            groups=self.groups,
+            group=self.group,
         )
 
     def ids(self, split: str) -> NDArray[np.int64]:

@@ -57,6 +57,8 @@ class Layout:
         fields: Modality to a pattern of the names of its members, behind ``KEY.``; several members
             of a clip are sorted by name.
         flow_fields: Number of fields (u, v) in each picture of flow.
+        optional: Modalities that a sample may lack; it is blank there and does not show them. Any
+            other modality that it lacks is damage.
         target: Meaning of a sample's truth: ``label`` is its class, as above; ``score`` the one
             number of ``target`` in ``KEY.json``; ``segments`` the classes there, one for each
             segment and in each sample as many.
@@ -68,6 +70,7 @@ class Layout:
     )
     flow_fields: int = 1
     target: str = one_of("label", "score", "segments")
+    optional: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -183,8 +186,8 @@ class ForeignStream(IterableDataset[Batch]):
         pool = ThreadPoolExecutor(self.options.decoders, "mmtrain-foreign")
         try:
             while chunk := list(islice(samples, self.batch_size)):
-                # From the first sample, since nothing else describes what the shards hold.
-                decoders = decoders or self._make_decoders(chunk[0])
+                # From the first samples, since nothing else describes what the shards hold.
+                decoders = decoders or self._make_decoders(chunk)
                 pending.append(self._submit(decoders, start, chunk, pool))
                 start += len(chunk)
                 if len(pending) > self.options.ahead:
@@ -247,9 +250,11 @@ class ForeignStream(IterableDataset[Batch]):
                 raise DataError(reason)
             log.warning("skipped the rest of a shard: %s", reason)
 
-    def _make_decoders(self, sample: _Fields) -> dict[str, Decoder]:
+    def _make_decoders(self, chunk: Sequence[_Fields]) -> dict[str, Decoder]:
         decoders: dict[str, Decoder] = {}
         for name in self.modalities:
+            having = (each for each in chunk if self._members(each, name))
+            sample = next(having, chunk[0]) if name in self.layout.optional else chunk[0]
             members = self._members(sample, name)
             if not members:
                 have = sorted(member for member in sample if not member.startswith("__"))
@@ -284,7 +289,12 @@ class ForeignStream(IterableDataset[Batch]):
         positions = taken.positions.tolist()
         draws = self.view.draws(seed, epoch, start, start + len(chunk))
         draws = [draws[p - start] for p in positions]
-        buffer = BatchBuffer(decoders, draws, taken.filler, {}, pin=self.options.pin)
+        shown = {
+            name: np.array([bool(self._members(chunk[p - start], name)) for p in positions])
+            for name in self.layout.optional
+            if name in self.modalities
+        }
+        buffer = BatchBuffer(decoders, draws, taken.filler, shown, pin=self.options.pin)
         targets: list[Target] = [None] * len(positions)
         futures = [
             pool.submit(self._decode_sample, buffer, row, chunk[p - start], targets)

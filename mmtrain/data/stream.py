@@ -6,7 +6,7 @@ bucket's client, which hangs in a forked child, stays in its process.
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import closing
 from functools import partial
@@ -67,6 +67,9 @@ class _PendingBatch(NamedTuple):
 class OrderedStream(IterableDataset[Batch]):
     """Streams the visits of an order as batches, on one of several ranks.
 
+    A sample that lacks a modality, whose count in the index is 0, is blank there and does not show
+    it.
+
     The content of a batch depends on (data set, view, seed, epoch, order, position) and on nothing
     else: not on the number of threads or ranks, and not on where the run was resumed. The state is
     the number of visits handed out, so that a training loop saves it beside its model.
@@ -88,8 +91,8 @@ class OrderedStream(IterableDataset[Batch]):
         options: Threads and memory; of no influence on the batches.
 
     Attributes:
-        targets: (n, ...) target of each sample of the data set, as batches have it; the class for
-            None, which is the default.
+        targets: Function of ids (b,) to the targets (b, ...) of these samples: their classes,
+            unless another is set.
         traffic: Counts of what was read.
         skipped: Key of each sample that was skipped as damaged, to the reason.
 
@@ -113,11 +116,12 @@ class OrderedStream(IterableDataset[Batch]):
         self.dataset, self.view = dataset, view
         self.batch_size, self.share, self.options = batch_size, share, options
         self._decoders = _make_decoders(dataset, modalities, view, options)
+        self._optional = _optional(dataset, self._decoders)
         self._order: SampleOrder | None = None
         self._digest = ""
         self._seed = self._epoch = self._position = self._first = 0
         self._iterated = False
-        self.targets: NDArray[Any] | None = None
+        self.targets: Callable[[NDArray[np.int64]], NDArray[Any]] = self._classes
         self.traffic = Traffic()
         self.skipped: dict[str, str] = {}
 
@@ -227,6 +231,9 @@ class OrderedStream(IterableDataset[Batch]):
         self._position = self._first = position
         self._iterated = False
 
+    def _classes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self.dataset.targets[ids].astype(np.int64)
+
     def _require_order(self) -> SampleOrder:
         if self._order is None:
             raise ConfigError("no epoch was begun; call begin(order, seed=..., epoch=...) first")
@@ -241,10 +248,20 @@ class OrderedStream(IterableDataset[Batch]):
             self._decoders,
             [draws[i] for i in (taken.positions - start).tolist()],
             taken.filler,
-            {name: mask[taken.positions] for name, mask in order.shown.items()},
+            self._shown(order, taken.positions, ids),
             pin=self.options.pin,
         )
         return _PendingBatch(end, ids, buffer, workers.fill(buffer, ids.tolist()))
+
+    def _shown(
+        self, order: SampleOrder, positions: NDArray[np.int64], ids: NDArray[np.int64]
+    ) -> dict[str, NDArray[np.bool_]]:
+        """Modality to True for rows that the order shows and whose samples have it."""
+        shown = {name: mask[positions] for name, mask in order.shown.items()}
+        for name, column in self._optional.items():
+            there = self.dataset.index.counts[ids, column] > 0
+            shown[name] = shown[name] & there if name in shown else there
+        return shown
 
     def _collect(self, batch: _PendingBatch) -> Batch:
         # Waiting for all at once wakes this thread once a batch, not once a future.
@@ -252,11 +269,17 @@ class OrderedStream(IterableDataset[Batch]):
         for future in batch.futures:
             self.traffic.add(future.result())
         self._position = batch.end
-        targets = self.dataset.targets if self.targets is None else self.targets
-        chosen = targets[batch.ids]
-        # The index has classes in fewer bytes than torch counts by.
-        whole = np.issubdtype(chosen.dtype, np.integer)
-        return batch.buffer.to_batch(batch.ids, chosen.astype(np.int64) if whole else chosen)
+        return batch.buffer.to_batch(batch.ids, self.targets(batch.ids))
+
+
+def _optional(dataset: ShardedDataset, decoders: Mapping[str, Decoder]) -> dict[str, int]:
+    """Modalities that some sample lacks, with the columns of their parts in the index.
+
+    Of the whole data set, so that batches of all ranks and splits have the same keys.
+    """
+    index = dataset.index
+    columns = {name: index.parts.index(decoder.part) for name, decoder in decoders.items()}
+    return {name: c for name, c in columns.items() if not index.counts[:, c].all()}
 
 
 def _make_decoders(

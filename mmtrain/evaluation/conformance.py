@@ -26,6 +26,7 @@ from mmtrain.evaluation.same_runs import checkpoint_difference, difference
 from mmtrain.evaluation.tiny_shards import CLASSES, write_tiny_shards
 from mmtrain.methods.base import Method
 from mmtrain.methods.catalog import METHODS
+from mmtrain.tasks.catalog import CLASSIFICATION
 from mmtrain.training import checkpoint
 from mmtrain.training.assemble import assemble
 from mmtrain.training.checkpoint import BEST, CHECKPOINT
@@ -37,7 +38,7 @@ from mmtrain.types import Outputs
 
 Modalities: TypeAlias = tuple[str, ...]
 
-MODALITIES: Final[tuple[Modalities, ...]] = (("audio", "visual"), ("audio", "visual", "flow"))
+MODALITIES: Final[tuple[Modalities, ...]] = (("audio", "visual"), ("audio", "visual", "text"))
 _STOP: Final = 5  # Steps before a run is interrupted; an epoch has 3.
 # Where twelve samples in so few epochs are too few for all to take their turn, or to gain anything.
 _SMALLER: Final[Mapping[str, Sequence[str]]] = {
@@ -57,6 +58,8 @@ _SMALLER: Final[Mapping[str, Sequence[str]]] = {
 _SELF_TAUGHT: Final = ("ume",)
 # Method to the only fusion on which it acts.
 FUSIONS_OF: Final[Mapping[str, str]] = {"greedy": "mmtm"}
+# Fusions that act between stages, of which the encoder of texts by default has one only.
+_STAGED: Final = ("mmtm",)
 
 
 class Nonconforming(MmtrainError):
@@ -69,11 +72,14 @@ class Trials:
     Args:
         folder: Folder for shards and runs.
         settings: Texts of ``--set`` for all runs.
+        task: Task that the shards are made for.
     """
 
-    def __init__(self, folder: Path, settings: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, settings: Sequence[str] = (), task: str = CLASSIFICATION
+    ) -> None:
         self._folder, self._settings, self._count = folder, tuple(settings), 0
-        self._shards = write_tiny_shards(folder / "shards")
+        self._shards = write_tiny_shards(folder / "shards", task=task)
         self._straight: dict[tuple[str, Modalities], Path] = {}
 
     def config(self, method: str, modalities: Modalities, **changes: Any) -> TrainConfig:
@@ -82,6 +88,8 @@ class Trials:
         options = {"method": method, "modalities": modalities, **changes}
         if method in FUSIONS_OF:
             options["fusion"] = FUSIONS_OF[method]
+        if options.get("fusion") in _STAGED and "text" in modalities:
+            options["encoders"] = {"text": "transformer"}
         return self._config(options, texts)
 
     def _config(self, options: Mapping[str, Any], texts: Sequence[str] = ()) -> TrainConfig:
@@ -92,7 +100,7 @@ class Trials:
             batch_size=4,
             device="cpu",
             workers=1,
-            view=ViewConfig(frames=1, size=32),
+            view=ViewConfig(frames=1, size=32, length=12),
             optimizer=OptimizerConfig(lr=0.01),
             settings={"encoder": {"width": 64}},
         )

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -121,8 +120,8 @@ def predictions(run: Run, split: str, masks: Masks = ()) -> Predictions:
         each = [out.fused, *(out.logits[m] for m in modalities)]
         rows = torch.from_numpy(np.searchsorted(ids, batch.ids.cpu().numpy()))
         for mask in tensors:
-            shown = {m: keep[rows].to(run.device) for m, keep in mask.items()}
-            each.append(run.method.predict(run.model, replace(batch, shown=shown)).fused)
+            hidden = {m: ~keep[rows].to(run.device) for m, keep in mask.items()}
+            each.append(run.method.predict(run.model, batch.hiding(**hidden)).fused)
         logits = torch.stack([z.float() for z in each], dim=1)
         broken.extend(batch.ids[~finite_rows(logits) & ~batch.filler].tolist())
         return logits

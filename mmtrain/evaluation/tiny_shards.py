@@ -1,51 +1,63 @@
-"""Tiny shards of noise in three modalities, on which a method shows within seconds what it does."""
+"""Tiny shards of noise and words, on which a method shows within seconds what it does."""
 
 import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
 from mmprep.format import DATASET, INDEX, Dataset, Payload, ShardWriter, SplitInfo, write_index
+from mmtrain.tasks.catalog import CLASSIFICATION
+from mmtrain.tasks.localisation import BACKGROUND
 
 CLASSES: Final = ("low", "mid", "high")
 _SPLITS: Final = ("train", "val", "test")
-_PARTS: Final = ("frames", "spectrogram", "flow")
+_PARTS: Final = ("frames", "spectrogram", "flow", "text")
 _SIDE: Final = 32
 _COLUMNS: Final = 40
 
 
-def write_tiny_shards(folder: Path, samples: int = 24) -> Path:
-    """Writes a finished data set of audio, visual and flow; half of its samples are in train.
+def write_tiny_shards(folder: Path, samples: int = 24, task: str = CLASSIFICATION) -> Path:
+    """Writes a finished data set of audio, visual, flow and text; half of its samples are in train.
 
     Args:
         folder: Folder of the data set; made if it is not there.
-        samples: Samples in all splits, of three classes in turn.
+        samples: Samples in all splits, of three classes in turn; of two for ``binary``.
+        task: Task that it is made for. Scores of ``regression`` grow with the class; samples of
+            ``localisation`` have four segments, of which the first is background; ``answers`` has
+            questions of two types.
 
     Returns:
         The folder.
     """
+    classes = _TRUTHS[task].classes
     rows, shards, splits = [], [], {}
     for number, split in enumerate(_SPLITS):
         members = [i for i in range(samples) if _split_of(i) == split]
         file = io.BytesIO()
         writer = ShardWriter(file, _PARTS)
         for i in members:
-            entry = writer.write(f"tiny_{i:03d}", _payload(i))
-            rows.append((entry, i % len(CLASSES), number, number))
+            entry = writer.write(
+                f"tiny_{i:03d}",
+                _payload(i),
+                target=_TRUTHS[task].target(i),
+                group=_TRUTHS[task].groups[i // 4 % 2],
+            )
+            rows.append((entry, i % len(classes), number, number))
         writer.close()
         name = f"{split}/000000.tar"
         (folder / split).mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(file.getvalue())
         shards.append(writer.info(name, len(members)))
-        labels = [i % len(CLASSES) for i in members]
-        counts = {label: labels.count(c) for c, label in enumerate(CLASSES)}
+        labels = [i % len(classes) for i in members]
+        counts = {label: labels.count(c) for c, label in enumerate(classes)}
         splits[split] = SplitInfo(samples=len(members), classes=counts)
     index = write_index(
         rows,
-        classes=CLASSES,
+        classes=classes,
         splits=_SPLITS,
         shards=[shard.name for shard in shards],
         parts=("json", *_PARTS),
@@ -54,7 +66,7 @@ def write_tiny_shards(folder: Path, samples: int = 24) -> Path:
     dataset = Dataset(
         name="tiny",
         title="Noise in three classes",
-        classes=CLASSES,
+        classes=classes,
         modalities=("audio", "visual"),
         parts={"names": list(_PARTS)},
         splits=splits,
@@ -62,9 +74,38 @@ def write_tiny_shards(folder: Path, samples: int = 24) -> Path:
         failures={},
         files={},
         made_by={},
+        task=task,
+        additions=_TRUTHS[task].additions,
     )
     (folder / DATASET).write_text(dataset.to_json(), "utf-8")
     return folder
+
+
+class _Truth(NamedTuple):
+    """What a task learns from, in the shards made for it."""
+
+    classes: tuple[str, ...] = CLASSES
+    target: Callable[[int], tuple[float, ...]] = lambda i: ()
+    groups: tuple[str, str] = ("", "")
+    additions: tuple[str, ...] = ()
+
+
+def _score(i: int) -> tuple[float, ...]:
+    return (1.5 * (i % len(CLASSES) - 1) + 0.1 * (i % 5),)
+
+
+def _segments(i: int) -> tuple[float, ...]:
+    background, event = len(CLASSES), i % len(CLASSES)
+    return tuple(float(c) for c in (background, event, event, (event, background)[i % 2]))
+
+
+_TRUTHS: Final[Mapping[str, _Truth]] = {
+    CLASSIFICATION: _Truth(),
+    "binary": _Truth(classes=CLASSES[:2]),
+    "regression": _Truth(target=_score, additions=("target",)),
+    "localisation": _Truth(classes=(*CLASSES, BACKGROUND), target=_segments, additions=("target",)),
+    "answers": _Truth(groups=("Audio Counting", "Visual Location"), additions=("group",)),
+}
 
 
 def _split_of(i: int) -> str:
@@ -86,6 +127,7 @@ def _payload(i: int) -> Payload:
         "frames": [_jpeg(picture, "RGB")],
         "spectrogram": [spectrogram.getvalue()],
         "flow": [_jpeg(motion, "GRAY")],
+        "text": [f"{''.join(map(chr, noise.integers(97, 123, 4)))} {CLASSES[label]}".encode()],
     }
 
 

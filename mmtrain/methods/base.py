@@ -125,9 +125,9 @@ class Run(Protocol):
     def measured(self, split: str = "val") -> dict[str, Any] | None:
         """Measures of the last evaluation on ``split``, without a new pass; None before the first.
 
-        After each epoch the run has evaluated ``val``: ``accuracy``, ``map``, ``macro_f1`` and
-        ``loss`` of the fused logits, the same by modality under ``modalities``, and the
-        discrepancy ``rho.<modality>``. Saved, so a resumed run knows them.
+        After each epoch the run has evaluated ``val``: `Task.measured` and ``loss`` of the fused
+        logits, the same by modality under ``modalities``, and, where the task has probabilities,
+        the discrepancy ``rho.<modality>``. Saved, so a resumed run knows them.
         """
 
     # Updates.
@@ -142,10 +142,7 @@ class Run(Protocol):
         """
 
     def average_gradients(self) -> None:
-        """In the body of `update`: averages the gradients over ranks now, not at its end.
-
-        Edits that follow must be the same on all ranks.
-        """
+        """In the body of `update`: averages over ranks now; later edits must be alike on all."""
 
     def minimise(self, loss: Tensor) -> None:
         """`update` with nothing to edit."""
@@ -172,6 +169,7 @@ class Run(Protocol):
     def set_rate(self, factor: float, *parts: nn.Module | nn.Parameter) -> None:
         """Sets the factor on the scheduled learning rate of ``parts``; of all, without any.
 
+        An encoder that has a factor of its own, see `mmtrain.models.encoders.Encoder`, keeps it.
         From the next update on, until it is set anew; the schedule keeps multiplying. Saved by
         parameter name. Cheap enough for each step. With 0 parameters stay, yet momentum gathers.
         """
@@ -276,10 +274,7 @@ class Run(Protocol):
         """
 
     def held_out(self) -> Batch:
-        """This rank's share of a batch, drawn anew, of the samples that `Method.holds_out`.
-
-        In the view of evaluation.
-        """
+        """This rank's share of a batch of held-out samples, drawn anew, as evaluation sees them."""
 
     def teacher(self, folder: str | Path, *modalities: str) -> Teacher:
         """The model of another, finished run with its best weights, to learn from.
@@ -342,14 +337,7 @@ class Method:
 
     @property
     def needs(self) -> Needs:
-        """Traits of a task without which the equations are undefined, each with its use.
-
-        The run refuses a task that lacks one, by name, before `setup`; see `mmtrain.tasks.needs`.
-
-        Example:
-            >>> from mmtrain.tasks.needs import PROBABILITY
-            >>> needs = {PROBABILITY: "how sure each modality is of the truth"}
-        """
+        """Traits of a task that the equations need, each with its use: `mmtrain.tasks.needs`."""
         return {}
 
     @property

@@ -83,7 +83,8 @@ class MSLR(Method):
     def fit(self, run: Run) -> None:
         for _ in run.epochs():
             if not run.position:
-                self.remember(run)
+                if self.strategy == "dynamic":
+                    self.remember(run)
                 for modality, factor in self.rates(run).items():
                     head = cast("Sum", run.model.fusion).heads[modality]
                     run.set_rate(factor, run.model.encoders[modality], head)

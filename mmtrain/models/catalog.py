@@ -1,11 +1,16 @@
-"""Lines of the encoders and the fusions."""
+"""Lines of the encoders and the fusions, and which encoder a kind of input has by default."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from mmtrain.models.encoders import Encoder
     from mmtrain.models.fusions import Fusion
 from mmtrain.catalog import Catalog, Entry
+from mmtrain.errors import ConfigError
+from mmtrain.modalities import MODALITIES, PICTURES, SEQUENCE, SPECTROGRAM, TOKENS
+
+_PICTURES: Final = (PICTURES, SPECTROGRAM)
 
 ENCODERS: Final["Catalog[Encoder]"] = Catalog(
     "encoder",
@@ -18,39 +23,113 @@ ENCODERS: Final["Catalog[Encoder]"] = Catalog(
             "resnet:ResNet18",
             "He et al., CVPR 2016",
             "ResNet-18, from scratch or from ImageNet weights in a file; the papers' encoder.",
+            takes=_PICTURES,
         ),
         Entry(
             "small-cnn",
             "small_cnn:SmallCNN",
             "-",
             "Four convolutions normalised by group, for tiny inputs and for the CPU.",
+            takes=_PICTURES,
         ),
         Entry(
             "resnet50",
             "resnet:ResNet50",
             "He et al., CVPR 2016",
             "ResNet-50, from scratch or from ImageNet weights in a file.",
+            takes=_PICTURES,
         ),
         Entry(
             "tsn",
             "tsn:TSN",
             "Wang et al., ECCV 2016",
             "ResNet-18 on one picture from the middle of each segment, then their mean.",
+            takes=_PICTURES,
         ),
         Entry(
             "tsm",
             "tsm:TSM",
             "Lin et al., ICCV 2019",
             "ResNet-18 whose residual branches see channels of the pictures before and after.",
+            takes=_PICTURES,
         ),
         Entry(
             "timm",
             "from_timm:Timm",
             "-",
             "Any image model of the timm library by name (extra `timm`).",
+            takes=_PICTURES,
+        ),
+        Entry(
+            "text-cnn",
+            "text_cnn:TextCNN",
+            "Kim, EMNLP 2014",
+            "Convolutions over three, four and five tokens, and the largest answer of each.",
+            takes=(TOKENS,),
+        ),
+        Entry(
+            "transformer",
+            "transformer:Transformer",
+            "Vaswani et al., NeurIPS 2017",
+            "A transformer from scratch over tokens or steps, and their mean.",
+            takes=(TOKENS, SEQUENCE),
+        ),
+        Entry(
+            "transformers",
+            "from_transformers:Transformers",
+            "-",
+            "A pretrained model of a local folder in Hugging Face layout (extra `transformers`).",
+            takes=(TOKENS, PICTURES),
         ),
     ),
 )
+# Kind of input to its encoder where the one for all modalities does not take it.
+_DEFAULTS: Final[Mapping[str, str]] = {TOKENS: "text-cnn", SEQUENCE: "transformer"}
+_SUGGESTED: Final[Mapping[str, str]] = {
+    PICTURES: "resnet18",
+    SPECTROGRAM: "resnet18",
+    **_DEFAULTS,
+}
+
+
+def kinds_of(name: str) -> tuple[str, ...]:
+    """Kinds of input that the encoder ``name`` takes; a plug-in is loaded for it.
+
+    Raises:
+        UnknownName: There is no such encoder.
+        ConfigError: A plug-in cannot be imported.
+    """
+    entry = ENCODERS.entry(name)
+    return ENCODERS.target(name).kinds if entry.origin else entry.takes
+
+
+def encoder_for(modality: str, common: str) -> str:
+    """Encoder of a modality for which none was named.
+
+    Args:
+        modality: Name of the modality.
+        common: Encoder of all modalities that have no other.
+    """
+    kind = MODALITIES[modality].kind if modality in MODALITIES else PICTURES
+    if kind not in _DEFAULTS or kind in kinds_of(common):
+        return common
+    return _DEFAULTS[kind]
+
+
+def require_kind(modality: str, encoder: str) -> None:
+    """Refuses an encoder that does not take the kind of a modality.
+
+    Raises:
+        ConfigError: It takes other kinds.
+    """
+    kind = MODALITIES[modality].kind
+    takes = kinds_of(encoder)
+    if kind not in takes:
+        example = _SUGGESTED.get(kind, "FILE.py:CLASS")
+        raise ConfigError(
+            f"{modality} has {kind}, and the encoder {encoder} takes {' and '.join(takes)}; choose "
+            f"--encoder {modality}={example}"
+        )
 
 
 FUSIONS: Final["Catalog[Fusion]"] = Catalog(

@@ -1,7 +1,8 @@
 """Preparations: from a modality's tensor in a batch to the input of its encoder, on the device.
 
 Each takes the tensor that the stream delivers (see `mmtrain.types.Batch`). Those of pictures and
-spectrograms return (B, T, C, H, W) float32 about zero, so that one encoder serves them all.
+spectrograms return (B, T, C, H, W) float32 about zero, so that one encoder serves them all; texts
+and sequences pass as they are, and are all padding where they are hidden.
 `mmtrain.modalities` has the table of which modality takes which.
 """
 
@@ -9,15 +10,14 @@ from collections.abc import Callable
 from typing import ClassVar, Final
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from mmtrain.modalities import load, modality
+from mmtrain.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
 # Smallest spread of a log spectrogram: that of silence is rounding, which must not become signal.
 _STD_FLOOR: Final = 1e-3
-_IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
-_IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 
 class Preparation(nn.Module):
@@ -66,7 +66,7 @@ class Frames(Preparation):
 
     def __init__(self) -> None:
         super().__init__()
-        for name, values in (("mean", _IMAGENET_MEAN), ("std", _IMAGENET_STD)):
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             # Scaled by 255 here, once, in place of dividing every pixel.
             scaled = torch.tensor(values).view(3, 1, 1) * 255
             self.register_buffer(name, scaled, persistent=False)
@@ -86,6 +86,24 @@ class Planes(Preparation):
     ) -> Float[Tensor, "batch time planes height width"]:
         """Returns the planes, centred and scaled."""
         return (_checked_bytes(planes).float() - 128) / 127
+
+
+class Tokens(Preparation):
+    """Numbers of tokens as they are: token t of the tokenizer is t + 1, and 0 is padding."""
+
+    def forward(self, tokens: Int[Tensor, "batch length"]) -> Int[Tensor, "batch length"]:
+        """Returns the tokens."""
+        return tokens
+
+
+class Steps(Preparation):
+    """Feature sequences as they are, the last channel 1 at real steps and 0 at padding."""
+
+    def forward(
+        self, steps: Float[Tensor, "batch steps channels"]
+    ) -> Float[Tensor, "batch steps channels"]:
+        """Returns the steps."""
+        return steps
 
 
 def _checked_bytes(values: Tensor) -> Tensor:

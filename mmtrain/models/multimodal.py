@@ -7,8 +7,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from mmtrain import modalities
 from mmtrain.errors import ConfigError
-from mmtrain.models.encoders import Encoder
+from mmtrain.modalities import SEQUENCE, TOKENS
+from mmtrain.models.encoders import Encoder, InputSize
 from mmtrain.models.fusions import Fusion
 from mmtrain.models.fusions.base import Features
 from mmtrain.models.fusions.stages import Widths
@@ -66,7 +68,7 @@ class MultimodalModel(nn.Module):
     def build(
         cls,
         channels: Mapping[str, int],
-        encoders: Mapping[str, Callable[[int], Encoder]],
+        encoders: Mapping[str, Callable[[InputSize], Encoder]],
         fusion: Callable[[Widths], Fusion],
         *,
         seed: int,
@@ -74,8 +76,9 @@ class MultimodalModel(nn.Module):
         """Makes the model, on the CPU; it depends on ``seed`` only.
 
         Args:
-            channels: Modality to the channels of its input, see `channels_of`.
-            encoders: Modality to the factory of its encoder, which takes the number of channels.
+            channels: Modality to the size of its encoder's input, see `channels_of`; a plain number
+                is one of the channels of pictures.
+            encoders: Modality to the factory of its encoder, which takes that size.
             fusion: Factory of the fusion, which takes the widths of the encoders.
             seed: Seed of every layer; that of an encoder depends on its modality too, but not on
                 the other modalities.
@@ -86,9 +89,10 @@ class MultimodalModel(nn.Module):
         if absent := [m for m in channels if m not in encoders]:
             raise ConfigError(f"no encoder is given for {', '.join(absent)}")
         made = {}
-        for modality, count in channels.items():
-            with seeded(seed, "encoder", modality):
-                made[modality] = encoders[modality](count)
+        for name, count in channels.items():
+            size = count if isinstance(count, InputSize) else InputSize(count)
+            with seeded(seed, "encoder", name):
+                made[name] = encoders[name](size)
         with seeded(seed, "fusion"):
             joined = fusion(Widths.of(made))
         return cls(made, joined, seed=seed)
@@ -191,6 +195,27 @@ class MultimodalModel(nn.Module):
         return (p.grad for p in self.parameters_of(modality) if p.grad is not None)
 
 
-def channels_of(inputs: Inputs) -> dict[str, int]:
-    """Modality to the channels of a picture: the third dimension from the last."""
-    return {m: x.shape[-3] for m, x in inputs.items()}
+def channels_of(inputs: Inputs, vocabulary: int | None = None) -> dict[str, InputSize]:
+    """Modality to the size of its encoder's input.
+
+    That is the channels of pictures, the features of a step, or the tokens of a vocabulary.
+
+    Args:
+        inputs: Inputs of a batch.
+        vocabulary: Number of tokens of the texts, padding included; needed where there are texts.
+
+    Raises:
+        ConfigError: There are texts, and no vocabulary.
+    """
+    return {m: _input_size(m, x, vocabulary) for m, x in inputs.items()}
+
+
+def _input_size(name: str, inputs: Tensor, vocabulary: int | None) -> InputSize:
+    kind, shape = modalities.modality(name).kind, tuple(inputs.shape[1:])
+    if kind == SEQUENCE:
+        return InputSize(shape[-1] - 1, kind, shape)  # Without the mask.
+    if kind != TOKENS:
+        return InputSize(shape[-3], kind, shape)
+    if vocabulary is None:
+        raise ConfigError(f"the vocabulary of {name} is not known; give channels_of its size")
+    return InputSize(vocabulary, kind, shape)

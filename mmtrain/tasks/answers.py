@@ -21,7 +21,7 @@ class Answers(Classification):
     Measures are those of classification, over all questions; under ``groups``, the accuracy and
     the number of questions of each type, which is the sample's group.
 
-    Attributes:
+    Args:
         outputs: Number of answers.
     """
 

@@ -27,7 +27,7 @@ class Binary(Classification):
     without samples of score 0, ``nonnegative`` with them. Of regression data the class is 1 where
     the score is at least 0.
 
-    Attributes:
+    Args:
         outputs: Number of classes, 2.
     """
 

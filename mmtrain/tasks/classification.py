@@ -26,7 +26,7 @@ class Classification(Task):
     the data set has: regression data have the rounded score as label, localisation data the
     event.
 
-    Attributes:
+    Args:
         outputs: Number of classes.
     """
 

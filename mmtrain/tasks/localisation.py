@@ -30,7 +30,7 @@ class Localisation(Task):
     ``background``, that share for whoever predicts background alone. The probability of the truth
     is the mean over segments.
 
-    Attributes:
+    Args:
         segments: Number of segments of a sample, ``S``.
         choices: Number of classes, ``C``.
     """

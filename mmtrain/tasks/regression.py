@@ -26,7 +26,7 @@ class Regression(Task):
     and accuracy and weighted F1 of the sign by both conventions, ``nonzero`` and ``nonnegative``.
     A score has no probability, so what weighs modalities by one refuses this task.
 
-    Attributes:
+    Args:
         outputs: Number of scores of a sample, 1.
     """
 

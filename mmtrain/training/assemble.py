@@ -8,6 +8,7 @@ import numpy as np
 
 from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
+from mmtrain.modalities import PICTURES, modality
 from mmtrain.tasks.needs import CLASSES
 from mmtrain.training.checkpoint import CHECKPOINT
 from mmtrain.training.device import set_up
@@ -81,11 +82,11 @@ def _report_inputs(config: TrainConfig, dataset: ShardedDataset) -> None:
     more = f" (also in the shards: {', '.join(others)})" if others else ""
     log.info("modalities %s%s", ", ".join(config.modalities), more)
     ids = dataset.ids("train")
-    for modality, part in dataset.require(config.modalities).items():
+    for name, part in dataset.require(config.modalities).items():
         # One member is one frame, but for parts that have a single member for the whole clip.
         column = dataset.index.parts.index(part)
         most = int(dataset.index.counts[ids, column].max())
-        if modality != "audio" and most < config.view.frames:
+        if modality(name).kind == PICTURES and most < config.view.frames:
             log.warning(
                 "view.frames is %d, and no clip has more than %d %s: frames will repeat",
                 *(config.view.frames, most, "frame" if most == 1 else "frames"),

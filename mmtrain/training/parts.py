@@ -14,12 +14,15 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.curricula.base import Curriculum
 from mmtrain.curricula.catalog import CURRICULA
 from mmtrain.data import OrderedStream, ShardedDataset, Share, StreamOptions, View, open_dataset
+from mmtrain.data.batches.text import vocabulary_of
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.base import Method
 from mmtrain.methods.catalog import METHODS
+from mmtrain.modalities import TOKENS, modality
 from mmtrain.models.catalog import ENCODERS, FUSIONS
 from mmtrain.models.multimodal import MultimodalModel, channels_of
 from mmtrain.tasks.catalog import TASKS
+from mmtrain.tasks.needs import require
 from mmtrain.tasks.task import Task
 from mmtrain.training import scores
 from mmtrain.training.device import device_of
@@ -68,6 +71,20 @@ def task_of(config: TrainConfig, dataset: ShardedDataset) -> Task:
         ConfigError: The data set lacks what the task learns from.
     """
     return TASKS.target(config.task or dataset.task).of(dataset.annotations)
+
+
+def task_for(
+    config: TrainConfig, dataset: ShardedDataset, method: Method, curriculum: Curriculum
+) -> Task:
+    """Makes the task of a run, and checks that method and curriculum can do with what it gives.
+
+    Raises:
+        ConfigError: One of them needs a trait that the task lacks.
+    """
+    task = task_of(config, dataset)
+    for kind, needs in (("method", method.needs), ("curriculum", curriculum.needs)):
+        require(kind, getattr(config, kind), needs, task.name, task.gives)
+    return task
 
 
 def _select(config: TrainConfig, task: Task) -> str:
@@ -125,7 +142,7 @@ def feed_of(
         for each in (view, view.evaluation())
     )
     task, annotations = task_of(config, dataset), dataset.annotations
-    training.targets = evaluation.targets = task.targets(annotations)
+    training.targets = evaluation.targets = lambda ids: task.targets(annotations.of(ids))
     labels = task.labels(annotations)
     return Feed(training, evaluation, curriculum_of(config), labels, config.seed, method.holds_out)
 
@@ -133,7 +150,9 @@ def feed_of(
 def model_of(config: TrainConfig, feed: Feed) -> MultimodalModel:
     """Makes the untrained model of a `fitted` config, for inputs as ``feed`` gives them."""
     outputs = task_of(config, feed.dataset).outputs
-    channels = channels_of(feed.first().inputs)
+    texts = any(modality(m).kind == TOKENS for m in config.modalities)
+    vocabulary = vocabulary_of(config.view.tokenizer) if texts else None
+    channels = channels_of(feed.first().inputs, vocabulary)
     encoders = {
         m: partial(ENCODERS.load(config.encoder_of(m)), **config.encoder_settings(m))
         for m in channels

@@ -20,7 +20,6 @@ from mmtrain.data.order import SampleOrder
 from mmtrain.errors import DataError, Interrupted
 from mmtrain.methods.base import IDs, Method
 from mmtrain.models.multimodal import MultimodalModel
-from mmtrain.tasks.needs import require
 from mmtrain.tasks.task import Task
 from mmtrain.training import checkpoint, saved_state, scores
 from mmtrain.training.batch_norm import average_statistics, preserve_statistics
@@ -32,8 +31,7 @@ from mmtrain.training.feed import Feed
 from mmtrain.training.journal import Journal
 from mmtrain.training.metrics_log import Meter
 from mmtrain.training.observations import Observations
-from mmtrain.training.optimizer import Optimizer
-from mmtrain.training.parts import task_of
+from mmtrain.training.parts import task_for
 from mmtrain.training.passes import EvaluationPass, Scored
 from mmtrain.training.prefetch import prefetcher
 from mmtrain.training.ranks import ALONE, Ranks
@@ -90,11 +88,8 @@ class Run(Stepping):
         self.config, self.method, self.feed, self.folder = config, method, feed, folder
         self.curriculum: Curriculum = feed.curriculum
         self._watch, self.seed = watch or Quiet(), config.seed
-        self.task: Task = task_of(config, feed.dataset)
+        self.task: Task = task_for(config, feed.dataset, method, feed.curriculum)
         self.classes = self.task.classes(feed.dataset.annotations)
-        for kind, choice in (("method", method), ("curriculum", feed.curriculum)):
-            name = getattr(config, kind)
-            require(kind, name, choice.needs, self.task.name, self.task.gives)
         self.planned = config.epochs
         self._measured: dict[str, Any] = {}
         self._saved: dict[str, Any] | None = None
@@ -260,7 +255,7 @@ class Run(Stepping):
 
     def _go_on(self, saved: dict[str, Any] | None) -> None:
         """Makes the optimizer, and puts back where training stood."""
-        self._optimizer = Optimizer(self.model, self.config.optimizer, self._factors)
+        self._optimizer = self._make_optimizer(self.config.optimizer)
         schedule = Schedule(self.config.schedule, self.config.epochs)
         self._state = TrainingState(
             self.model, self.method, self._optimizer, schedule, self.curriculum, self.generator

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from mmtrain.config.run import OptimizerConfig
+from mmtrain.models.encoders import Encoder
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.training import saved_state
 from mmtrain.training.failures import Failures
@@ -129,11 +131,20 @@ class Stepping:
             self._factors.update(dict.fromkeys(parameters, rate))
 
     def set_rate(self, factor: float, *parts: nn.Module | nn.Parameter) -> None:
-        parameters = [p for part in parts or (self.model,) for p in _parameters(part)]
-        if self._optimizer is None:
-            self._factors.update(dict.fromkeys(parameters, factor))
-        else:
-            self._optimizer.set_factor(factor, parameters)
+        by_factor: dict[float, list[nn.Parameter]] = {}
+        own = encoder_rates(self.model)
+        for part in parts or (self.model,):
+            for parameter in _parameters(part):
+                by_factor.setdefault(factor * own.get(parameter, 1.0), []).append(parameter)
+        for each, parameters in by_factor.items():
+            if self._optimizer is None:
+                self._factors.update(dict.fromkeys(parameters, each))
+            else:
+                self._optimizer.set_factor(each, parameters)
+
+    def _make_optimizer(self, config: OptimizerConfig) -> Optimizer:
+        """Makes the optimizer of the model as it is, with the factors on its rates."""
+        return Optimizer(self.model, config, encoder_rates(self.model) | self._factors)
 
     def renew_optimizer(self, *modules: nn.Module) -> None:
         for module in modules or (self.model,):
@@ -187,6 +198,12 @@ class Stepping:
     def _weight(self) -> int:
         """Samples of the step for which this rank stands; outside of steps, all ranks are equal."""
         return 1 if self._batch is None else _real(self._batch)
+
+
+def encoder_rates(model: MultimodalModel) -> dict[nn.Parameter, float]:
+    """Parameter to its encoder's factor on the learning rate, where that is not 1."""
+    encoders = (cast("Encoder", encoder) for encoder in model.encoders.values())
+    return {p: e.rate for e in encoders if e.rate != 1 for p in e.parameters()}
 
 
 def _parameters(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:

@@ -12,6 +12,7 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
 from mmtrain.errors import ConfigError
 from mmtrain.methods.base import Method
+from mmtrain.modalities import SEQUENCE, TOKENS, modality
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.training import checkpoint
 from mmtrain.training.checkpoint import BEST
@@ -60,7 +61,8 @@ def load_teacher(
         make_run: Class of runs, handed in because its module imports this one.
 
     Raises:
-        ConfigError: No finished run there, or a modality is missing, here or there.
+        ConfigError: No finished run there, a modality is missing, here or there, or texts or
+            sequences have other numbers or lengths there.
         DataError: It was trained on other data.
     """
     own = config_of(folder)
@@ -75,6 +77,7 @@ def load_teacher(
             f"{folder} needs {', '.join(unread)}, which this run does not read; add it to "
             "--modalities"
         )
+    _require_same_steps(folder, own, config)
     own = replace(own, data=config.data, device=config.device, workers=config.workers)
     own_task, task = (task_of(each, dataset).name for each in (own, config))
     if own_task != task:
@@ -91,3 +94,21 @@ def load_teacher(
         checkpoint.restore_generators(before, generator)
     model.requires_grad_(False)
     return Teacher(model=model.eval(), method=method, classes=run.classes)
+
+
+def _require_same_steps(folder: Path, own: TrainConfig, config: TrainConfig) -> None:
+    """Refuses a teacher to which the numbers of this run's tokens would mean other words."""
+    names = {TOKENS: ("tokenizer", "length"), SEQUENCE: ("steps",)}
+    for name in own.modalities:
+        for field in names.get(modality(name).kind, ()):
+            theirs, ours = (getattr(each.view, field) for each in (own, config))
+            if field == "tokenizer":
+                # By digest, so that a copy of the file is the same.
+                alike = own.plugins.get(theirs, theirs) == config.plugins.get(ours, ours)
+            else:
+                alike = theirs == ours
+            if not alike:
+                raise ConfigError(
+                    f"{folder} was trained with view.{field}={theirs}, and this run has {ours}; "
+                    f"give both the same, for {name} is read once"
+                )

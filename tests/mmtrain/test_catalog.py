@@ -17,7 +17,8 @@ every_entry = pytest.mark.parametrize(
 
 
 def test_the_names_of_the_catalogs():
-    assert ENCODERS.names == ("resnet18", "small-cnn", "resnet50", "tsn", "tsm", "timm")
+    pictures = ("resnet18", "small-cnn", "resnet50", "tsn", "tsm", "timm")
+    assert ENCODERS.names == (*pictures, "text-cnn", "transformer", "transformers")
     simple = ("concat", "sum", "weight", "film", "gated", "mlp")
     deep = ("mmtm", "centralnet", "attention", "ml-lstm", "lmf")
     assert FUSIONS.names == simple + deep

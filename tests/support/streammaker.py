@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
@@ -30,6 +30,7 @@ PARTS = ("frames", "spectrogram", "flow", "depth")
 FRAMES, HEIGHT, WIDTH = 10, 40, 56
 SOUND = (6, 9)
 FIELDS = 2
+FEATURES = 3
 
 
 def make_data(
@@ -38,6 +39,7 @@ def make_data(
     shard_size: int = 5,
     parts: tuple[str, ...] = PARTS,
     frames: dict[int, int] | None = None,
+    lacking: Mapping[int, tuple[str, ...]] | None = None,
 ) -> Path:
     """Writes a data set of ``samples`` of the split train and four of val; returns ``folder``.
 
@@ -47,6 +49,7 @@ def make_data(
         shard_size: Samples a shard.
         parts: Parts of every sample.
         frames: Number of frames of the samples that do not have ten.
+        lacking: Parts that some samples do not have.
     """
     rows: list[tuple[Any, int, int, int]] = []
     shards: list[ShardInfo] = []
@@ -58,7 +61,9 @@ def make_data(
             for i in range(begin, min(begin + shard_size, count)):
                 number = len(rows)
                 shown = (frames or {}).get(number, FRAMES)
-                entry = writer.write(f"{name}{i:03}", payload(number, parts, shown))
+                members = dict(payload(number, parts, shown))
+                members |= {part: [] for part in (lacking or {}).get(number, ())}
+                entry = writer.write(f"{name}{i:03}", members)
                 rows.append((entry, number % len(CLASSES), split, len(shards)))
             writer.close()
             put(folder / path, buffer.getvalue())
@@ -98,12 +103,25 @@ def payload(number: int, parts: tuple[str, ...], frames: int) -> Payload:
         "spectrogram": [array_bytes(sound)],
         "flow": [encode_jpeg(motion(number, k)) for k in range(frames)],
         "depth": [encode_jpeg(picture(number, k)[..., :1]) for k in range(frames)],
+        "text": [text(number).encode()],
+        "speech": [array_bytes(speech(number))],
     }
     label = CLASSES[number % len(CLASSES)]
     return {
         "json": [json.dumps({"label": label}).encode()],
         **{part: by_part[part] for part in parts},
     }
+
+
+def text(number: int) -> str:
+    """Texts in several scripts and of several lengths; the first is empty."""
+    return ("", "a cow says moo", "مرحبا", "🐄 moo 🐄 moo 🐄 moo", "naïve")[number % 5]
+
+
+def speech(number: int) -> NDArray[np.float16]:
+    """1 to 9 steps of three features."""
+    steps = np.random.default_rng(number).normal(size=(1 + number % 9, FEATURES))
+    return steps.astype(np.float16)
 
 
 def picture(number: int, frame: int) -> NDArray[np.uint8]:

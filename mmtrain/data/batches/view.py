@@ -1,5 +1,7 @@
 """Frames, crop and flip of pictures: which of a clip's are shown, and which part of them.
 
+Lengths of texts and sequences, and the tokenizer of texts, are part of the view too.
+
 Every choice is a function of (seed, epoch, position in the order) and of nothing else; workers,
 ranks and resuming cannot change it. All frames of a clip, and its flow, share one crop and flip.
 """
@@ -16,6 +18,8 @@ import numpy as np
 from mmtrain.errors import ConfigError, DataError, UnknownName
 
 CROPS: Final = ("random-resized-crop", "random-crop", "resize")
+# Name of the tokenizer that needs no file.
+BYTES: Final = "bytes"
 # Attempts, shares of the area and ratios of width to height of torchvision's RandomResizedCrop.
 _TRIES: Final = 10
 _AREA: Final = (0.08, 1.0)
@@ -42,7 +46,7 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """Choice of frames, crop and flip.
+    """Choice of frames, crop and flip; tokenizer and length of texts; length of sequences.
 
     Attributes:
         frames: Number N of frames of a clip: one from each of N segments.
@@ -54,6 +58,10 @@ class View:
         random: Whether there is chance, as in training. Without it frames are the centres of their
             segments, nothing is mirrored, ``random-crop`` takes the middle and
             ``random-resized-crop`` resizes all of the picture.
+        tokenizer: Tokenizer of texts: ``bytes``, whose tokens are the bytes of UTF-8, or the path
+            of a JSON file of the library `tokenizers`.
+        length: Number of tokens of a text; longer ones are cut.
+        steps: Number of steps of a feature sequence; longer ones are cut.
     """
 
     frames: int = 3
@@ -61,12 +69,17 @@ class View:
     crop: str = "random-resized-crop"
     flip: bool = True
     random: bool = True
+    tokenizer: str = BYTES
+    length: int = 128
+    steps: int = 50
 
     def __post_init__(self) -> None:
         if self.crop not in CROPS:
             raise UnknownName("crop", self.crop, CROPS)
         if self.frames < 1 or self.size < 1:
             raise ConfigError(f"frames and size are at least 1; got {self.frames} and {self.size}")
+        if self.length < 1 or self.steps < 1:
+            raise ConfigError(f"length and steps are at least 1; got {self.length}, {self.steps}")
 
     def evaluation(self) -> Self:
         """Returns the same view without chance."""

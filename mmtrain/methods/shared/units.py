@@ -55,7 +55,8 @@ class Units:
         if {number for _, number in rows} != {*range(len(model.modalities))}:
             raise ConfigError(
                 f"amss finds nothing to mask in some modality with scope={scope}: encoders need a "
-                "convolution behind the first, the head a fusion such as concat; set another scope"
+                "convolution or layer behind the first, the head a fusion such as concat; set "
+                "another scope"
             )
         sizes, owners = torch.tensor(rows, device=parts[0][0].device).unbind(1)
         there = torch.arange(int(sizes.max()), device=sizes.device) < sizes[:, None]

@@ -1,5 +1,5 @@
-"""Encoders: pictures of one modality to one vector a sample."""
+"""Encoders: the input of one modality to one vector a sample."""
 
-from mmtrain.models.encoders.base import Encoder
+from mmtrain.models.encoders.base import Encoder, InputSize
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "InputSize"]

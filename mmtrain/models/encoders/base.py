@@ -2,19 +2,42 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from mmtrain.errors import ConfigError
+from mmtrain.modalities import PICTURES, SPECTROGRAM
 
 # Maps of one stage to those of the next.
 Stage: TypeAlias = Callable[[Tensor], Tensor]
 
 
+class InputSize(int):
+    """Size of an encoder's input: a number, which encoders of pictures take as one of channels.
+
+    Attributes:
+        kind: Kind of the input, see `mmtrain.modalities`. The number is that of the channels of
+            pictures or of a spectrogram, of the features of a step of a sequence, or of the tokens
+            in a vocabulary, padding included.
+        shape: Shape of one sample in a batch, such as (128,) for a text of 128 tokens.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+
+    def __new__(cls, size: int, kind: str = PICTURES, shape: tuple[int, ...] = ()) -> "InputSize":
+        """Makes the number with the facts about its input."""
+        made = super().__new__(cls, size)
+        made.kind, made.shape = kind, shape
+        return made
+
+
 class Encoder(nn.Module):
     """Base of the encoders: the input of one modality to one vector a sample.
+
+    It is made from the `InputSize` of the modality, its only argument by position.
 
     A subclass sets `width` and either overrides `forward`, or can be divided: then it gives
     `begin`, `stages`, `finish`, `pool`, `gate` and `stage_widths`, so that a fusion may act between
@@ -22,6 +45,8 @@ class Encoder(nn.Module):
     every place, first dimension the batch, whose further layout is the encoder's own affair.
 
     Attributes:
+        kinds: Kinds of input that it takes, see `mmtrain.modalities`.
+        rate: Factor on the learning rate of its parameters.
         width: Entries of a feature vector.
         stage_widths: Channels of the maps behind each stage; empty where an encoder has no stages.
         token_width: Entries of each of the `tokens`; `width` unless a subclass sets another.
@@ -33,6 +58,8 @@ class Encoder(nn.Module):
         >>> feature = encoder.finish(maps)          # doctest: +SKIP
     """
 
+    kinds: ClassVar[tuple[str, ...]] = (PICTURES, SPECTROGRAM)
+    rate: float = 1.0
     width: int
     stage_widths: tuple[int, ...] = ()
 
@@ -43,11 +70,11 @@ class Encoder(nn.Module):
         """Entries of each of the `tokens`."""
         return self.width
 
-    def forward(self, inputs: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch features"]:
+    def forward(self, inputs: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch features"]:
         """The feature vector of each sample."""
         return self.finish(self._maps(inputs))
 
-    def begin(self, inputs: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+    def begin(self, inputs: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         """Maps that the first stage takes."""
         raise NotImplementedError
 
@@ -69,7 +96,7 @@ class Encoder(nn.Module):
         """Maps whose channels are multiplied by ``gates`` at every place."""
         raise NotImplementedError
 
-    def tokens(self, inputs: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch places features"]:
+    def tokens(self, inputs: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch places features"]:
         """Features of the last stage at every place, before they are pooled.
 
         Raises:
@@ -83,7 +110,7 @@ class Encoder(nn.Module):
     def filters(self) -> list[Tensor]:
         """Weights of the convolutions behind the first, one filter a row, for methods that mask.
 
-        Those that take part in training.
+        Those that take part in training. Encoders of steps give their linear layers too.
         """
         layers = [m for m in self.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
         return [layer.weight for layer in layers[1:] if layer.weight.requires_grad]

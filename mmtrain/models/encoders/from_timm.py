@@ -81,7 +81,8 @@ def _timm() -> ModuleType:
         raise ConfigError(
             "the encoder timm needs the library timm; install the extra: pip install mmprep[timm]"
         ) from error
-    return cast(ModuleType, timm)
+    library: ModuleType = timm
+    return library
 
 
 def _fill(net: nn.Module, path: Path, name: str, channels: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mmtrain.errors import ConfigError
@@ -75,7 +75,7 @@ def level_widths(kind: str, widths: Mapping[str, int], levels: int) -> dict[str,
 
 
 def levels_of(
-    encoder: Encoder, inputs: Float[Tensor, "batch ..."], levels: int
+    encoder: Encoder, inputs: Shaped[Tensor, "batch ..."], levels: int
 ) -> Float[Tensor, "batch vectors"]:
     """Pooled maps behind the last ``levels`` stages side by side, the feature vector in last place.
 

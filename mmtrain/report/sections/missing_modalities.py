@@ -19,7 +19,14 @@ def missing_modalities(evaluated: Evaluated) -> Markup:
     Args:
         evaluated: Groups, each with the evaluations of its runs.
     """
-    name = measure_of(evaluated)
+    by_measure: dict[str, list[tuple[Group, Sequence[Evaluation]]]] = {}
+    for group, each in evaluated:
+        by_measure.setdefault(measure_of(each), []).append((group, each))
+    # Runs of different tasks have different measures, which share no axis.
+    return join(*(_of_measure(name, same) for name, same in by_measure.items()))
+
+
+def _of_measure(name: str, evaluated: Evaluated) -> Markup:
     if not any(one.missing for _, each in evaluated for one in each):
         modality = evaluated[0][0].modalities[0]
         command = el("code", f"mmtrain eval RUN --missing {modality}=0.3")
@@ -53,9 +60,9 @@ def missing_modalities(evaluated: Evaluated) -> Markup:
     return join(note(text), grid(*charts), folded("All settings in numbers", numbers))
 
 
-def measure_of(evaluated: Evaluated) -> str:
-    """The measure that the evaluations' settings with missing modalities have."""
-    return shown(n for _, each in evaluated for one in each for n in one.measures.fused.values)[0]
+def measure_of(each: Sequence[Evaluation]) -> str:
+    """The first measure of a task, which its settings with missing modalities have."""
+    return shown(name for one in each for name in one.measures.fused.values)[0]
 
 
 def capitalised(title: str) -> str:

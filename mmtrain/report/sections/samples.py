@@ -1,4 +1,4 @@
-"""Small pictures of samples as training gets them: frames, sound, motion, depth."""
+"""Samples as training gets them: frames, sound, motion, depth, texts and sequences."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from mmprep.html.markup import Markup, data_url, el
 from mmtrain.data import OrderedStream, SampleOrder, ShardedDataset, StreamOptions, View
-from mmtrain.modalities import PICTURES, SPECTROGRAM, modality
+from mmtrain.modalities import PICTURES, SEQUENCE, SPECTROGRAM, TOKENS, modality
 
 _FRAMES: Final = 3
 _SIDE: Final = 80
 _SOUND: Final = (200, 48)
 _QUALITY: Final = 72
+# Bytes of a text, and steps of a sequence, that are shown.
+_LENGTH: Final = 280
+_STEPS: Final = 100
 
 
 def gallery(
@@ -35,7 +38,10 @@ def gallery(
     Raises:
         DataError: A sample is damaged.
     """
-    view = View(frames=_FRAMES, size=_SIDE, crop="resize", flip=False).evaluation()
+    # Texts by bytes, whatever the tokenizer of the run: these turn into characters again.
+    view = View(
+        frames=_FRAMES, size=_SIDE, crop="resize", flip=False, length=_LENGTH, steps=_STEPS
+    ).evaluation()
     stream = OrderedStream(dataset, modalities, len(ids), view, options=StreamOptions(workers=1))
     stream.begin(SampleOrder(ids), seed=0, epoch=0)
     (batch,) = stream
@@ -67,8 +73,34 @@ def _draw_pictures(values: NDArray[np.generic], alt: str) -> Markup:
     return el("img", src=_address(strip), alt=alt)
 
 
+def _draw_text(values: NDArray[np.generic], alt: str) -> Markup:
+    """Shows a text, of which ``values`` (L,) are the bytes plus one, 0 behind the end."""
+    tokens = values[values.astype(np.int64) > 0].astype(np.int64)
+    # A text that was cut may end within a character.
+    text = (tokens - 1).astype(np.uint8).tobytes().decode(errors="ignore")
+    shown = f"{text} …" if len(tokens) == len(values) else text or "(no text)"
+    return el("p", shown, title=alt, class_="words", dir="auto")
+
+
+def _draw_sequence(values: NDArray[np.generic], alt: str) -> Markup:
+    """Draws a sequence (T, D + 1) in colours, steps to the right and features upwards."""
+    steps = values.astype(np.float32)
+    real = steps[steps[:, -1] > 0, :-1]
+    if not len(real):
+        return el("p", "(no steps)", title=alt, class_="words")
+    # Features have units of their own, so that each is drawn by its own spread.
+    spread = np.maximum(real.std(0), np.float32(1e-6))
+    address = _address(_spectrogram(((real - real.mean(0)) / spread).T))
+    return el("img", src=address, alt=alt, class_="sound")
+
+
 # Kind of tensor, as the table of modalities has it, to the function that draws one sample of it.
-_DRAW: Final = {SPECTROGRAM: _draw_spectrogram, PICTURES: _draw_pictures}
+_DRAW: Final = {
+    SPECTROGRAM: _draw_spectrogram,
+    PICTURES: _draw_pictures,
+    TOKENS: _draw_text,
+    SEQUENCE: _draw_sequence,
+}
 
 
 def _spectrogram(values: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -1,3 +1,5 @@
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -90,3 +92,24 @@ def test_help_as_a_module_imports_nothing_heavy(command):
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=root
     )
     assert done.stdout.startswith(f"Usage: mmtrain {command} ")
+
+
+def test_tables_of_other_tasks_have_their_measures(task_run, capsys):
+    def table_of(task):
+        report = json.loads((task_run(task) / "eval-test.json").read_text())
+        return shown(tables.evaluation(report), capsys)
+
+    scores = table_of("regression")
+    # Ten columns would not fit: each measure has a row of its own.
+    assert re.search(r"^ +fused +audio +flow$", scores, re.MULTILINE)
+    assert re.search(r"^Acc-2 nonzero +\d\.\d{3} ", scores, re.MULTILINE)
+    assert re.search(r"^missing +audio 50%$", scores, re.MULTILINE)
+    assert "discrepancy" not in scores
+    assert "predicted" not in scores
+    segments = table_of("localisation").splitlines()
+    assert "background alone" in segments[2]
+    (places,) = (line.split() for line in segments if line.startswith("segment "))
+    assert places == ["segment", "1", "2", "3", "4"]
+    types = table_of("answers")
+    assert re.search(r"group +samples +accuracy +audio +flow", types)
+    assert re.search(r"Audio Counting +3 ", types)

@@ -12,12 +12,14 @@ from click.testing import CliRunner
 
 from mmtrain.cli.main import main
 from mmtrain.comparison.compare import compare
+from mmtrain.comparison.entrants import Contest
 from mmtrain.errors import ConfigError, Interrupted
 from mmtrain.training.checkpoint import BEST
 from mmtrain.training.train import train
 from tests.support import ROOT, evalwork
 from tests.support.enginework import same, small
 from tests.support.evalwork import contest
+from tests.support.taskwork import tiny
 
 SMALL = ("--encoder", "small-cnn", "--epochs", "1", "--batch-size", "4", "--device", "cpu")
 VIEW = ("--set", "view.frames=1", "--set", "view.size=32", "--set", "width=64", "--workers", "1")
@@ -267,3 +269,35 @@ def test_data_must_be_named(tmp_path):
     done = run("compare", "--methods", "joint", "--out", tmp_path)
     assert done.exit_code == 2
     assert "--data is needed" in done.stderr
+
+
+def test_methods_are_compared_by_the_measures_of_the_task(task_shards, tmp_path):
+    base = tiny(task_shards("regression"), epochs=1)
+
+    found = compare(Contest(base=base, methods=("joint", "ogm")), tmp_path)
+
+    (joint, refused) = found["rows"]
+    assert joint["mae"]["mean"] > 0
+    assert set(joint["modalities"]["audio"]) == {"mae"}
+    assert refused["label"] == "ogm"
+    assert "ogm needs probabilities of classes" in found["failed"][0]["error"]
+    page = (tmp_path / "table.md").read_text()
+    head = [cell.strip() for cell in page.splitlines()[0].strip("|").split("|")]
+    assert {"MAE", "Corr", "Acc-7"} <= {*head}
+    assert "accuracy" not in head
+    assert f" {joint['mae']['mean']:.3f} " in page
+    assert "Percent, but for MAE and Corr, on test" in page
+
+
+def test_a_grid_is_chosen_by_the_lowest_error(task_shards, tmp_path):
+    base = tiny(task_shards("regression"), epochs=1)
+
+    (row,) = compare(Contest(base=base, methods=("joint",), tune=("lr=0.0001,0.05",)), tmp_path)[
+        "rows"
+    ]
+
+    errors = {
+        path.name: json.loads((path / "result.json").read_text())["val"]["mae"]
+        for path in (tmp_path / "joint" / "tune").iterdir()
+    }
+    assert row["setting"] == min(errors, key=errors.get)

@@ -268,15 +268,19 @@ def test_damage_is_skipped_and_counted_when_asked(
     assert sum(int((~b.filler).sum()) for b in batches) == 22
 
 
-def test_a_sample_without_frames_is_damage(tmp_path: Path) -> None:
+def test_a_sample_without_frames_does_not_show_them(tmp_path: Path) -> None:
     data = open_dataset(make_data(tmp_path, frames={4: 0, 9: 2}))
-    with pytest.raises(DataError, match=r"train/000000.tar: sample 'train004' has no frames"):
-        list(begin_stream(data))
 
-    stream = OrderedStream(data, ALL, 6, VIEW, options=StreamOptions(skip_damaged=True))
-    stream.begin(SampleOrder(data.ids("train")), seed=0, epoch=0)
-    assert sum(int((~b.filler).sum()) for b in stream) == 22
-    assert "has no frames" in stream.skipped["train004"]
+    batches = list(begin_stream(data))
+
+    for batch in batches:
+        assert {*batch.shown} == {"visual", "flow", "depth"} & {*batch.inputs}
+        lacks = batch.ids == 4
+        for name, shown in batch.shown.items():
+            assert torch.equal(shown, ~lacks)
+            assert not batch.inputs[name][lacks].any()
+        assert batch.inputs["audio"][lacks].flatten(1).any(1).all()
+    assert any((batch.ids == 4).any() for batch in batches)
 
 
 def test_a_shard_that_is_gone_stops_even_when_damage_is_skipped(tmp_path: Path) -> None:

@@ -199,5 +199,5 @@ def test_an_ensemble_that_grows_is_resumed(shards, tmp_path):
 def test_what_does_not_fit_is_refused(shards, tmp_path):
     with pytest.raises(ConfigError, match=r"rivalry is at most weight, 1, .*; got 2"):
         ReconBoost(weight=1.0, rivalry=2.0)
-    with pytest.raises(ConfigError, match="equally wide; got audio 4, visual 8"):
+    with pytest.raises(ConfigError, match="equally wide features; got audio 4, visual 8"):
         SharedHead({"audio": 4, "visual": 8}, 3)
