@@ -16,6 +16,7 @@ from mmprep.inspection.page.excerpt import (
     summarise_records,
 )
 from mmprep.inspection.page.thumbs import Thumb, thumb
+from mmprep.inspection.picture.segments import Run
 from mmprep.printable import counted
 from mmprep.shards import Shards
 
@@ -78,22 +79,55 @@ def _header(summary: Mapping[str, Any]) -> Markup:
 def _samples(thumbs: Sequence[Thumb], seed: int) -> Markup:
     if not thumbs:
         return join()
-    text = (
-        f"{len(thumbs):,} samples, drawn at random (seed {seed}): the picture from the middle of "
-        "the clip, and its spectrogram."
-    )
+    text = f"{len(thumbs):,} samples, drawn at random (seed {seed}): {_contents(thumbs)}."
     return section("Samples", note(text), el("div", *map(_figure, thumbs), class_="samples"))
+
+
+def _contents(thumbs: Sequence[Thumb]) -> str:
+    """Names of what the samples show, as a list in words."""
+    names = [
+        "the picture from the middle of the clip" if any(t.picture for t in thumbs) else "",
+        "its spectrogram" if any(t.sound for t in thumbs) else "",
+        *dict.fromkeys(f"the {part}" for t in thumbs for part in (*t.texts, *t.sequences)),
+        "the classes of its segments" if any(t.segments for t in thumbs) else "",
+    ]
+    *most, last = [name for name in names if name] or ["their labels"]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _words(part: str, text: str, *, several: bool) -> Markup:
+    """A text in the direction of its first letter, under the name of its part if it has company."""
+    name = el("span", part, class_="small") if several else None
+    return el("div", name, el("div", text.strip() or "(no letters)", dir="auto"), class_="words")
+
+
+def _strip(runs: Sequence[Run], whose: str) -> Markup:
+    boxes = (
+        el("i", style=f"flex:{run.count};background:{run.colour}", title=f"{run.name}: {run.count}")
+        for run in runs
+    )
+    names = dict.fromkeys(f"{run.name}" for run in runs)
+    label = f"segments {whose}: {', '.join(names)}"
+    return el("div", *boxes, class_="segments", role="img", aria_label=label)
 
 
 def _figure(shown: Thumb) -> Markup:
     whose = f"of {shown.key}, {shown.label}"
     facts = [shown.split] + ([] if shown.duration_s is None else [f"{shown.duration_s:.2f} s"])
+    facts += [] if shown.score is None else [f"target {shown.score:g}"]
+    facts += [f"lacks {name}" for name in shown.missing]
     look = "picture tiny" if shown.tiny else "picture"
     picture, sound = shown.picture, shown.sound
     return el(
         "figure",
         picture and el("img", src=picture, alt=f"{shown.part} {whose}", class_=look),
         sound and el("img", src=sound, alt=f"spectrogram {whose}", class_="sound"),
+        *(
+            el("img", src=address, alt=f"{part} {whose}", title=part, class_="sound")
+            for part, address in shown.sequences.items()
+        ),
+        _strip(shown.segments, whose) if shown.segments else None,
+        *(_words(part, text, several=len(shown.texts) > 1) for part, text in shown.texts.items()),
         el(
             "figcaption",
             el("strong", shown.label),

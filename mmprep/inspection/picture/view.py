@@ -30,6 +30,7 @@ class View:
         key: Key of the sample.
         label: Name of its class.
         split: Name of its split.
+        classes: Names of all classes, in the order of their ids.
         record: The content of ``KEY.json``; any field may be absent.
         members: Part to the bytes of its members.
         config: Parameters of the parts.
@@ -38,6 +39,7 @@ class View:
     key: str
     label: str
     split: str
+    classes: Sequence[str]
     record: Mapping[str, Any]
     members: Mapping[str, Sequence[bytes]]
     config: PartsConfig
@@ -61,6 +63,7 @@ class View:
             key=key,
             label=index.classes[index.label[row]],
             split=index.splits[index.split[row]],
+            classes=index.classes,
             record=parse_record(members["json"], f"{shards.store.url}: {key}.json"),
             members={part: data for part, data in members.items() if data and part != "json"},
             config=shards.config(),
@@ -76,6 +79,16 @@ class View:
         """Results of the checks of the clip, by name."""
         checks: Mapping[str, bool | int] = self.record.get("checks") or {}
         return checks
+
+    @property
+    def target(self) -> list[float]:
+        """Numbers to predict beside the label: a score, or the class id of each segment."""
+        return [float(value) for value in self.record.get("target") or ()]
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the parts that the clip lacks."""
+        return [str(name) for name in self.record.get("missing") or ()]
 
     def pictures(self, part: str, chosen: Sequence[int]) -> list[NDArray[np.uint8]]:
         """Decodes the ``chosen`` pictures of a part to RGB (H, W, 3), grey ones too.
@@ -95,9 +108,33 @@ class View:
         Raises:
             DataError: The member is no matrix in `.npy` form.
         """
-        values = read_npy(self.members["spectrogram"][0], self.key)
-        if values.ndim != 2:
-            raise DataError(f"{self.key}: a spectrogram of shape {values.shape}; two axes expected")
+        return self._matrix("spectrogram")
+
+    def sequence(self, part: str) -> NDArray[np.float32]:
+        """Reads a feature sequence: (steps, features).
+
+        Raises:
+            DataError: The member is no matrix in `.npy` form.
+        """
+        return self._matrix(part)
+
+    def text(self, part: str) -> str:
+        """Reads a text.
+
+        Raises:
+            DataError: The member is not UTF-8.
+        """
+        try:
+            return self.members[part][0].decode()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.key}: the {part} is not UTF-8 ({error.reason})") from error
+
+    def _matrix(self, part: str) -> NDArray[np.float32]:
+        values = read_npy(self.members[part][0], f"{self.key}: the {part}")
+        if values.ndim != 2 or not values.size:
+            raise DataError(
+                f"{self.key}: a {part} of shape {values.shape}; two axes with values expected"
+            )
         return values
 
     def _jpeg(self, part: str, i: int, space: str) -> NDArray[np.uint8]:
@@ -116,11 +153,15 @@ class View:
         return np.asarray(picture, np.uint8)
 
 
-def read_npy(data: bytes, key: str) -> NDArray[np.float32]:
+def read_npy(data: bytes, what: str) -> NDArray[np.float32]:
     """Reads the array in `.npy` bytes as float32, without unpickling.
 
+    Args:
+        data: Bytes of the member.
+        what: Sample and part, for the message.
+
     Raises:
-        DataError: The bytes are no array; the message names the sample ``key``.
+        DataError: The bytes are no array.
     """
     try:
         values = parse_array(data)
@@ -128,7 +169,7 @@ def read_npy(data: bytes, key: str) -> NDArray[np.float32]:
             raise ValueError(f"holds {values.dtype}")
         return np.asarray(values, np.float32)
     except ValueError as error:
-        raise DataError(f"{key}: the spectrogram is no .npy file ({error})") from error
+        raise DataError(f"{what} is no .npy file ({error})") from error
 
 
 def row_of(index: Index, key: str) -> int:
