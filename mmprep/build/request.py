@@ -102,6 +102,7 @@ def make_plan(request: Request) -> Plan:
             hashes=request.hash_sources,
             endpoint=request.endpoint,
         ),
+        task=clips.spec.task,
     )
 
 
@@ -158,6 +159,7 @@ def rows_of(request: Request) -> FoundRows:
     classes = data_set.classes or tuple(sorted(labels))
     if strangers := labels - set(classes):
         raise DataError(f"{request.manifest}: {data_set.name} has no class {min(strangers)!r}")
+    _check_task(data_set, rows, len(classes))
     return FoundRows(
         spec=data_set,
         parts=parts,
@@ -166,6 +168,27 @@ def rows_of(request: Request) -> FoundRows:
         absent=absent,
         sizes=sizes,
     )
+
+
+def _check_task(data_set: Spec, rows: Sequence[Row], classes: int) -> None:
+    """Checks that rows have the targets that the task of the data set needs.
+
+    Raises:
+        DataError: One has not.
+    """
+    for row in rows:
+        if data_set.task == "regression" and len(row.target) != 1:
+            raise DataError(
+                f"{data_set.name}: {row.key} has {len(row.target)} target values; "
+                "the task regression needs one"
+            )
+        if data_set.task == "localisation" and (
+            not row.target or any(value not in range(classes) for value in row.target)
+        ):
+            raise DataError(
+                f"{data_set.name}: {row.key}: target {row.target} is no class id for each "
+                f"segment, below {classes}, as the task localisation needs"
+            )
 
 
 def parts_of(data_set: Spec, request: Request) -> PartsConfig:
