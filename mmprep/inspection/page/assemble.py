@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from rich.filesize import decimal
 
-from mmprep.html.markup import Markup, document, el, join, note, section, tiles
+from mmprep.html.markup import Markup, document, el, join, note, section, shorten, tiles
 from mmprep.inspection.info import summarise
 from mmprep.inspection.page import sections
 from mmprep.inspection.page.excerpt import (
@@ -17,8 +17,12 @@ from mmprep.inspection.page.excerpt import (
 )
 from mmprep.inspection.page.thumbs import Thumb, thumb
 from mmprep.inspection.picture.segments import Run
+from mmprep.inspection.picture.view import Asked
 from mmprep.printable import counted
 from mmprep.shards import Shards
+
+# Questions that are shown of one clip.
+_QUESTIONS: Final = 4
 
 
 def data_set_page(shards: Shards, *, thumbnails: int = 24, seed: int = 0) -> str:
@@ -89,6 +93,7 @@ def _contents(thumbs: Sequence[Thumb]) -> str:
         "the picture from the middle of the clip" if any(t.picture for t in thumbs) else "",
         "its spectrogram" if any(t.sound for t in thumbs) else "",
         *dict.fromkeys(f"the {part}" for t in thumbs for part in (*t.texts, *t.sequences)),
+        "the questions about it" if any(t.questions for t in thumbs) else "",
         "the classes of its segments" if any(t.segments for t in thumbs) else "",
     ]
     *most, last = [name for name in names if name] or ["their labels"]
@@ -101,14 +106,33 @@ def _words(part: str, text: str, *, several: bool) -> Markup:
     return el("div", name, el("div", text.strip() or "(no letters)", dir="auto"), class_="words")
 
 
+def _questions(questions: Sequence[Asked]) -> Markup:
+    """Questions with their answers, the sample's own in bold, and how many more there are."""
+    first = sorted(questions, key=lambda asked: not asked.own)[:_QUESTIONS]
+    lines = [
+        el(
+            "li",
+            el("b" if asked.own else "span", shorten(asked.text, 140), dir="auto"),
+            f" → {asked.answer}",
+        )
+        for asked in questions
+        if asked in first
+    ]
+    more = len(questions) - len(lines)
+    return el("ul", *lines, el("li", f"and {more:,} more") if more else None, class_="words")
+
+
 def _strip(runs: Sequence[Run], whose: str) -> Markup:
     boxes = (
         el("i", style=f"flex:{run.count};background:{run.colour}", title=f"{run.name}: {run.count}")
         for run in runs
     )
-    names = dict.fromkeys(f"{run.name}" for run in runs)
-    label = f"segments {whose}: {', '.join(names)}"
-    return el("div", *boxes, class_="segments", role="img", aria_label=label)
+    colours = {run.name: run.colour for run in runs}
+    names = (
+        el("span", el("i", style=f"background:{colour}"), name) for name, colour in colours.items()
+    )
+    strip = el("div", *boxes, class_="segments", role="img", aria_label=f"segments {whose}")
+    return join(strip, el("div", *names, class_="words names"))
 
 
 def _figure(shown: Thumb) -> Markup:
@@ -128,6 +152,7 @@ def _figure(shown: Thumb) -> Markup:
         ),
         _strip(shown.segments, whose) if shown.segments else None,
         *(_words(part, text, several=len(shown.texts) > 1) for part, text in shown.texts.items()),
+        _questions(shown.questions) if shown.questions else None,
         el(
             "figcaption",
             el("strong", shown.label),

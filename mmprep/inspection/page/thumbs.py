@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmprep.clips.parts.frames import jpeg, resize
+from mmprep.format.answer import QUESTION
 from mmprep.format.parts import RECORD, part_named
 from mmprep.html.markup import data_url, shorten
 from mmprep.inspection.picture.features import standardised
 from mmprep.inspection.picture.motion import colours, fields_of, top_speed
 from mmprep.inspection.picture.segments import Run, runs_of
 from mmprep.inspection.picture.sound import levels
-from mmprep.inspection.picture.view import View
+from mmprep.inspection.picture.view import Asked, View
 from mmprep.shards import Shards
 
 _SHORT: Final = 132
@@ -46,6 +47,7 @@ class Thumb:
         sequences: Part of features to the address of its picture.
         score: Number to predict; None for a sample without one.
         segments: Runs of segments of one class; empty for a sample without segments.
+        questions: Questions about the clip; empty where the sample is the clip.
         missing: Names of the parts that the clip lacks.
     """
 
@@ -61,6 +63,7 @@ class Thumb:
     sequences: Mapping[str, str]
     score: float | None
     segments: Sequence[Run]
+    questions: Sequence[Asked]
     missing: Sequence[str]
 
 
@@ -70,6 +73,8 @@ def thumb(shards: Shards, row: int) -> Thumb:
     others = [part for part in shards.index.parts if part_named(part).drawing in _OTHERS]
     view = View.at(shards, row, [*pictures, *(part for part in others if part != RECORD)])
     drawn = {part: part_named(part).drawing for part in view.members}
+    if view.questions:
+        drawn.pop(QUESTION, None)
     part = next((part for part in pictures if part in view.members), "")
     picture = _picture(view, part) if part else None
     return Thumb(
@@ -89,6 +94,7 @@ def thumb(shards: Shards, row: int) -> Thumb:
         },
         score=view.target[0] if len(view.target) == 1 else None,
         segments=runs_of(view.target, view.classes) if len(view.target) > 1 else (),
+        questions=view.questions,
         missing=view.missing,
     )
 

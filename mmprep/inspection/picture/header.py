@@ -56,8 +56,8 @@ def facts(view: View) -> Iterator[tuple[str, str]]:
     yield "split", view.split
     if len(view.target) == 1:
         yield "target", f"{view.target[0]:g}"
-    if record.get("group"):
-        yield "group", elide(str(record["group"]), 40)
+    if view.group:
+        yield "group", elide(view.group, 40)
     if (seconds := record.get("duration_s")) is not None:
         yield "duration", f"{seconds:.2f} s"
     if span := _span(record):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from mmprep.format.answer import QUESTION
 from mmprep.format.parts import PARTS
 from mmprep.inspection.picture.features import SequencePanel
 from mmprep.inspection.picture.header import Header
@@ -12,7 +13,7 @@ from mmprep.inspection.picture.sheet import Panel, Sheet
 from mmprep.inspection.picture.sound import SpectrogramPanel
 from mmprep.inspection.picture.strip import Strip
 from mmprep.inspection.picture.view import View
-from mmprep.inspection.picture.words import TextPanel
+from mmprep.inspection.picture.words import QuestionPanel, TextPanel
 from mmprep.shards import Shards
 
 _EDGE: Final = 30
@@ -51,7 +52,11 @@ def _panels(view: View) -> Iterator[Panel]:
         yield Strip.of(view, "depth")
     if len(view.target) > 1:
         yield SegmentPanel.of(view)
+    if view.questions:
+        yield QuestionPanel(questions=view.questions)
     for part in view.members:
+        if part == QUESTION and view.questions:
+            continue
         if PARTS[part].drawing == "text":
             yield TextPanel.of(view, part)
         elif PARTS[part].drawing == "sequence":

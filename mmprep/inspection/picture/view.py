@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mmprep.config import PartsConfig
 from mmprep.errors import DataError, UnknownName
 from mmprep.format import Index
+from mmprep.format.answer import QUESTION
 from mmprep.format.jpeg import picture_size
 from mmprep.format.npy import parse_array
 from mmprep.format.record import parse_record
@@ -20,6 +21,23 @@ from mmprep.shards import Shards
 _CANDIDATES: Final = 5000
 # Shorter sides that count as too long, in those of the parameters: ready pictures may differ a bit.
 _SLACK: Final = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One question about a clip that has questions.
+
+    Attributes:
+        text: Words of the question.
+        answer: Class name of the answer.
+        group: Type of the question; empty for none.
+        own: Whether it is the question of the sample itself.
+    """
+
+    text: str
+    answer: str
+    group: str
+    own: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +52,8 @@ class View:
         record: The content of ``KEY.json``; any field may be absent.
         members: Part to the bytes of its members.
         config: Parameters of the parts.
+        group: Name of its group; empty for none.
+        questions: Questions about its clip; empty where the sample is the clip.
     """
 
     key: str
@@ -43,6 +63,8 @@ class View:
     record: Mapping[str, Any]
     members: Mapping[str, Sequence[bytes]]
     config: PartsConfig
+    group: str
+    questions: Sequence[Asked]
 
     @classmethod
     def of(cls, shards: Shards, key: str) -> "View":
@@ -59,6 +81,7 @@ class View:
         index = shards.index
         key = index.key[row].decode()
         members = shards.read(row, None if parts is None else ["json", *parts])
+        wants_questions = QUESTION in (index.parts if parts is None else parts)
         return cls(
             key=key,
             label=index.classes[index.label[row]],
@@ -67,6 +90,8 @@ class View:
             record=parse_record(members["json"], f"{shards.store.url}: {key}.json"),
             members={part: data for part, data in members.items() if data and part != "json"},
             config=shards.config(),
+            group=index.group_name(row),
+            questions=_questions(shards, row) if wants_questions else (),
         )
 
     @property
@@ -124,10 +149,7 @@ class View:
         Raises:
             DataError: The member is not UTF-8.
         """
-        try:
-            return self.members[part][0].decode()
-        except UnicodeDecodeError as error:
-            raise DataError(f"{self.key}: the {part} is not UTF-8 ({error.reason})") from error
+        return _decoded(self.members[part][0], f"{self.key}: the {part}")
 
     def _matrix(self, part: str) -> NDArray[np.float32]:
         values = read_npy(self.members[part][0], f"{self.key}: the {part}")
@@ -151,6 +173,33 @@ class View:
         except ValueError as error:
             raise DataError(f"{self.key}: {part} {i} is no JPEG ({error})") from error
         return np.asarray(picture, np.uint8)
+
+
+def _questions(shards: Shards, row: int) -> list[Asked]:
+    """Questions about the clip of the sample in ``row``; none where the sample is the clip."""
+    index = shards.index
+    if index.question is None or index.questions is None or not index.questions[row]:
+        return []
+    first = row - int(index.question[row])
+    return [
+        Asked(
+            text=_decoded(
+                shards.read(each, [QUESTION])[QUESTION][0],
+                f"{index.key[each].decode()}: the {QUESTION}",
+            ),
+            answer=index.classes[index.label[each]],
+            group=index.group_name(each),
+            own=each == row,
+        )
+        for each in range(first, first + int(index.questions[row]))
+    ]
+
+
+def _decoded(data: bytes, what: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{what} is not UTF-8 ({error.reason})") from error
 
 
 def read_npy(data: bytes, what: str) -> NDArray[np.float32]:

@@ -1,19 +1,21 @@
-"""Texts of a sample: its words, target and question, wrapped to the width of the sheet."""
+"""Texts of a sample, wrapped to the width of the sheet, and the questions about its clip."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 from mmprep.inspection.picture.sheet import (
+    ACCENT,
     CONTENT,
     GAP,
     HEADING,
     LEFT,
     MUTED,
     Sheet,
+    elide,
     legible,
 )
-from mmprep.inspection.picture.view import View
+from mmprep.inspection.picture.view import Asked, View
 
 _PX: Final = 16.0
 _LINE: Final = 24.0
@@ -69,6 +71,45 @@ class TextPanel:
         if any(letter != "\n" and legible(letter) != letter for letter in self.text):
             notes.append("\\: not in the font")
         return "\n".join(notes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionPanel:
+    """A panel with the questions about a clip, their answers and types.
+
+    Args:
+        questions: The questions.
+    """
+
+    questions: Sequence[Asked]
+
+    @property
+    def height(self) -> float:
+        """Height of the panel in pixels."""
+        return HEADING + max(2, len(self._shown)) * _LINE + _FOOT
+
+    @property
+    def _shown(self) -> Sequence[Asked]:
+        if len(self.questions) <= _MOST:
+            return self.questions
+        # The sample's own one, wherever it stands.
+        ranked = sorted(range(len(self.questions)), key=lambda i: (not self.questions[i].own, i))
+        return [self.questions[i] for i in sorted(ranked[:_MOST])]
+
+    def draw(self, sheet: Sheet, top: float) -> None:
+        """Draws the panel from ``top`` pixels downwards."""
+        sheet.heading(top, "Questions")
+        shown, count = self._shown, len(self.questions)
+        note = f"{count} questions" if len(shown) == count else f"{len(shown)} of {count} questions"
+        sheet.legend(top + HEADING, f"{note}\nbold: of this sample")
+        for i, asked in enumerate(shown):
+            place = top + HEADING + i * _LINE
+            text = "".join(map(legible, elide(asked.text, 90)))
+            width = sheet.text(LEFT, place, elide(text, 110), px=_PX, bold=asked.own)
+            left = LEFT + width + GAP
+            left += sheet.text(left, place, elide(asked.answer, 30), px=_PX, colour=ACCENT) + GAP
+            # On one line with the larger letters.
+            sheet.text(left, place + _PX - 12.5, elide(asked.group, 30), px=12.5, colour=MUTED)
 
 
 def wrapped(letters: Sequence[str], width: int = _WIDTH) -> Iterator[str]:

@@ -12,8 +12,9 @@ from mmprep.inspection.picture import draw
 from mmprep.inspection.picture.features import standardised
 from mmprep.inspection.picture.header import Header, chips, facts
 from mmprep.inspection.picture.segments import runs_of
-from mmprep.inspection.picture.view import View
-from mmprep.inspection.picture.words import TextPanel, wrapped
+from mmprep.inspection.picture.view import Asked, View
+from mmprep.inspection.picture.words import QuestionPanel, TextPanel, wrapped
+from tests.support.rowmaker import TYPES, clips_with_questions, make_rows
 from tests.support.shardmaker import Recipe, make_shards
 
 PARTS = ("frames", "text", "target", "question", "speech", "face", "words")
@@ -101,14 +102,45 @@ def test_segments_are_drawn(tmp_path: Path) -> None:
     assert "flex:2;" in page
 
 
+def test_the_questions_about_a_clip_are_listed(tmp_path: Path) -> None:
+    with make_rows(
+        tmp_path / "set", clips_with_questions(6), parts=("question",), task="answers"
+    ) as shards:
+        view = View.of(shards, "clip5-q51")
+        assert [(asked.text, asked.own) for asked in view.questions] == [
+            ("How many? 5 0", False),
+            ("How many? 5 1", True),
+            ("How many? 5 2", False),
+        ]
+        # (5 + n) % 3 of no, two, yes.
+        assert [asked.answer for asked in view.questions] == ["yes", "no", "two"]
+        assert [asked.group for asked in view.questions][:2] == list(TYPES)
+        assert ("group", TYPES[1]) in list(facts(view))
+        assert size_of(draw(shards, "clip5-q51"), tmp_path) > size_of(
+            draw(shards, "clip0-q0"), tmp_path
+        )
+        # A question of the list is a text like any other where its clip has no more.
+        assert View.of(shards, "alone0").questions == []
+        page = data_set_page(shards)
+    assert '<b dir="auto">How many? 5 1</b> → no' in page
+    assert '<span dir="auto">How many? 5 0</span> → yes' in page
+    assert "Is it alone?" in page
+    assert "the question and the questions about it" in page
+
+
+def test_many_questions_include_the_samples_own() -> None:
+    asked = [Asked(text=f"{i}", answer="a", group="", own=i == 30) for i in range(40)]
+    assert [each.text for each in QuestionPanel(questions=asked)._shown] == [
+        *map(str, range(13)),
+        "30",
+    ]
+
+
 def test_a_score_and_what_is_lacking_are_named(tmp_path: Path) -> None:
     checks = {"nonfinite": 3, "clipped": 0}
-    shards = make_shards(
-        tmp_path / "set", ONE, target=[-1.25], group="Counting", missing=["speech"], checks=checks
-    )
+    shards = make_shards(tmp_path / "set", ONE, target=[-1.25], missing=["speech"], checks=checks)
     view = View.of(shards, "clip_0000")
     assert ("target", "-1.25") in list(facts(view))
-    assert ("group", "Counting") in list(facts(view))
     assert view.missing == ["speech"]
     assert list(chips(view.checks)) == [
         ("values that were no numbers, now 0: 3", False),
