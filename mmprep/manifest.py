@@ -30,6 +30,25 @@ _KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{KEY_LENGTH}}}")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Voice:
+    """Sound of another clip, from which a clip's babble may be made, see `mmprep.build.voices`.
+
+    Attributes:
+        key: Key of the other clip.
+        source: Path of the file with its sound, relative to ``--raw``.
+        start: Start of the other clip, as in `Row`.
+        end: End of the other clip, as in `Row`.
+        listed: Span of the other clip in a whole video, as in `Row`.
+    """
+
+    key: str
+    source: str
+    start: float | None = None
+    end: float | None = None
+    listed: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One clip.
 
@@ -46,6 +65,7 @@ class Row:
         listed: Seconds of the whole video between which the clip lies, for a file whose name
             carries no times: a file that is longer than the clip is cut there. None takes the file
             as it is.
+        voices: Other clips whose sounds may be mixed into this one's, in the order of their draw.
     """
 
     key: str
@@ -56,6 +76,7 @@ class Row:
     end: float | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
     listed: tuple[float, float] | None = None
+    voices: tuple[Voice, ...] = ()
 
     @property
     def source(self) -> str:
@@ -63,10 +84,12 @@ class Row:
         return next(iter(self.sources.values()))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values of the row; `listed` only where it is set, as most rows have none."""
+        """Plain values of the row; `listed` and `voices` only where set, as most rows have none."""
         plain = asdict(self)
         if self.listed is None:
             del plain["listed"]
+        if not self.voices:
+            del plain["voices"]
         return plain
 
 

@@ -26,7 +26,7 @@ def settings_of_plan(plan: Plan) -> dict[str, Any]:
     """Settings that a later run must share, except the clips and their classes."""
     return {
         "data set": plan.name,
-        "parts": plan.parts.to_json(),
+        "parts": _with_tables(plan.parts.to_json()),
         "seed": plan.seed,
         "shard_size": plan.shard_size,
         "limit": plan.limit,
@@ -38,11 +38,18 @@ def settings_of_dataset(dataset: Dataset) -> dict[str, Any]:
     request = dataset.request
     return {
         "data set": dataset.name,
-        "parts": dict(dataset.parts),
+        "parts": _with_tables(dataset.parts),
         "seed": request.get("seed"),
         "shard_size": request.get("shard_size"),
         "limit": request.get("limit"),
     }
+
+
+def _with_tables(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters with the tables that are left out where all their values are the defaults."""
+    pairs = (("spectrogram", "audio"), ("flow", "frames"))
+    tables = [table for part, table in pairs if part in parts.get("names", ())]
+    return {**{table: {} for table in tables}, **parts}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
