@@ -10,7 +10,7 @@ from mmprep.format.parts import PARTS
 RECIPES: Final = ("psd", "stft", "fbank")
 FLOWS: Final = ("dis", "tvl1")
 # All of a picture, see `FrameConfig.region`.
-WHOLE: Final = (0.0, 1.0, 0.0, 1.0)
+WHOLE: Final = "0,1,0,1"
 # Seconds of a window of `fbank`, which Kaldi does not take from the parameters.
 _FBANK_WINDOW_S: Final = 0.025
 
@@ -26,21 +26,27 @@ class FrameConfig:
         square: Whether pictures stored with other pixels are stretched to square ones.
         region: Region of the upright picture that is kept, before it is scaled: left, right, top
             and bottom edge as fractions of its width and height. It holds for flow as well.
+            A text, because `dataset.json` has single values only.
     """
 
     fps: float = 1.0
     short_side: int = 256
     quality: int = 90
     square: bool = True
-    region: tuple[float, float, float, float] = WHOLE
+    region: str = WHOLE
 
     def __post_init__(self) -> None:
-        _check_region("frames.region", self.region)
-        # As numbers of one type, so that 1 and 1.0 are the same bytes of `dataset.json`.
-        object.__setattr__(self, "region", tuple(map(float, self.region)))
+        # Written in one way, so that 1 and 1.0 are the same bytes of `dataset.json`.
+        region = ",".join(f"{edge:g}" for edge in _edges("frames.region", self.region))
+        object.__setattr__(self, "region", region)
         _check_range("frames.fps", self.fps, 0.01, 1000)
         _check_range("frames.short_side", self.short_side, 8, 4096)
         _check_range("frames.quality", self.quality, 1, 100)
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Left, right, top and bottom edge of the region, as numbers."""
+        return _edges("frames.region", self.region)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +186,6 @@ class PartsConfig:
         for table in ("frames", "flow"):
             if not plain[table]["square"]:
                 del plain[table]["square"]
-        plain["frames"]["region"] = list(self.frames.region)
         if self.frames.region == WHOLE:
             del plain["frames"]["region"]
         used = {table for name in self.names for table in PARTS[name].settings}
@@ -207,7 +212,7 @@ class PartsConfig:
             raise ConfigError(
                 f"unknown parameter {sorted(unknown)[0]!r}; known: {', '.join(sorted(known))}"
             )
-        values = {k: _TABLES[k](**_tuples(v)) if k in _TABLES else v for k, v in plain.items()}
+        values = {k: _TABLES[k](**v) if k in _TABLES else v for k, v in plain.items()}
         if "names" in values:
             values["names"] = tuple(values["names"])
         return cls(**values)
@@ -238,25 +243,26 @@ _TABLES: Final = {
 }
 
 
-def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of a table with lists, which TOML and JSON have, as tuples."""
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in table.items()}
-
-
 def _changed(table: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Values of a table that are named in ``defaults`` and differ from it."""
     return {n: table[n] for n, default in defaults.items() if table.get(n, default) != default}
 
 
-def _check_region(name: str, region: Any) -> None:
-    numbers = all(isinstance(edge, (int, float)) for edge in region)
-    if len(region) == 4 and numbers:
-        left, right, top, bottom = region
-        if 0 <= left < right <= 1 and 0 <= top < bottom <= 1:
-            return
+def _edges(name: str, region: str) -> tuple[float, ...]:
+    """Numbers of a region.
+
+    Raises:
+        ConfigError: They are no region.
+    """
+    try:
+        left, right, top, bottom = map(float, region.strip("[]").split(","))
+    except (ValueError, AttributeError):
+        left = right = top = bottom = 0.0
+    if 0 <= left < right <= 1 and 0 <= top < bottom <= 1:
+        return left, right, top, bottom
     raise ConfigError(
         f"{name} is the left, right, top and bottom edge as fractions of the picture, such as "
-        f"0.25,0.75,0.5,1; got {','.join(map(str, region))}"
+        f'"0.25,0.75,0.5,1"; got {region!r}'
     )
 
 

@@ -217,9 +217,6 @@ def _apply_setting(plain: dict[str, Any], setting: str) -> None:
         raise UnknownName("parameter", path, _parameter_names(plain))
     example = _EXAMPLES.get(path, place[name])
     value = parse_value(text, type(example))
-    if isinstance(value, tuple):
-        # Without brackets the value is no TOML, and its parts are words.
-        value = tuple(parse_value(v, float) if isinstance(v, str) else v for v in value)
     if type(value) is not type(example) and not (value is None and path in _EXAMPLES):
         raise ConfigError(f"--set {setting}: {path} is {type(example).__name__}, such as {example}")
     place[name] = value

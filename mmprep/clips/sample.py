@@ -108,7 +108,7 @@ class SampleMaker:
             if (main := video or depth or audio) is not None:
                 record.add_clip(main)
         if self._config.frames.region != WHOLE and {"frames", "depth"} & set(parts):
-            record.note(region=list(self._config.frames.region))
+            record.note(region=self._config.frames.region)
         if missing := [name for name in self._config.names if name not in parts]:
             raise ClipError("parts", "no-video", f"a still image gives no {missing[0]}")
         ordered = {name: parts[name] for name in self._config.names}
@@ -199,7 +199,7 @@ class SampleMaker:
                 # The message goes into `failures.jsonl`, which must not depend on the raw folder.
                 message = str(error).replace(str(path), name)
                 raise ClipError("video", "corrupt", message) from error
-            picture = pictures.crop(picture, self._config.frames.region)
+            picture = pictures.crop(picture, self._config.frames.edges)
             small = pictures.resize(picture, self._config.frames.short_side)
             record.add_pictures([0.0], [small])
             return [pictures.jpeg(small, self._config.frames.quality)]

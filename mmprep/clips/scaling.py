@@ -62,7 +62,7 @@ class Scaler:
             ClipError: The cause is `mixed-pictures` or `too-large`.
         """
         self._check_shape(picture)
-        picture = pictures.crop(picture, self.frames.region)
+        picture = pictures.crop(picture, self.frames.edges)
         frame = grey = None
         if index in self.for_frames:
             scaled = pictures.resize(picture, self.frames.short_side, self._ratio(self.frames))
@@ -80,7 +80,7 @@ class Scaler:
             ClipError: The cause is `mixed-pictures` or `too-large`.
         """
         self._check_shape(picture)
-        luma = pictures.luma(pictures.crop(picture, self.frames.region))
+        luma = pictures.luma(pictures.crop(picture, self.frames.edges))
         scaled = pictures.resize(luma, self.frames.short_side, self._ratio(self.frames))
         return self._fit("depth", scaled)
 
