@@ -13,6 +13,7 @@ FLOWS: Final = ("dis", "tvl1")
 WHOLE: Final = "0,1,0,1"
 # Seconds of a window of `fbank`, which Kaldi does not take from the parameters.
 _FBANK_WINDOW_S: Final = 0.025
+DTYPES: Final = ("float16", "float32")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +131,33 @@ class AudioConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """Parameters of texts, see `mmprep.clips.parts.text`.
+
+    Attributes:
+        empty: Whether a text of no characters, or of blanks alone, is a text; otherwise its clip
+            fails.
+    """
+
+    empty: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceConfig:
+    """Parameters of feature sequences, see `mmprep.clips.parts.sequence`.
+
+    Attributes:
+        dtype: Type of the stored numbers: ``float16`` or ``float32``.
+    """
+
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise UnknownName("type of sequences", self.dtype, DTYPES)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PartsConfig:
     """Parts of a sample, and the parameters of each.
 
@@ -142,6 +170,8 @@ class PartsConfig:
         spectrogram: Parameters of spectrograms.
         flow: Parameters of optical flow.
         audio: Parameters of the sound from which spectrograms are made.
+        text: Parameters of texts, targets and questions.
+        sequence: Parameters of the feature sequences of speech, face and words.
     """
 
     names: tuple[str, ...] = ("frames", "spectrogram")
@@ -151,6 +181,8 @@ class PartsConfig:
     spectrogram: SpectrogramConfig = field(default_factory=SpectrogramConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    sequence: SequenceConfig = field(default_factory=SequenceConfig)
 
     def __post_init__(self) -> None:
         for name in self.names:
@@ -240,6 +272,8 @@ _TABLES: Final = {
     "spectrogram": SpectrogramConfig,
     "flow": FlowConfig,
     "audio": AudioConfig,
+    "text": TextConfig,
+    "sequence": SequenceConfig,
 }
 
 

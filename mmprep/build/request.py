@@ -15,7 +15,7 @@ from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError, DataError, UnknownName
 from mmprep.failure import Failure
 from mmprep.format.parts import PARTS
-from mmprep.manifest import Row, read_csv
+from mmprep.manifest import Row, read_csv, source_file
 from mmprep.storage.place import Raw
 from mmprep.storage.redact import redacted
 from mmprep.storage.store import open_store
@@ -114,11 +114,10 @@ def make_plan(request: Request) -> Plan:
 
 def _check_frames(parts: PartsConfig, rows: Sequence[Row]) -> None:
     """Raises `ConfigError` if a clip of the full length has no frame; a still image has one."""
-    lengths = parts.clip_s * parts.frames.fps
     filmed = any(PARTS[name].kind == "image" for name in parts.names) and any(
         {"video", "depth"} & row.sources.keys() and "image" not in row.sources for row in rows
     )
-    if filmed and lengths < 0.5:
+    if filmed and parts.clip_s * parts.frames.fps < 0.5:
         raise ConfigError(
             f"clips of clip_s = {parts.clip_s:g} s have no frame at frames.fps = "
             f"{parts.frames.fps:g}; set frames.fps to {0.5 / parts.clip_s:.3g} or more"
@@ -174,8 +173,9 @@ def rows_of(request: Request) -> FoundRows:
         sizes = _sizes_in_bucket(request)
         listed = read_csv(request.manifest, request.raw)
         rows, absent = _split_by_presence(listed, sizes, request.raw)
-    classes = data_set.classes or tuple(sorted({row.label for row in rows}))
-    if strangers := {row.label for row in rows} - set(classes):
+    labels = {label for row in rows for label in row.labels}
+    classes = data_set.classes or tuple(sorted(labels))
+    if strangers := labels - set(classes):
         raise DataError(f"{request.manifest}: {data_set.name} has no class {min(strangers)!r}")
     return FoundRows(
         spec=data_set, parts=parts, classes=classes, rows=rows, absent=absent, sizes=sizes
@@ -252,8 +252,7 @@ def _split_by_presence(
     absent: list[Failure] = []
     for row in rows:
         causes = {
-            # Only the number of a picture in an idx file stands behind #; elsewhere # is a letter.
-            source: cause_of_absence(source.partition("#")[0] if kind == "image" else source)
+            source: cause_of_absence(source_file(kind, source))
             for kind, source in row.sources.items()
         }
         if outside := [source for source, cause in causes.items() if cause == "outside-raw"]:

@@ -2,10 +2,11 @@
 
 The draw depends on keys alone. All clips of a split that have a sound lie on a ring, at a hash of
 their keys; a clip's own key gives several points of the ring, and from each point one of the next
-few clips is taken. So another split is never heard, neither the order of rows nor the number of workers matters,
-and clips that are added to the lists change only the few draws in front of which they land. The
-drawn clips are written into the row, and so into the plan and the list of failures: an extension
-leaves the draws of old clips as they are, and a repair mixes what the first build would have mixed.
+few clips is taken. So another split is never heard, neither the order of rows nor the number of
+workers matters, and clips that are added to the lists change only the few draws in front of which
+they land. The drawn clips are written into the row, and so into the plan and the list of failures:
+an extension leaves the draws of old clips as they are, and a repair mixes what the first build
+would have mixed.
 """
 
 import hashlib
