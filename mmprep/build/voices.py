@@ -7,6 +7,8 @@ workers matters, and clips that are added to the lists change only the few draws
 they land. The drawn clips are written into the row, and so into the plan and the list of failures:
 an extension leaves the draws of old clips as they are, and a repair mixes what the first build
 would have mixed.
+
+Each clip of a babble is opened for each clip that hears it; from a bucket, it is fetched as often.
 """
 
 import hashlib

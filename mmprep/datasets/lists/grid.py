@@ -69,7 +69,7 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
     """Lists one clip for each alignment: ``clip_s`` seconds around the middle of one word.
 
     Clips without an alignment are left out, and the log names them; alignments without a clip are
-    listed, so that the build reports the clip as missing.
+    listed, so that the build reports the clip as missing, unless their speaker has no clip at all.
 
     Raises:
         ConfigError: There are no alignments or no speakers, or options of the lists are wrong.
@@ -79,7 +79,15 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
     if word not in WORDS:
         raise ConfigError(f"{spec.name}: lists.word is one of {', '.join(WORDS)}; got {word!r}")
     videos = _videos(lists, spec)
-    alignments = _alignments(lists, spec, {clip.speaker for clip in videos})
+    speakers = {clip.speaker for clip in videos}
+    alignments = _alignments(lists, spec, speakers)
+    if strangers := {clip.speaker for clip in alignments} - speakers if speakers else ():
+        # Alignments come in one archive for all speakers, clips in one for each.
+        names = ", ".join(sorted(strangers, key=lambda name: int(name[1:])))
+        log.warning(
+            "%s: alignments without any clip of their speaker left out: %s", spec.name, names
+        )
+        alignments = {c: path for c, path in alignments.items() if c.speaker in speakers}
     if lost := sorted(videos.keys() - alignments.keys()):
         log.warning(
             "%s: %d clips without an alignment left out: %s",
@@ -156,10 +164,13 @@ def _alignments(lists: Lists, spec: Spec, speakers: set[str]) -> dict[_Clip, Pat
         speaker = _speaker(path.relative_to(root).parts[:-1]) or above or only
         if not speaker:
             raise ConfigError(
-                f"{path} may be of any of {', '.join(sorted(speakers))}, who say the same "
-                "sentences; put each speaker's alignments into s1/align, s2/align, ..."
+                f"{path} lies in no folder of a speaker, and may be of any of "
+                f"{', '.join(sorted(speakers)) or 'them'}, who say the same sentences; put each "
+                "speaker's alignments into s1/align, s2/align, ..."
             )
-        of_clip.setdefault(_Clip(speaker, path.stem), path)
+        first = of_clip.setdefault(_Clip(speaker, path.stem), path)
+        if first != path and first.read_bytes() != path.read_bytes():
+            raise ConfigError(f"{first} and {path} are different alignments of one clip; keep one")
     return of_clip
 
 

@@ -161,8 +161,28 @@ def test_several_speakers_have_alignments_of_their_own(tmp_path: Path) -> None:
     assert starts["s2_bbaf2n"] == pytest.approx(starts["s1_bbaf2n"] + 0.02)
     (raw / "s2/align/bbaf2n.align").unlink()
     write(raw, {"align/bbaf2n.align": late})
-    with pytest.raises(ConfigError, match=r"align/bbaf2n\.align may be of any of s1, s2"):
+    with pytest.raises(ConfigError, match=r"bbaf2n\.align lies in no folder .* any of s1, s2"):
         found(raw)
+
+
+def test_two_alignments_of_a_clip_are_the_same(tmp_path: Path) -> None:
+    raw = tree(tmp_path, ["s1/bbaf2n"])
+    write(raw, {"alignments/s1/bbaf2n.align": alignment("bbaf2n")})
+    assert len(found(raw).rows) == 1
+    write(raw, {"alignments/s1/bbaf2n.align": BBAF2N})
+    with pytest.raises(ConfigError, match="are different alignments of one clip"):
+        found(raw)
+
+
+def test_alignments_of_speakers_whose_clips_are_not_here_are_no_missing_clips(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = tree(tmp_path, ["s2/bbaf2n", "s10/bbaf2n", "s1/bbaf2n"], "alignments/{speaker}")
+    for speaker in ("s2", "s10"):
+        (raw / speaker / "bbaf2n.mpg").unlink()
+    clips = found(raw)
+    assert ([row.key for row in clips.rows], clips.missing) == (["s1_bbaf2n"], [])
+    assert "alignments without any clip of their speaker left out: s2, s10" in caplog.text
 
 
 def test_a_sentence_is_in_one_split_whoever_says_it(tmp_path: Path) -> None:
