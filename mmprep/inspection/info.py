@@ -56,7 +56,7 @@ def summarise(shards: Shards) -> dict[str, Any]:
             part: {
                 "members": int(members[i]),
                 "bytes": int(sizes[i]),
-                "parameters": dict(dataset.parts.get(part) or {}),
+                "parameters": _parameters_of(dataset.parts, part),
             }
             for i, part in enumerate(index.parts)
         },
@@ -66,6 +66,12 @@ def summarise(shards: Shards) -> dict[str, Any]:
         "broken": {cause: n for cause, n in dataset.failures.items() if cause != ABSENT},
         "losses": [asdict(loss) for loss in losses_of(shards)],
     }
+
+
+def _parameters_of(parts: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """Parameters of a part; those of the sound are a spectrogram's too."""
+    sound = parts.get("audio") if part == "spectrogram" else None
+    return {**(parts.get(part) or {}), **(sound if isinstance(sound, dict) else {})}
 
 
 def part_bytes(index: Index) -> NDArray[np.int64]:

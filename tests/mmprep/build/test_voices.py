@@ -16,6 +16,7 @@ from mmprep.build.voices import draw_voices
 from mmprep.config import AudioConfig, FrameConfig
 from mmprep.datasets import spec
 from mmprep.errors import ConfigError
+from mmprep.inspection.info import summarise
 from mmprep.manifest import Row, write_csv
 from mmprep.shards import Shards
 from mmprep.storage.store import open_store
@@ -145,6 +146,12 @@ def undisturbed(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("babble") / "out"
     run(planned(clips, rows_of()), out, workers=1)
     return out
+
+
+def test_the_dial_stands_among_the_parameters_of_the_spectrogram(undisturbed: Path) -> None:
+    with Shards(open_store(str(undisturbed))) as shards:
+        parameters = summarise(shards)["parts"]["spectrogram"]["parameters"]
+    assert (parameters["babble_db"], parameters["rate_hz"]) == (-5.0, 4000)
 
 
 def test_workers_change_no_byte(clips: Path, undisturbed: Path, tmp_path: Path) -> None:
