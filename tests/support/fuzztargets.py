@@ -52,6 +52,15 @@ from tests.support.fuzzdamage import (
     recipe,
     sealed,
 )
+from tests.support.fuzzsources import (
+    ARRAYS,
+    PICTURES,
+    in_csd,
+    in_pickle,
+    read_arrays,
+    read_samples,
+    write_sources,
+)
 from tests.support.reportwork import evaluation, make_run, probe
 from tests.support.rowmaker import clips_with_questions, make_rows
 from tests.support.shardmaker import Recipe, make_shards
@@ -85,6 +94,7 @@ def make_trees(home: Path) -> None:
     sealed(make_shards(home / "data", recipe()).store.root)
     make_shards(home / "shards", Recipe(samples=36, frames=1, size=(32, 32), columns=40))
     make_rows(home / "asked", clips_with_questions(), task="answers")
+    write_sources(home / "raw")
     _make_build(home / "build")
     report = make_run(home / "report" / "a")
     (report / "eval-test.json").write_text(json.dumps(evaluation()))
@@ -308,5 +318,22 @@ TARGETS = {
     "ledger": Target(tree="run", damage=in_bytes(_LEDGER), read=use_run, share=1),
     "run": Target(
         tree="run", damage=in_json("config.json", "metrics.jsonl"), read=use_run, share=2
+    ),
+    "pickle": Target(
+        tree="raw", damage=in_pickle, read=read_arrays("0.pkl#valid/audio/1", "0.pkl"), share=3
+    ),
+    "csd": Target(tree="raw", damage=in_csd, read=read_arrays("a.csd#s", span=(0, 9)), share=3),
+    "arrays": Target(
+        tree="raw",
+        damage=in_bytes(*(name.partition("#")[0] for name in ARRAYS)),
+        read=read_arrays(*ARRAYS),
+    ),
+    "pictures": Target(
+        tree="raw",
+        damage=in_bytes(*PICTURES),
+        read=read_samples(*({"image": name} for name in PICTURES)),
+    ),
+    "texts": Target(
+        tree="raw", damage=in_bytes("a.txt"), read=read_samples({"text": "a.txt"}), share=1
     ),
 }
