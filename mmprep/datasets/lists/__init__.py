@@ -16,6 +16,7 @@ from mmprep.datasets.lists import (
     events,
     folder,
     grammar,
+    grid,
     kinetics,
     ready,
     streams,
@@ -38,6 +39,7 @@ READERS: Final[Mapping[str, Callable[[Lists, Spec], list[Listed]]]] = {
     "events": events.read,
     "folder": folder.read,
     "grammar": grammar.read,
+    "grid": grid.read,
     "kinetics": kinetics.read,
     "streams": streams.read,
 }

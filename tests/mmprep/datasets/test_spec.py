@@ -68,12 +68,19 @@ def test_parts_serve_the_modalities(name):
 
 def test_the_data_sets_of_the_papers_are_there():
     wanted = {"kinetics-sounds", "crema-d", "vggsound", "ucf-101", "ucf-101-three", "ave"}
-    assert wanted | {"nvgesture", "av-mnist", "keypad", "folder"} <= set(spec.names())
+    assert wanted | {"nvgesture", "av-mnist", "grid", "keypad", "folder"} <= set(spec.names())
 
 
 @pytest.mark.parametrize(
     ("name", "classes"),
-    [("kinetics-sounds", 31), ("crema-d", 6), ("vggsound", 309), ("ucf-101", 101), ("ave", 28)],
+    [
+        ("kinetics-sounds", 31),
+        ("crema-d", 6),
+        ("vggsound", 309),
+        ("ucf-101", 101),
+        ("ave", 28),
+        ("grid", 10),
+    ],
 )
 def test_classes_are_counted(name, classes):
     assert len(spec.load(name).classes) == classes
