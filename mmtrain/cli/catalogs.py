@@ -121,7 +121,9 @@ def _plain(explanation: Explanation) -> dict[str, Any]:
 
 def _as_text(explanation: Explanation) -> str:
     entry = explanation.entry
-    lines = [f"{entry.name} [{entry.paper}]{_takes(entry)}", "", explanation.text]
+    lines = [f"{entry.name} [{entry.paper}]", "", explanation.text]
+    if takes := _takes(entry).strip():
+        lines += ["", takes]
     if explanation.parameters:
         lines += ["", "Parameters:"]
         lines += [f"  {p.name} = {p.default}\n      {p.help}" for p in explanation.parameters]

@@ -89,7 +89,7 @@ class Trials:
         if method in FUSIONS_OF:
             options["fusion"] = FUSIONS_OF[method]
         if options.get("fusion") in _STAGED and "text" in modalities:
-            options["encoders"] = {"text": "transformer"}
+            options.setdefault("encoders", {"text": "transformer"})
         return self._config(options, texts)
 
     def _config(self, options: Mapping[str, Any], texts: Sequence[str] = ()) -> TrainConfig:

@@ -202,7 +202,8 @@ def channels_of(inputs: Inputs, vocabulary: int | None = None) -> dict[str, Inpu
 
     Args:
         inputs: Inputs of a batch.
-        vocabulary: Number of tokens of the texts, padding included; needed where there are texts.
+        vocabulary: Number of tokens of the texts, padding included, as
+            `mmtrain.data.batches.text.vocabulary_of` gives it; needed where there are texts.
 
     Raises:
         ConfigError: There are texts, and no vocabulary.

@@ -34,10 +34,22 @@ def test_a_list_is_one_json_object(catalog):
 
     assert json.loads(done.stdout) == {
         catalog.plural: [
-            {"name": e.name, "paper": e.paper, "summary": e.summary} for e in catalog.entries
+            {"name": e.name, "paper": e.paper, "summary": e.summary}
+            | ({"takes": [*e.takes]} if e.takes else {})
+            for e in catalog.entries
         ]
     }
     assert done.stderr == ""
+
+
+def test_encoders_are_listed_with_the_kinds_of_input_that_they_take():
+    lines = run("encoders").stdout.splitlines()
+
+    takes = {line.split()[0]: line.partition("Takes ")[2].partition(".")[0] for line in lines}
+    assert takes["resnet18"] == "pictures and spectrogram"
+    assert takes["text-cnn"] == "tokens"
+    assert takes["transformer"] == "tokens and sequence"
+    assert "\nTakes tokens.\n" in run("encoders", "text-cnn").stdout
 
 
 @every_catalog
