@@ -8,6 +8,7 @@ from mmprep.format.parts import PARTS
 
 RECIPES: Final = ("psd", "stft", "fbank")
 FLOWS: Final = ("dis", "tvl1")
+DTYPES: Final = ("float16", "float32")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,33 @@ class FlowConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """Parameters of texts, see `mmprep.clips.parts.text`.
+
+    Attributes:
+        empty: Whether a text of no characters, or of blanks alone, is a text; otherwise its clip
+            fails.
+    """
+
+    empty: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceConfig:
+    """Parameters of feature sequences, see `mmprep.clips.parts.sequence`.
+
+    Attributes:
+        dtype: Type of the stored numbers: ``float16`` or ``float32``.
+    """
+
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise UnknownName("type of sequences", self.dtype, DTYPES)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PartsConfig:
     """Parts of a sample, and the parameters of each.
 
@@ -103,6 +131,8 @@ class PartsConfig:
         frames: Parameters of frames, differences and depth.
         spectrogram: Parameters of spectrograms.
         flow: Parameters of optical flow.
+        text: Parameters of texts, targets and questions.
+        sequence: Parameters of the feature sequences of speech, face and words.
     """
 
     names: tuple[str, ...] = ("frames", "spectrogram")
@@ -111,6 +141,8 @@ class PartsConfig:
     frames: FrameConfig = field(default_factory=FrameConfig)
     spectrogram: SpectrogramConfig = field(default_factory=SpectrogramConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    sequence: SequenceConfig = field(default_factory=SequenceConfig)
 
     def __post_init__(self) -> None:
         for name in self.names:
@@ -173,7 +205,13 @@ def complete_stored(plain: Any) -> Any:
 
 
 # Parameters that stand in a table of their own; `mmprep.format.parts` names the parts they change.
-_TABLES: Final = {"frames": FrameConfig, "spectrogram": SpectrogramConfig, "flow": FlowConfig}
+_TABLES: Final = {
+    "frames": FrameConfig,
+    "spectrogram": SpectrogramConfig,
+    "flow": FlowConfig,
+    "text": TextConfig,
+    "sequence": SequenceConfig,
+}
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:

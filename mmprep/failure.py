@@ -35,6 +35,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "decode-timeout": "took longer than --clip-timeout",
     "decoder-crash": "the decoding process died",
     "outside-raw": "a link that leads out of --raw",
+    "not-utf-8": "a text in the list that UTF-8 cannot hold",
     "unexpected": "an error that nobody foresaw: please report it with the message",
 }
 

@@ -34,6 +34,8 @@ class Entry:
         summary: Sentence for lists.
         curriculum: Curriculum that is part of a method.
         settings: Values in the place of the class's defaults: the line is a variant.
+        modalities: For a method, how many modalities its paper's equations are for.
+        cost: For a method, a training step in steps of `joint`, and what there is beside steps.
         origin: Distribution, file or module of a plug-in; None for our own lines.
     """
 
@@ -43,6 +45,8 @@ class Entry:
     summary: str
     curriculum: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    modalities: str = "any"
+    cost: str = "1"
     origin: str | None = None
 
 
@@ -170,8 +174,13 @@ class Catalog(Generic[Made]):
 
     def markdown(self) -> str:
         """Table of our own lines, for the README."""
-        rows = [("name", "what it does", "paper"), ("---",) * 3]
-        rows += [(f"`{e.name}`", e.summary, e.paper) for e in self.entries]
+        rows = [["name", "what it does", "paper"]]
+        rows += [[f"`{e.name}`", e.summary, e.paper] for e in self.entries]
+        if self.kind == "method":
+            rows[0] += ["modalities", "cost"]
+            for row, entry in zip(rows[1:], self.entries, strict=True):
+                row += [entry.modalities, entry.cost]
+        rows.insert(1, ["---"] * len(rows[0]))
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
     def _ours(self, target: str) -> type[Any]:

@@ -67,6 +67,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmprep.format", "mmprep.inspection", "mmprep.manifest", "mmprep.shards"),
         *("mmprep.storage", "mmprep.version", "mmprep.assignments", "mmprep.printable"),
     ),
+    "mmprep/manifest": ("mmprep.errors", "mmprep.format", "mmprep.splits"),
     "mmprep": ("mmprep",),
     # Shards to models.
     "mmtrain/functional": (),

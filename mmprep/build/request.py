@@ -14,7 +14,7 @@ from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError, DataError, UnknownName
 from mmprep.failure import Failure
 from mmprep.format.parts import PARTS
-from mmprep.manifest import Row, read_csv
+from mmprep.manifest import Row, read_csv, source_file
 from mmprep.storage.place import Raw
 from mmprep.storage.redact import redacted
 from mmprep.storage.store import open_store
@@ -154,8 +154,9 @@ def rows_of(request: Request) -> FoundRows:
         sizes = _sizes_in_bucket(request)
         listed = read_csv(request.manifest, request.raw)
         rows, absent = _split_by_presence(listed, sizes, request.raw)
-    classes = data_set.classes or tuple(sorted({row.label for row in rows}))
-    if strangers := {row.label for row in rows} - set(classes):
+    labels = {label for row in rows for label in row.labels}
+    classes = data_set.classes or tuple(sorted(labels))
+    if strangers := labels - set(classes):
         raise DataError(f"{request.manifest}: {data_set.name} has no class {min(strangers)!r}")
     return FoundRows(
         spec=data_set, parts=parts, classes=classes, rows=rows, absent=absent, sizes=sizes
@@ -232,8 +233,7 @@ def _split_by_presence(
     absent: list[Failure] = []
     for row in rows:
         causes = {
-            # Only the number of a picture in an idx file stands behind #; elsewhere # is a letter.
-            source: cause_of_absence(source.partition("#")[0] if kind == "image" else source)
+            source: cause_of_absence(source_file(kind, source))
             for kind, source in row.sources.items()
         }
         if outside := [source for source, cause in causes.items() if cause == "outside-raw"]:

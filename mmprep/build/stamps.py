@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from mmprep.clips.sources import Sources, sources
 from mmprep.failure import ClipError
-from mmprep.manifest import Row
+from mmprep.manifest import Row, source_file
 from mmprep.storage.place import Raw
 
 _CHUNK: Final = 1 << 20
@@ -50,9 +50,7 @@ def stamps_of(
         endpoint: Address of an S3-compatible server that holds ``raw``.
     """
     paths = dict.fromkeys(
-        source.partition("#")[0] if kind == "image" else source
-        for row in rows
-        for kind, source in row.sources.items()
+        source_file(kind, source) for row in rows for kind, source in row.sources.items()
     )
     files = sources(raw, endpoint) if hashes else None
     stamps: dict[str, Stamp] = {}

@@ -12,7 +12,7 @@ from mmprep.datasets.scan import SPLIT_FOLDERS, Scan, scan
 from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError
 from mmprep.failure import Failure
-from mmprep.manifest import SPLITS, Row, check_rows
+from mmprep.manifest import SPLITS, Row, check_rows, source_file
 from mmprep.storage.place import Raw
 
 __all__ = ["Found", "collect", "find", "nothing_found", "scan"]
@@ -25,7 +25,8 @@ class Found:
     Attributes:
         rows: Clips with all the sources they need.
         missing: Clips that lack one.
-        refused: Clips whose file is a link that leads out of the raw folder.
+        refused: Clips whose file is a link that leads out of the raw folder, or whose text in the
+            list cannot be written.
         sizes: Sizes of the files of a bucket, by path; empty for a folder.
     """
 
@@ -77,8 +78,12 @@ def find(listed: Sequence[Listed], files: Iterable[str], spec: Spec) -> Found:
     refused: list[Failure] = []
     for clip, paths in zip(clips, exact, strict=True):
         sources = {k: path or inside.get_folded(clip, k, taken) for k, path in paths.items()}
-        absent = [k for k, path in sources.items() if not path and k not in spec.optional]
-        if not absent:
+        given = {*spec.optional, *clip.texts, *(["question"] if clip.questions else [])}
+        absent = [k for k, path in sources.items() if not path and k not in given]
+        if unwritable := _unwritable_text(clip):
+            message = f"{unwritable!r:.60} holds half a surrogate pair, which no UTF-8 has"
+            refused.append(Failure.of(clip, clip.key, "find", "not-utf-8", message))
+        elif not absent:
             rows.append(_row(clip, {kind: path for kind, path in sources.items() if path}))
         elif link := outside.get(clip, absent[0]):
             refused.append(_refused_failure(clip, link))
@@ -120,7 +125,7 @@ class _Index:
         self._tails: dict[tuple[int, bool], Mapping[str, list[str]]] = {}
 
     def get(self, clip: Listed, kind: str) -> str | None:
-        """Path of a clip's source, with the ``#N`` of its name; None where there is none."""
+        """Path of a clip's source, with the ``#NAME`` of its name; None where there is none."""
         for name in clip.names.get(kind, ()):
             bare, number = _split_number(name, kind)
             if bare in self._paths and self._suffix(bare) in self._suffixes[kind]:
@@ -180,9 +185,15 @@ class _Index:
 
 
 def _split_number(name: str, kind: str) -> tuple[str, str]:
-    """Separates a name from its ``#N``, which only pictures have; elsewhere # is a letter."""
-    bare, mark, number = name.partition("#") if kind == "image" else (name, "", "")
-    return bare, mark + number
+    """Separates a name from its ``#NAME``, see `source_file`."""
+    bare = source_file(kind, name)
+    return bare, name[len(bare) :]
+
+
+def _unwritable_text(clip: Listed) -> str:
+    """A text of the list that is no UTF-8, as JSON can hold it; an empty string for none."""
+    texts = (*clip.texts.values(), *(question.text for question in clip.questions))
+    return next((text for text in texts if any("\ud800" <= c <= "\udfff" for c in text)), "")
 
 
 def _folded(name: str) -> str:
@@ -204,6 +215,10 @@ def _row(clip: Listed, sources: Mapping[str, str]) -> Row:
         end=clip.end,
         extra=clip.extra,
         listed=clip.span if _lacks_times(sources) else None,
+        target=clip.target,
+        group=clip.group,
+        texts=clip.texts,
+        questions=clip.questions,
     )
 
 

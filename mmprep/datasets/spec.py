@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 
 from mmprep.config import PartsConfig
 from mmprep.errors import ConfigError, UnknownName
+from mmprep.format.dataset import TASKS
 from mmprep.manifest import SOURCES
 
 # fmt: off
@@ -29,16 +30,22 @@ _SOUNDS: Final = (
     "wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "wma", "aif", "aiff",
 )
 # fmt: on
+_ARRAYS: Final = ("npy",)
 _GROUP: Final = "mmprep.datasets"
 
 # Suffixes for which `any` stands in a TOML's [sources], best first.
 SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     "video": _FILMS,
     "audio": _SOUNDS,
-    "image": ("png", "jpg", "jpeg", "bmp", "webp"),
+    "image": ("png", "jpg", "jpeg", "bmp", "webp", "gif"),
     "depth": _FILMS,
     "text": ("txt",),
     "flow": _FILMS,
+    "target": ("txt",),
+    "question": ("txt",),
+    "speech": _ARRAYS,
+    "face": _ARRAYS,
+    "words": _ARRAYS,
 }
 
 
@@ -76,6 +83,8 @@ class Spec:
         optional: Kinds of `sources` that a clip may lack.
         downloads: Archives and lists to download.
         licence: Terms in a sentence, with who grants them.
+        task: Task of training that the labels are made for, a name in
+            `mmprep.format.dataset.TASKS`.
         expected: Split to the number of clips in the official lists, before a validation split is
             taken from train.
         variants: Name of a variant to the entries that it changes (a partial TOML table).
@@ -95,6 +104,7 @@ class Spec:
     optional: tuple[str, ...] = ()
     downloads: tuple[Download, ...] = ()
     licence: str
+    task: str = TASKS[0]
     expected: Mapping[str, int] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     variant: str = ""
@@ -227,6 +237,8 @@ def _values(table: Mapping[str, Any]) -> dict[str, Any]:
         "sources": _sources(table["sources"]),
         "downloads": tuple(Download(**entry) for entry in table.get("downloads", ())),
     }
+    if values.get("task", TASKS[0]) not in TASKS:
+        raise UnknownName("task", str(values["task"]), TASKS)
     if unknown := set(values["optional"]) - values["sources"].keys():
         raise ConfigError(
             f"optional {sorted(unknown)[0]!r} is no kind under [sources]; add it there"

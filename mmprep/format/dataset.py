@@ -13,6 +13,8 @@ from mmprep.format.parts import PARTS
 from mmprep.format.paths import STATE, safe_path
 
 FORMAT_VERSION: Final = 1
+# Tasks that labels and targets are made for; a data set without a `task` is of the first.
+TASKS: Final = ("classification", "binary", "regression", "localisation", "answers")
 DATASET: Final = "dataset.json"
 INDEX: Final = "index.h5"
 FAILURES: Final = "failures.jsonl"
@@ -152,8 +154,9 @@ def _check_values(dataset: Dataset) -> None:
         raise ValueError("a shard is listed twice")
     if len(set(dataset.classes)) != len(dataset.classes):
         raise ValueError("a class is listed twice")
+    tables = {*PARTS, *(table for part in PARTS.values() for table in part.settings)}
     for name, value in dataset.parts.items():
-        kind = {"names": list, **dict.fromkeys(PARTS, dict)}.get(name)
+        kind = {"names": list, **dict.fromkeys(tables, dict)}.get(name)
         if kind is not None and type(value) is not kind:
             raise ValueError(f"parts.{name} is {value!r:.40}")
         flat = value.values() if isinstance(value, dict) else value if name == "names" else [value]

@@ -22,7 +22,7 @@ class Part:
         made_from: Kinds of source (see `mmprep.manifest.SOURCES`) that it can be made from.
         settings: Tables of `mmprep.config.PartsConfig` whose values change its bytes.
         drawing: Panel that shows it: a ``strip`` of pictures, a ``field`` of motion, a
-            ``spectrogram``, or ``text``.
+            ``spectrogram``, a ``sequence`` of feature vectors, or ``text``.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Part:
     kind: Literal["image", "array", "text"]
     made_from: frozenset[str]
     settings: tuple[str, ...]
-    drawing: Literal["strip", "field", "spectrogram", "text"]
+    drawing: Literal["strip", "field", "spectrogram", "sequence", "text"]
 
     def member_names(self, key: str, count: int) -> list[str]:
         """Names of the ``count`` files of this part of the sample ``key``, in archive order."""
@@ -65,6 +65,34 @@ def _pictures(
     )
 
 
+def _text(name: str) -> Part:
+    """A part of one text, which is stored as it is."""
+    return Part(
+        name=name,
+        stem=name,
+        suffix="txt",
+        numbered=False,
+        kind="text",
+        made_from=frozenset({name}),
+        settings=("text",),
+        drawing="text",
+    )
+
+
+def _sequence(name: str) -> Part:
+    """A part of one array of feature vectors, (steps, features)."""
+    return Part(
+        name=name,
+        stem=name,
+        suffix="npy",
+        numbered=False,
+        kind="array",
+        made_from=frozenset({name}),
+        settings=("sequence",),
+        drawing="sequence",
+    )
+
+
 # Name of the record `KEY.json`, which every sample has in front of its parts.
 RECORD: Final = "json"
 _RECORD_PART: Final = Part(
@@ -93,6 +121,12 @@ _TABLE: Final = (
     _pictures("flow", "flow", made_from=_PICTURE_SOURCES, settings=("flow",), drawing="field"),
     _pictures("difference", "difference", made_from=_PICTURE_SOURCES),
     _pictures("depth", "depth", made_from=frozenset({"depth"})),
+    _text("text"),
+    _text("target"),
+    _text("question"),
+    _sequence("speech"),
+    _sequence("face"),
+    _sequence("words"),
 )
 
 # The order is that of the members of a sample, and so part of the format: append, never reorder.

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from mmtrain.fields import at_least
 from mmtrain.functional.gradient_edit import weight_gradients
+from mmtrain.functional.masking import zero_others
 from mmtrain.functional.modulation import logged_by_modality
 from mmtrain.functional.scores import entropy
 from mmtrain.methods.base import Method, Run
@@ -127,8 +128,7 @@ class ARL(Method):
     def predict(self, model: MultimodalModel, batch: Batch) -> Outputs:
         """Fused logits, and each modality's with the whole bias."""
         features = model.encode(batch)
-        nothing = {m: torch.zeros_like(x) for m, x in features.items()}
-        alone = {m: model.classify({**nothing, m: x}).fused for m, x in features.items()}
+        alone = {m: model.classify(zero_others(features, {m})).fused for m in features}
         return replace(model.classify(features), logits=alone)
 
 

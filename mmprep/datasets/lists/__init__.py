@@ -82,10 +82,11 @@ def _check(listed: Sequence[Listed], spec: Spec) -> list[Listed]:
             raise DataError(
                 f"{spec.name}: {clip.key}: {clip.split!r} is none of {', '.join(SPLITS)}"
             )
-        if classes and clip.label not in classes:
+        labels = {question.label for question in clip.questions} or {clip.label}
+        if classes and (strangers := labels - classes):
             raise DataError(
-                f"{spec.name}: {clip.key}: {clip.label!r} is none of its {len(classes)} classes; "
-                f"is this the list of another data set?"
+                f"{spec.name}: {clip.key}: {min(strangers)!r} is none of its {len(classes)} "
+                f"classes; is this the list of another data set?"
             )
         if by_key.setdefault(clip.key, clip) != clip:
             other = by_key[clip.key]
@@ -103,7 +104,9 @@ def _warn_of_differences(listed: Sequence[Listed], spec: Spec) -> None:
     if spec.expected and counts != spec.expected:
         official = ", ".join(f"{n} {split}" for split, n in spec.expected.items())
         log.warning("%s: the lists name %s; official: %s", spec.name, _counts(listed), official)
-    if empty := set(spec.classes) - {clip.label for clip in listed}:
+    labels = {clip.label for clip in listed}
+    labels |= {question.label for clip in listed for question in clip.questions}
+    if empty := set(spec.classes) - labels:
         log.warning(
             "%s: no clip of %d classes: %s", spec.name, len(empty), ", ".join(sorted(empty))
         )

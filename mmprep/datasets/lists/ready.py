@@ -22,6 +22,10 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
             end=row.end,
             extra=row.extra,
             span=row.listed,
+            target=row.target,
+            group=row.group,
+            texts=row.texts,
+            questions=row.questions,
         )
         for row in read_csv(lists.need(files(spec, "manifest"), spec), lists.raw)
     ]

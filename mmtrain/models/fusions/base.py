@@ -92,6 +92,21 @@ def zero_out(
     return {m: fuse({**nothing, m: feature}) - common for m, feature in features.items()}
 
 
+def common_width(kind: str, widths: Mapping[str, int]) -> int:
+    """The one width of all modalities' features, which go through the same layer.
+
+    Raises:
+        ConfigError: Encoders differ in width.
+    """
+    if len({*widths.values()}) > 1:
+        shown = ", ".join(f"{m} {width}" for m, width in widths.items())
+        raise ConfigError(
+            f"{kind} is for all modalities and takes equally wide features; got {shown}. Give the "
+            "encoders the same width"
+        )
+    return next(iter(widths.values()))
+
+
 def leader(kind: str, role: str, chosen: str | None, widths: Mapping[str, int]) -> str:
     """The modality that acts on the others: the chosen one, or else the first.
 

@@ -8,24 +8,20 @@ last state of a level is the first of the next.
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from mmtrain.models.encoders.base import Encoder
-from mmtrain.models.fusions.base import Features, Fusion, zero_out
-from mmtrain.models.fusions.stages import level_widths, levels_of
+from mmtrain.models.fusions.base import Features
+from mmtrain.models.fusions.levels import LevelFusion
 from mmtrain.models.layers import linear
 
 
-class MLLSTM(Fusion):
+class MLLSTM(LevelFusion):
     """One LSTM a level reads the modalities one after another; its last state starts the next.
 
     ``(h, c) <- LSTM_l(P_l^m s_l^m, (h, c))`` for each level ``l`` and in it each modality ``m``,
     from ``(0, 0)``; ``f = W h + b``. ``s_l^m`` are the pooled maps behind one of the encoder's last
     stages, and the feature vector at the last level; ``P_l^m`` makes all equally wide. The order of
     modalities matters.
-
-    The features are ``[s_1^m; ...; s_L^m]``, so dropping a modality drops it at every level.
 
     Share, not exact: ``u^m`` is the logits of ``phi^m`` when the features of all others are 0, less
     ``(1 - 1/M)`` of the logits of no input.
@@ -37,33 +33,16 @@ class MLLSTM(Fusion):
         levels: Number of the encoders' last stages that are read; 1 is the feature vector alone.
     """
 
-    additive = False
-
     def __init__(
         self, widths: Mapping[str, int], classes: int, *, hidden: int = 512, levels: int = 4
     ) -> None:
-        super().__init__(widths, classes)
-        self.parts = level_widths("ml-lstm", widths, levels)
-        self.feature_widths = {m: sum(parts) for m, parts in self.parts.items()}
-        self.projections = nn.ModuleDict(
-            {m: nn.ModuleList(linear(w, hidden) for w in parts) for m, parts in self.parts.items()}
-        )
+        super().__init__("ml-lstm", widths, classes, hidden, levels)
         self.cells = nn.ModuleList(nn.LSTMCell(hidden, hidden) for _ in range(levels))
         self.head = linear(hidden, classes)
 
-    def encode(
-        self, encoders: Mapping[str, Encoder], prepared: Mapping[str, Tensor]
-    ) -> dict[str, Float[Tensor, "batch _"]]:
-        """Pooled vectors of the last stages side by side."""
-        levels = len(self.cells)
-        return {m: levels_of(encoder, prepared[m], levels) for m, encoder in encoders.items()}
-
     def forward(self, features: Features) -> Tensor:
         """Fused logits."""
-        vectors = {
-            m: [p(s) for p, s in zip(self._projections(m), self._vectors(m, features), strict=True)]
-            for m in self.modalities
-        }
+        vectors = self.projected(features)
         rest = torch.zeros_like(vectors[self.modalities[0]][0])
         state = (rest, rest)
         for level, cell in enumerate(self.cells):
@@ -71,13 +50,3 @@ class MLLSTM(Fusion):
                 state = cell(vectors[modality][level], state)
         logits: Tensor = self.head(state[0])
         return logits
-
-    def split(self, features: Features) -> dict[str, Tensor]:
-        """Each modality's share by zeroing the others; see the class."""
-        return zero_out(self.forward, features)
-
-    def _vectors(self, modality: str, features: Features) -> tuple[Tensor, ...]:
-        return torch.split(features[modality], [*self.parts[modality]], dim=-1)
-
-    def _projections(self, modality: str) -> list[nn.Module]:
-        return [*self.projections[modality].children()]

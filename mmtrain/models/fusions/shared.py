@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mmtrain.errors import ConfigError
-from mmtrain.models.fusions.base import Features, Fusion
+from mmtrain.models.fusions.base import Features, Fusion, common_width
 from mmtrain.models.layers import linear
 
 
@@ -28,12 +27,7 @@ class Shared(Fusion):
 
     def __init__(self, widths: Mapping[str, int], classes: int) -> None:
         super().__init__(widths, classes)
-        if len(set(widths.values())) > 1:
-            raise ConfigError(
-                "modalities that share a classifier need equally wide features; got "
-                f"{', '.join(f'{m} {width}' for m, width in widths.items())}"
-            )
-        self.head = linear(next(iter(widths.values())), classes)
+        self.head = linear(common_width("one classifier", widths), classes)
 
     def forward(self, features: Features) -> Tensor:
         """Mean of the modalities' logits."""

@@ -6,8 +6,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from mmtrain.errors import ConfigError
-from mmtrain.models.fusions.base import Features, Fusion
+from mmtrain.models.fusions.base import Features, Fusion, common_width
 from mmtrain.models.layers import linear
 
 _HIDDEN: Final = 256
@@ -26,12 +25,7 @@ class SharedHead(Fusion):
 
     def __init__(self, widths: Mapping[str, int], classes: int, scale: float = 1.0) -> None:
         super().__init__(widths, classes)
-        if len({*widths.values()}) > 1:
-            raise ConfigError(
-                "one head for all modalities takes features that are equally wide; got "
-                f"{', '.join(f'{m} {width}' for m, width in widths.items())}"
-            )
-        width = next(iter(widths.values()))
+        width = common_width("one head", widths)
         self.head = nn.Sequential(linear(width, _HIDDEN), nn.ReLU(), linear(_HIDDEN, classes))
         self.scale = nn.Parameter(torch.tensor(scale))
 

@@ -8,7 +8,10 @@ from mmprep.manifest import SOURCES
 
 
 def test_the_order_of_parts_is_part_of_the_format():
-    assert list(PARTS) == ["frames", "spectrogram", "flow", "difference", "depth"]
+    assert list(PARTS) == [
+        *("frames", "spectrogram", "flow", "difference", "depth"),
+        *("text", "target", "question", "speech", "face", "words"),
+    ]
 
 
 def test_files_of_the_parts_are_named_as_the_format_says():
@@ -19,6 +22,12 @@ def test_files_of_the_parts_are_named_as_the_format_says():
         "flow": ["k.flow00.jpg", "k.flow01.jpg"],
         "difference": ["k.difference00.jpg", "k.difference01.jpg"],
         "depth": ["k.depth00.jpg", "k.depth01.jpg"],
+        "text": ["k.text.txt"],
+        "target": ["k.target.txt"],
+        "question": ["k.question.txt"],
+        "speech": ["k.speech.npy"],
+        "face": ["k.face.npy"],
+        "words": ["k.words.npy"],
     }
     assert part_named(RECORD).member_names("k", 1) == ["k.json"]
 
@@ -35,7 +44,7 @@ def test_each_part_is_made_from_sources_that_a_manifest_may_name():
 
 
 def test_a_data_set_records_only_the_settings_that_change_its_parts():
-    tables = {"frames", "spectrogram", "flow"}
+    tables = {"frames", "spectrogram", "flow", "text", "sequence"}
     for name, part in PARTS.items():
         assert tables & set(PartsConfig(names=(name,)).to_json()) == set(part.settings)
 

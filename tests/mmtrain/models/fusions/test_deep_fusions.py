@@ -159,7 +159,7 @@ def test_centralnet_by_hand():
         fusion.alpha_central.fill_(0.5)
     given = {"audio": torch.tensor([[1.0, 2, 1, 0]]), "visual": torch.tensor([[3.0, 4, -9, 1]])}
 
-    assert rounded(fusion._mixed(given, 0)) == [0.9, 1.4]
+    assert rounded(fusion.mixed(given)[0]) == [0.9, 1.4]
     assert rounded(fusion(given)) == [0, 0.9]
 
 
