@@ -30,6 +30,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmprep/datasets/lists": (
         *(
             "mmprep.clips.decode.idx",
+            "mmprep.clips.decode.pickled",
             "mmprep.datasets.spec",
             "mmprep.datasets.scan",
             "mmprep.errors",

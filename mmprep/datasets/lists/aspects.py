@@ -1,8 +1,8 @@
 """Lists of a picture, its text and a target in the text (Twitter2015), in both published forms.
 
-A ``.tsv`` has a sample a line: index, label from 0, picture, text, target. A ``.txt`` has four lines
-a sample: text, target, label from -1, picture. The place of the target in the text is ``$T$`` in
-both, and stays.
+A ``.tsv`` has a sample a line: index, label from 0, picture, text, target. A ``.txt`` has four
+lines a sample: text, target, label from -1, picture. The place of the target in the text is ``$T$``
+in both, and stays.
 """
 
 from collections.abc import Iterator
@@ -53,7 +53,8 @@ def _rows_of_tsv(path: Path) -> Iterator[tuple[int, int, str, str, str]]:
             continue
         if len(fields) != 5 or not (fields[0].isdecimal() and fields[1].isdecimal()):
             raise line_error(path, line, text, "expected index, label, picture, text, target")
-        yield line, int(fields[1]), *fields[2:]
+        picture, words, target = fields[2:]
+        yield line, int(fields[1]), picture, words, target
 
 
 def _rows_of_txt(path: Path) -> Iterator[tuple[int, int, str, str, str]]:

@@ -48,15 +48,18 @@ def _clips(path: Path, split: str, spec: Spec) -> Iterator[Listed]:
     rows = list(_rows(path))
     chosen = [row for row in rows if words.isdisjoint(row.text.split())]
     if dropped := len(rows) - len(chosen):
-        log.info("%s: %d of %d lines of %s have a word of lists.drop and are left out",
-                 spec.name, dropped, len(rows), path.name)
+        log.info(
+            "%s: %d of %d lines of %s have a word of lists.drop and are left out",
+            spec.name,
+            dropped,
+            len(rows),
+            path.name,
+        )
     for row in chosen:
         if not -len(row.labels) <= place < len(row.labels):
             raise line_error(path, row.number, row.labels, f"no label at place {place}")
         if row.labels[place] >= len(spec.classes):
-            raise line_error(
-                path, row.number, row.labels, f"labels end at {len(spec.classes) - 1}"
-            )
+            raise line_error(path, row.number, row.labels, f"labels end at {len(spec.classes) - 1}")
         yield Listed(
             key=safe_key(row.name),
             label=spec.classes[row.labels[place]],

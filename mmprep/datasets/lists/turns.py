@@ -52,21 +52,20 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
         ConfigError: The folders of the release, or the lists of the splits, are missing.
         DataError: A malformed line of a list of splits.
     """
-    root = lists.annotations or lists.raw
-    turns = {turn.name: turn for turn in _turns(root, spec)} if root else {}
+    roots = [root for root in (lists.annotations, lists.raw) if root]
+    by_root = ({turn.name: turn for turn in _turns(root, spec)} for root in roots)
+    turns: dict[str, _Turn] = next(filter(None, by_root), {})
     if not turns:
         raise ConfigError(
-            f"{spec.name}: {root or '--annotations, which was not given,'} has no turns in "
-            "dialog/EmoEvaluation/Ses*.txt; give the folder of the release, with Session1 to "
-            "Session5, as --annotations or --raw"
+            f"{spec.name}: {' and '.join(map(str, roots)) or 'a bucket'} has no turns in "
+            "dialog/EmoEvaluation/Ses*.txt; give --raw the folder of the release, with Session1 "
+            "to Session5, or --annotations a folder with their texts"
         )
     sessions = option(spec, "sessions", {})
     if not sessions:
         return _by_lists(lists, spec, turns)
     # The five characters in front of who wears the markers: Ses01.
-    return [
-        _clip(turn, sessions[name[:5]]) for name, turn in turns.items() if name[:5] in sessions
-    ]
+    return [_clip(turn, sessions[name[:5]]) for name, turn in turns.items() if name[:5] in sessions]
 
 
 def _by_lists(lists: Lists, spec: Spec, turns: Mapping[str, _Turn]) -> list[Listed]:
