@@ -35,7 +35,11 @@ CAUSES: Final[Mapping[str, str]] = {
     "decode-timeout": "took longer than --clip-timeout",
     "decoder-crash": "the decoding process died",
     "outside-raw": "a link that leads out of --raw",
-    "not-utf-8": "a text in the list that UTF-8 cannot hold",
+    "not-utf-8": "a text that is not UTF-8: the message names what it may be",
+    "nul-byte": "a text with a NUL, where many programs would end it",
+    "empty-text": "a text without letters (see --set text.empty)",
+    "not-array": "no array of numbers, (steps, features), under the name of the source",
+    "no-source": "the row names no source of a part, and the data set says nothing of lacking it",
     "unexpected": "an error that nobody foresaw: please report it with the message",
 }
 

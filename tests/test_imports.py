@@ -29,6 +29,8 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmprep/datasets/generated": ("mmprep.errors", "mmprep.manifest"),
     "mmprep/datasets/lists": (
         *(
+            "mmprep.clips.decode.array_files",
+            "mmprep.clips.decode.csd",
             "mmprep.clips.decode.idx",
             "mmprep.clips.decode.pickled",
             "mmprep.datasets.spec",

@@ -31,6 +31,8 @@ from mmprep.build.settings import (
     refuse,
     settings_of_dataset,
     settings_of_plan,
+    target_differences,
+    targets_of_plan,
 )
 from mmprep.build.shard import ShardResult, completed_result
 from mmprep.build.stamps import changed_sources
@@ -211,7 +213,7 @@ def _extend(work: _Work, extension: Plan, changed: Sequence[str] = ()) -> BuildR
     check_files(store, dataset)
     new_results, progress = _run_tasks(work, extension)
     both, results = joined(extension, new_results, store, dataset)
-    added = sum(len(result.entries) for result in new_results.values())
+    added = sum(result.samples for result in new_results.values())
     dataset = republish(both, results, store)
     forget_state(store)
     return BuildReport(dataset=dataset, added=added, changed=tuple(changed), **progress)
@@ -272,6 +274,7 @@ def _begin_or_continue(
         if not then.items() <= now.items():
             lines += class_differences(old.classes, plan.classes)
             lines += listing_differences(then, now)
+        lines += target_differences(targets_of_plan(old), targets_of_plan(plan))
         if lines:
             raise refuse(store.url, lines)
         return old, _changed_sources(old, plan)
@@ -302,6 +305,7 @@ def _require_same_request(dataset: Dataset, plan: Plan, known: KnownClips, store
         lines = differences(old, new)
         if not known.listing.items() <= listing.items():
             lines += listing_differences(known.listing, listing)
+    lines += target_differences(known.targets, targets_of_plan(plan))
     if not set(dataset.classes) <= set(plan.classes):
         lines += class_differences(dataset.classes, plan.classes)
     if lines:

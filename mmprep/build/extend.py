@@ -13,12 +13,16 @@ from mmprep.build.plan import Plan, Task, tasks, versions
 from mmprep.build.rewrite import read_failures, reconstruct, split_order
 from mmprep.build.settings import (
     Listing,
+    Targets,
     differences,
     listing_differences,
     listing_of_plan,
     refuse,
     settings_of_dataset,
     settings_of_plan,
+    target_differences,
+    targets_of,
+    targets_of_plan,
 )
 from mmprep.build.shard import ShardResult
 from mmprep.errors import ConfigError
@@ -37,11 +41,13 @@ class KnownClips:
         listing: Label and split of samples, failed clips and absent clips, by key.
         absent: Keys of the clips that had no file.
         next_shard: Number of the first shard that each split has not.
+        targets: Targets of the samples by key, where the data set has any.
     """
 
     listing: Listing
     absent: frozenset[str]
     next_shard: Mapping[str, int]
+    targets: Mapping[str, Targets]
 
     def new_rows(self, plan: Plan) -> list[Row]:
         """Rows of ``plan`` that are neither samples nor failed clips of the data set."""
@@ -57,10 +63,14 @@ def known_clips(store: Store, dataset: Dataset) -> KnownClips:
     """Reads the clips of a data set from its index and its list of failures."""
     with Shards(store) as shards:
         index = shards.index
-        labels = [index.classes[i] for i in index.label.tolist()]
-        splits = [index.splits[i] for i in index.split.tolist()]
-        keys = (key.decode() for key in index.key.tolist())
+        clips = index.clips
+        keys = [index.clip_key(row) for row in clips.tolist()]
+        labels = [index.own_label(row) for row in clips.tolist()]
+        splits = [index.splits[i] for i in index.split[clips].tolist()]
         listing = dict(zip(keys, zip(labels, splits, strict=True), strict=True))
+        # Without additions there is nothing to compare, and entries of many clips take long.
+        entries = [index.entry(row) for row in clips.tolist()] if index.additions else []
+        targets = {entry.key: targets_of(entry) for entry in entries}
     absent: set[str] = set()
     place = f"{store.url}/{DATASET}"
     names = {task_name(shard.name.removesuffix(".tar"), place) for shard in dataset.shards}
@@ -74,7 +84,9 @@ def known_clips(store: Store, dataset: Dataset) -> KnownClips:
     for name in names:
         split, _, number = name.partition("/")
         next_shard[split] = max(next_shard[split], int(number) + 1)
-    return KnownClips(listing=listing, absent=frozenset(absent), next_shard=next_shard)
+    return KnownClips(
+        listing=listing, absent=frozenset(absent), next_shard=next_shard, targets=targets
+    )
 
 
 def plan_extension(plan: Plan, dataset: Dataset, known: KnownClips, place: str) -> Plan:
@@ -95,6 +107,7 @@ def plan_extension(plan: Plan, dataset: Dataset, known: KnownClips, place: str) 
     labels = {key: (label, "") for key, (label, _) in listing_of_plan(plan).items()}
     relabelled = {k: v for k, v in labels.items() if v[0] != known.listing.get(k, v)[0]}
     lines += listing_differences({k: (known.listing[k][0], "") for k in relabelled}, relabelled)
+    lines += target_differences(known.targets, targets_of_plan(plan))
     present = versions(plan.parts, plan.made_by["decoder"])
     lines += differences(dict(dataset.made_by), present, "version of ")
     if lines:

@@ -8,7 +8,7 @@ import json
 import platform
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from typing import Any, Final, Self
 
@@ -17,9 +17,10 @@ from mmprep.config import PartsConfig, complete_stored
 from mmprep.errors import DataError
 from mmprep.failure import Failure
 from mmprep.format.damage import naming_damage
+from mmprep.format.dataset import TASKS
 from mmprep.format.fields import build, parse_json
 from mmprep.format.paths import task_name
-from mmprep.manifest import SPLITS, Row, safe_key
+from mmprep.manifest import SPLITS, Row, safe_key, target_faults
 
 _VERSION: Final = 1
 # Libraries on which the bytes of every shard depend.
@@ -63,6 +64,7 @@ class Plan:
         limit: Number of clips that were asked for; None is all.
         base: Root of the data set that the plan extends; empty for a new data set.
         stamps: Size, time and digest of every source, see `mmprep.build.stamps`.
+        task: Task of training that the labels are made for, see `mmprep.format.dataset.TASKS`.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Plan:
     limit: int | None = None
     base: str = ""
     stamps: Mapping[str, Stamp] = field(default_factory=dict)
+    task: str = TASKS[0]
 
     @property
     def rows(self) -> int:
@@ -102,7 +105,14 @@ class Plan:
 
     def to_json(self) -> str:
         """Text of `plan.json`."""
-        plain = {**asdict(self), "parts": self.parts.to_json(), "version": _VERSION}
+        plain = {
+            **{each.name: getattr(self, each.name) for each in fields(self)},
+            "parts": self.parts.to_json(),
+            "tasks": [_task_json(task) for task in self.tasks],
+            "absent": [asdict(failure) for failure in self.absent],
+            "stamps": {path: asdict(stamp) for path, stamp in self.stamps.items()},
+            "version": _VERSION,
+        }
         return json.dumps(plain, ensure_ascii=False)
 
     @classmethod
@@ -129,17 +139,23 @@ class Plan:
         return plan
 
 
+def _task_json(task: Task) -> dict[str, Any]:
+    return {"name": task.name, "split": task.split, "rows": [row.to_json() for row in task.rows]}
+
+
 def check_rows(rows: Iterable[Row]) -> None:
     """Refuses rows of a stranger's file whose keys would name other files than a sample's.
 
     Raises:
-        ValueError: A key has other letters than a key may have.
+        ValueError: A key has other letters than a key may have, or targets are malformed.
     """
     for row in rows:
         if safe_key(row.key) != row.key:
             raise ValueError(f"{row.key!r:.100} is no key of a sample")
-        if not row.sources:
+        if not (row.sources or row.texts or row.questions):
             raise ValueError(f"{row.key} has no source")
+        if fault := next(target_faults(row), None):
+            raise ValueError(f"{row.key}: {fault}")
 
 
 def listing_digest(rows: Iterable[Row], absent: Iterable[Failure]) -> str:

@@ -9,7 +9,9 @@ from dataclasses import asdict
 from mmprep.build.plan import Plan
 from mmprep.build.shard import ShardResult
 from mmprep.format import DATASET, FAILURES, INDEX, Dataset, SplitInfo, write_index
+from mmprep.format.dataset import ADDITIONS
 from mmprep.format.parts import RECORD
+from mmprep.format.tar import SampleEntry
 from mmprep.manifest import SPLITS
 from mmprep.storage.store import Store
 
@@ -35,7 +37,7 @@ def compose(plan: Plan, results: Mapping[str, ShardResult]) -> tuple[Dataset, di
     class_id = {name: number for number, name in enumerate(plan.classes)}
     index = write_index(
         (
-            (entry, class_id[label], splits.index(result.task.partition("/")[0]), number)
+            (entry, class_id.get(label, 0), splits.index(result.task.partition("/")[0]), number)
             for number, result in enumerate(full)
             for entry, label in zip(result.entries, result.labels, strict=True)
         ),
@@ -65,8 +67,21 @@ def compose(plan: Plan, results: Mapping[str, ShardResult]) -> tuple[Dataset, di
             **({} if plan.limit is None else {"limit": plan.limit}),
         },
         licence=plan.licence,
+        task=plan.task,
+        additions=_additions([entry for result in full for entry in result.entries]),
     )
     return dataset, {INDEX: index, FAILURES: lines, DATASET: dataset.to_json().encode()}
+
+
+def _additions(entries: Sequence[SampleEntry]) -> tuple[str, ...]:
+    """Uses of format 2 among ``entries``."""
+    uses = {
+        "target": any(entry.target for entry in entries),
+        "group": any(entry.group or any(a.group for a in entry.answers) for entry in entries),
+        "questions": any(entry.answers for entry in entries),
+        "missing": any(0 in entry.counts for entry in entries),
+    }
+    return tuple(name for name in ADDITIONS if uses[name])
 
 
 def _failure_lines(plan: Plan, results: Mapping[str, ShardResult]) -> bytes:
@@ -87,7 +102,8 @@ def _split_info(split: str, results: Sequence[ShardResult], classes: Sequence[st
         label
         for result in results
         if result.task.startswith(f"{split}/")
-        for label in result.labels
+        for entry, name in zip(result.entries, result.labels, strict=True)
+        for label in ([answer.label for answer in entry.answers] or [name])
     )
     return SplitInfo(
         samples=counts.total(), classes={name: counts[name] for name in classes if counts[name]}

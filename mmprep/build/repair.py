@@ -154,6 +154,7 @@ def _rewrite_shard(
         DataError: The old shard is damaged.
     """
     name = f"{task.name}.tar"
+    rows = {row.key: row for row in task.rows}
     label = {row.key: row.label for row in task.rows} | {
         entry.key: text for entry, text in zip(old.entries, old.labels, strict=True)
     }
@@ -166,7 +167,16 @@ def _rewrite_shard(
         writer = ShardWriter(file, plan.parts.names)
         for key in order:
             if key in samples:
-                new_entries.append(writer.write(key, samples[key].payload))
+                row = rows[key]
+                new_entries.append(
+                    writer.write(
+                        key,
+                        samples[key].payload,
+                        target=row.target,
+                        group=row.group,
+                        answers=row.answers,
+                    )
+                )
             else:
                 data = store.read(name, *extents[key])
                 copied.update(data)
@@ -187,8 +197,9 @@ def _rewrite_shard(
 
 
 def _extents(index: Index, shard: str) -> dict[str, tuple[int, int]]:
-    """First byte and end of every sample of ``shard``, by its key."""
+    """First byte and end of every clip of ``shard``, by its key."""
     if shard not in index.shards:
         return {}
-    rows = (index.shard == index.shards.index(shard)).nonzero()[0].tolist()
-    return {index.key[row].decode(): index.extent(row) for row in rows}
+    clips = index.clips
+    rows = clips[index.shard[clips] == index.shards.index(shard)].tolist()
+    return {index.clip_key(row): index.extent(row) for row in rows}

@@ -102,6 +102,7 @@ def make_plan(request: Request) -> Plan:
             hashes=request.hash_sources,
             endpoint=request.endpoint,
         ),
+        task=clips.spec.task,
     )
 
 
@@ -158,9 +159,36 @@ def rows_of(request: Request) -> FoundRows:
     classes = data_set.classes or tuple(sorted(labels))
     if strangers := labels - set(classes):
         raise DataError(f"{request.manifest}: {data_set.name} has no class {min(strangers)!r}")
+    _check_task(data_set, rows, len(classes))
     return FoundRows(
-        spec=data_set, parts=parts, classes=classes, rows=rows, absent=absent, sizes=sizes
+        spec=data_set,
+        parts=parts,
+        classes=classes,
+        rows=[_with_lacking(row, data_set, parts) for row in rows],
+        absent=absent,
+        sizes=sizes,
     )
+
+
+def _check_task(data_set: Spec, rows: Sequence[Row], classes: int) -> None:
+    """Checks that rows have the targets that the task of the data set needs.
+
+    Raises:
+        DataError: One has not.
+    """
+    for row in rows:
+        if data_set.task == "regression" and len(row.target) != 1:
+            raise DataError(
+                f"{data_set.name}: {row.key} has {len(row.target)} target values; "
+                "the task regression needs one"
+            )
+        if data_set.task == "localisation" and (
+            not row.target or any(value not in range(classes) for value in row.target)
+        ):
+            raise DataError(
+                f"{data_set.name}: {row.key}: target {row.target} is no class id for each "
+                f"segment, below {classes}, as the task localisation needs"
+            )
 
 
 def parts_of(data_set: Spec, request: Request) -> PartsConfig:
@@ -222,6 +250,17 @@ def _with_needed_sources(data_set: Spec, parts: PartsConfig) -> Spec:
         raise ConfigError(f"{data_set.name} has {kinds}; that gives no {', '.join(parts.names)}")
     optional = tuple(kind for kind in data_set.optional if kind in sources)
     return replace(data_set, sources=sources, optional=optional)
+
+
+def _with_lacking(row: Row, data_set: Spec, parts: PartsConfig) -> Row:
+    """Copy of ``row`` with the optional kinds of source that it lacks.
+
+    Sound is none of them: `PartsConfig.missing_audio` rules what becomes of a clip without.
+    """
+    needed = frozenset[str]().union(*(PARTS[name].made_from for name in parts.names)) - {"audio"}
+    given = {*row.sources, *row.texts, *(["question"] if row.questions else [])}
+    lacking = tuple(kind for kind in data_set.optional if kind in needed and kind not in given)
+    return replace(row, lacking=lacking) if lacking else row
 
 
 def _split_by_presence(

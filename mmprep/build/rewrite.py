@@ -91,17 +91,18 @@ def reconstruct(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, ShardRe
     results: dict[str, ShardResult] = {}
     with Shards(store) as shards:
         index = shards.index
+        clips = index.clips
         ids = {name: number for number, name in enumerate(index.shards)}
         of_index = {task_name(name.removesuffix(".tar"), store.url) for name in ids}
         names = sorted(of_index | set(failed), key=split_order)
         for name in names:
             number = ids.get(f"{name}.tar")
-            rows = [] if number is None else (index.shard == number).nonzero()[0].tolist()
+            rows = [] if number is None else clips[index.shard[clips] == number].tolist()
             results[name] = ShardResult(
                 task=name,
                 shard=None if number is None else dataset.shards[number],
                 entries=tuple(index.entry(row) for row in rows),
-                labels=tuple(index.classes[index.label[row]] for row in rows),
+                labels=tuple(index.own_label(row) for row in rows),
                 failures=tuple(failure for _, failure in failed[name]),
             )
     with naming_damage(f"{store.url}/{DATASET}", "build anew", "damaged"):
@@ -126,6 +127,7 @@ def reconstruct(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, ShardRe
         absent=tuple(absent),
         made_by=dict(dataset.made_by),
         limit=request.limit,
+        task=dataset.task,
     )
     return plan, results
 

@@ -1,15 +1,20 @@
 """Comparison of the settings of a build with those of an earlier run, value by value."""
 
 import json
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from mmprep.build.plan import Plan
 from mmprep.errors import ConfigError
-from mmprep.format import Dataset
+from mmprep.format import Answer, Dataset
+from mmprep.format.tar import SampleEntry
+from mmprep.manifest import Row
 
 # Key of each listed clip to its label and split.
 Listing: TypeAlias = Mapping[str, tuple[str, str]]
+# Target values, group and answers of a clip.
+Targets: TypeAlias = tuple[tuple[float, ...], str, tuple[Answer, ...]]
 
 _SHOWN: Final = 3
 # Settings that have an option of their own.
@@ -26,6 +31,7 @@ def settings_of_plan(plan: Plan) -> dict[str, Any]:
     """Settings that a later run must share, except the clips and their classes."""
     return {
         "data set": plan.name,
+        "task": plan.task,
         "parts": plan.parts.to_json(),
         "seed": plan.seed,
         "shard_size": plan.shard_size,
@@ -38,6 +44,7 @@ def settings_of_dataset(dataset: Dataset) -> dict[str, Any]:
     request = dataset.request
     return {
         "data set": dataset.name,
+        "task": dataset.task,
         "parts": dict(dataset.parts),
         "seed": request.get("seed"),
         "shard_size": request.get("shard_size"),
@@ -77,6 +84,22 @@ def listing_differences(old: Listing, new: Listing) -> list[str]:
     ]
     texts = [f"{len(keys):,} {what} ({_some(keys)})" for what, keys in parts if keys]
     return [f"listed clips: {', '.join(texts)}"] if texts else []
+
+
+def targets_of(clip: Row | SampleEntry) -> Targets:
+    """Target values, as the index holds them, group and answers of a clip."""
+    return tuple(array("f", clip.target)), clip.group, clip.answers
+
+
+def targets_of_plan(plan: Plan) -> dict[str, Targets]:
+    """Targets of the clips of ``plan`` by key."""
+    return {row.key: targets_of(row) for task in plan.tasks for row in task.rows}
+
+
+def target_differences(old: Mapping[str, Targets], new: Mapping[str, Targets]) -> list[str]:
+    """Returns a line with the clips that both have, with other targets, groups or questions."""
+    changed = sorted(key for key in old if old[key] != new.get(key, old[key]))
+    return [f"targets: {len(changed):,} clips with others ({_some(changed)})"] if changed else []
 
 
 def refuse(place: str, lines: Sequence[str]) -> ConfigError:

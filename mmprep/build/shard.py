@@ -31,8 +31,8 @@ class ShardResult:
     Attributes:
         task: Name of the task.
         shard: Description of the tar; None if every clip of the task failed.
-        entries: Index row of each sample, in the order of the tar.
-        labels: Class name of each sample.
+        entries: Place and targets of each clip, in the order of the tar.
+        labels: Class name of each clip; empty for one with questions.
         failures: Clips that gave no sample.
         seconds: Seconds that each stage took, summed over all clips.
         checks: Check of the records to the number of samples for which it is true.
@@ -45,6 +45,11 @@ class ShardResult:
     failures: tuple[Failure, ...]
     seconds: dict[str, float] = field(default_factory=dict)
     checks: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> int:
+        """Number of samples, which are rows of the index: each question about a clip counts."""
+        return sum(len(entry.answers) or 1 for entry in self.entries)
 
     def to_json(self) -> bytes:
         """Bytes of the sidecar."""
@@ -129,7 +134,15 @@ def write_shard(
                 if writer is None:
                     file: IO[bytes] = stack.enter_context(store.create(name))
                     writer = ShardWriter(file, parts)
-                entries.append(writer.write(row.key, outcome.payload))
+                entries.append(
+                    writer.write(
+                        row.key,
+                        outcome.payload,
+                        target=row.target,
+                        group=row.group,
+                        answers=row.answers,
+                    )
+                )
                 labels.append(row.label)
                 seconds.update(outcome.seconds)
                 checks.update(_true_checks(outcome))

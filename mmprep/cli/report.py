@@ -45,6 +45,7 @@ def announce(plan: Plan) -> None:
     if absent:
         line += f"; of the listed clips {format_counts(absent)}"
     click.echo(printable(line), err=True)
+    # A clip with questions has no label, and neither has its failure.
     rows = Counter((row.label, row.split) for task in plan.tasks for row in task.rows)
     gone = Counter((failure.label, failure.split) for failure in plan.absent)
     for text in loss_lines(losses(rows, gone)):

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, Final
 
 import cv2
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmprep.clips.decode.clip import Clip
+from mmprep.clips.parts.sequence import Features
 from mmprep.manifest import Row
 
 # Limits of the checks, below which a clip counts as silent, black or frozen.
@@ -40,8 +42,20 @@ class Record:
             "start": row.start,
             "end": row.end,
         }
+        if row.target:
+            self._fields["target"] = list(row.target)
+        if row.group:
+            self._fields["group"] = row.group
+        if row.questions:
+            self._fields["questions"] = [asdict(answer) for answer in row.answers]
         if row.extra:
             self._fields["extra"] = dict(row.extra)
+        if row.target:
+            self._fields["target"] = list(row.target)
+        if row.group:
+            self._fields["group"] = row.group
+        if row.questions:
+            self._fields["questions"] = [asdict(question) for question in row.questions]
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -107,6 +121,12 @@ class Record:
         self._checks["looped"] = bool(len(wave)) and length < clip_s - 1e-3
         self.note(audio=clip.sound_facts if clip is not None and len(wave) else None)
         self._sound_s = length
+
+    def add_sequence(self, features: Features) -> None:
+        """Adds how many values of a feature sequence were changed, over all its sequences."""
+        counts = {"nonfinite": features.nonfinite, "clipped": features.clipped}
+        for name, count in counts.items():
+            self._checks[name] = self._checks.get(name, 0) + count
 
     def to_json(self) -> bytes:
         """Bytes of `KEY.json`, on one line."""

@@ -4,7 +4,7 @@ Each source is opened once. A new part gets its line in `mmprep.format.parts` an
 `mmprep.clips.parts`; `SampleMaker.make` calls the maker.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +14,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mmprep.clips.arrays import Arrays
 from mmprep.clips.decode import idx
 from mmprep.clips.decode.bounds import check_scaled
 from mmprep.clips.decode.clip import Clip
-from mmprep.clips.decode.image_header import check_image
+from mmprep.clips.decode.image_file import read_image
 from mmprep.clips.decode.sniff import sniff
+from mmprep.clips.decode.text_file import read_text_file
 from mmprep.clips.parts import flow as flows
 from mmprep.clips.parts import frames as pictures
+from mmprep.clips.parts import sequence as sequences
 from mmprep.clips.parts import spectrogram as sounds
+from mmprep.clips.parts import text as texts
 from mmprep.clips.record import Record
 from mmprep.clips.scaling import Scaler
 from mmprep.clips.sources import sources
@@ -31,7 +35,7 @@ from mmprep.errors import DataError
 from mmprep.failure import ClipError
 from mmprep.format import Payload
 from mmprep.format.parts import PARTS, RECORD
-from mmprep.manifest import Row
+from mmprep.manifest import TEXTS, Row
 from mmprep.storage.place import Raw
 
 # Seconds of pictures that a sample needs: half the interval of one frame at 1 fps.
@@ -69,6 +73,7 @@ class SampleMaker:
         self, raw: Raw, config: PartsConfig, decoder: str = "pyav", endpoint: str | None = None
     ) -> None:
         self._sources = sources(raw, endpoint)
+        self._arrays = Arrays(self._sources)
         self._config = config
         self._decoder = decoder
         self._wants_sound = "spectrogram" in config.names
@@ -84,33 +89,77 @@ class SampleMaker:
     def make(self, row: Row) -> Sample:
         """Makes the sample of ``row``.
 
+        A part whose sources the row lacks, and may lack, has no members.
+
         Raises:
             ClipError: The clip cannot become a sample; carries stage and cause.
             StoreError: The bucket with the clips refuses.
         """
         record = Record(row)
-        parts: dict[str, list[bytes]] = {}
+        missing = [name for name in self._config.names if _may_be_missing(row, name)]
+        parts: dict[str, list[bytes]] = {name: [] for name in missing}
         with ExitStack() as stack:
-            with record.stage("open"):
-                video = self._open(
-                    stack, record, row, "video", self._wants_pictures or self._wants_sound
-                )
-                audio = self._open(stack, record, row, "audio", self._wants_sound)
-                depth = self._open(stack, record, row, "depth", "depth" in self._config.names)
-            if "image" in row.sources:
-                parts["frames"] = self._image(record, row.sources["image"])
-            elif self._wants_pictures:
-                parts |= self._pictures(record, _require(video, "video", row))
-            if "depth" in self._config.names:
-                parts["depth"] = self._depth(record, _require(depth, "depth", row))
-            if self._wants_sound:
-                parts["spectrogram"] = [self._spectrogram(record, audio or video)]
-            if (main := video or depth or audio) is not None:
-                record.add_clip(main)
-        if missing := [name for name in self._config.names if name not in parts]:
-            raise ClipError("parts", "no-video", f"a still image gives no {missing[0]}")
+            parts |= self._media_parts(stack, record, row, set(missing))
+        for name in (name for name in self._config.names if name not in missing):
+            if name in TEXTS:
+                parts[name] = self._texts(record, row, name)
+            elif PARTS[name].settings == ("sequence",):
+                parts[name] = [self._sequence(record, row, name)]
+        if len(missing) == len(self._config.names):
+            raise ClipError("parts", "no-source", f"the row has none of {', '.join(missing)}")
+        if absent := [name for name in self._config.names if name not in parts]:
+            raise ClipError("parts", "no-video", f"a still image gives no {absent[0]}")
+        if missing:
+            record.note(missing=missing)
         ordered = {name: parts[name] for name in self._config.names}
         return Sample(payload={RECORD: [record.to_json()], **ordered}, seconds=record.seconds)
+
+    def _media_parts(
+        self, stack: ExitStack, record: Record, row: Row, missing: Set[str]
+    ) -> dict[str, list[bytes]]:
+        """Parts of pictures and sound, except the ``missing`` ones."""
+        parts: dict[str, list[bytes]] = {}
+        pictures_wanted = bool(_PICTURE_PARTS & set(self._config.names) - missing)
+        sound_wanted = self._wants_sound and "spectrogram" not in missing
+        with record.stage("open"):
+            video = self._open(stack, record, row, "video", pictures_wanted or sound_wanted)
+            audio = self._open(stack, record, row, "audio", sound_wanted)
+            depth = self._open(stack, record, row, "depth", "depth" in self._config.names)
+        if "image" in row.sources and pictures_wanted:
+            parts["frames"] = self._image(record, row.sources["image"])
+        elif pictures_wanted:
+            parts |= self._pictures(record, _require(video, "video", row))
+        if "depth" in {*self._config.names} - missing:
+            parts["depth"] = self._depth(record, _require(depth, "depth", row))
+        if sound_wanted:
+            parts["spectrogram"] = [self._spectrogram(record, audio or video)]
+        if (main := video or depth or audio) is not None:
+            record.add_clip(main)
+        return parts
+
+    def _texts(self, record: Record, row: Row, name: str) -> list[bytes]:
+        """Members of a part of text: one, or one for each question."""
+        config = self._config.text
+        with record.stage("text"):
+            if name == "question" and row.questions:
+                return [texts.encode(question.text, config) for question in row.questions]
+            if name in row.texts:
+                return [texts.encode(row.texts[name], config)]
+            source = _require_source(row, name)
+            with self._sources.open(source) as path:
+                return [texts.from_file(read_text_file(path), config)]
+
+    def _sequence(self, record: Record, row: Row, name: str) -> bytes:
+        source = _require_source(row, name)
+        with record.stage("sequence"):
+            values = self._arrays.read(source, _listed_span(row))
+            try:
+                features = sequences.sequence(values, self._config.sequence)
+            except ClipError as error:
+                # A sample may have three of them.
+                raise ClipError(error.stage, error.cause, f"{source}: {error.message}") from error
+            record.add_sequence(features)
+            return sequences.npy(features.values)
 
     def _open(
         self, stack: ExitStack, record: Record, row: Row, kind: str, wanted: bool
@@ -192,7 +241,7 @@ class SampleMaker:
         with self._sources.open(name) as path, record.stage("frames"):
             sniff(path)
             try:
-                picture = idx.image(path, int(number)) if number else _read_image(path)
+                picture = idx.image(path, int(number)) if number else read_image(path)
             except (DataError, IndexError, ValueError) as error:
                 # The message goes into `failures.jsonl`, which must not depend on the raw folder.
                 message = str(error).replace(str(path), name)
@@ -228,18 +277,30 @@ def _frame_indices(clip: Clip, config: PartsConfig) -> list[int]:
     return [int(i) for i in pictures.indices_on_display(clip.times, at)]
 
 
+def _may_be_missing(row: Row, name: str) -> bool:
+    """Whether the row lacks all sources of the part ``name``, and its data set allows that."""
+    given = {*row.sources, *row.texts, *(["question"] if row.questions else [])}
+    made_from = PARTS[name].made_from
+    return not made_from & given and bool(made_from & set(row.lacking))
+
+
+def _listed_span(row: Row) -> tuple[float, float] | None:
+    """Seconds of the whole video between which the clip lies; None where the row has no times."""
+    if row.listed is not None:
+        return row.listed
+    if row.start is None and row.end is None:
+        return None
+    return row.start or 0.0, np.inf if row.end is None else row.end
+
+
+def _require_source(row: Row, kind: str) -> str:
+    if kind not in row.sources:
+        message = f"the row names no {kind}; a data set whose `optional` has it may lack it"
+        raise ClipError("open", "no-source", message)
+    return row.sources[kind]
+
+
 def _require(clip: Clip | None, kind: str, row: Row) -> Clip:
     if clip is None:
         raise ClipError("open", "no-video", f"{row.source}: the row names no {kind}")
     return clip
-
-
-def _read_image(path: Path) -> NDArray[np.uint8]:
-    check_image(path)
-    try:
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-    except cv2.error as error:
-        raise ValueError("not an image that OpenCV reads") from error
-    if picture is None:
-        raise ValueError("not an image that OpenCV reads")
-    return np.asarray(picture, np.uint8)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from mmprep.lazy import exporter
 
 if TYPE_CHECKING:
+    from mmprep.format.answer import Answer
     from mmprep.format.dataset import (
         DATASET,
         FAILURES,
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
         ShardInfo,
         SplitInfo,
     )
-    from mmprep.format.index import Index, Member, write_index
+    from mmprep.format.index import Index, Member
+    from mmprep.format.index_writer import write_index
     from mmprep.format.tar import Payload, ShardWriter, crc32c, member_names, read_members
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "FAILURES",
     "FORMAT_VERSION",
     "INDEX",
+    "Answer",
     "Dataset",
     "Index",
     "Member",
@@ -41,7 +44,9 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "index": ("Index", "Member", "write_index"),
+    "answer": ("Answer",),
+    "index": ("Index", "Member"),
+    "index_writer": ("write_index",),
     "tar": ("Payload", "ShardWriter", "crc32c", "member_names", "read_members"),
     "dataset": (
         *("DATASET", "FAILURES", "FORMAT_VERSION", "INDEX"),

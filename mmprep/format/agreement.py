@@ -4,8 +4,10 @@ import hashlib
 from pathlib import Path
 
 from mmprep.errors import DataError
+from mmprep.format.columns import ADDED
 from mmprep.format.dataset import DATASET, INDEX, Dataset
-from mmprep.format.index import REMEDY, Index
+from mmprep.format.index import Index
+from mmprep.format.index_checks import REMEDY
 from mmprep.format.parts import RECORD
 
 
@@ -32,6 +34,7 @@ def open_index(path: Path, dataset: Dataset, place: str) -> Index:
         "classes": list(dataset.classes),
         "splits": list(dataset.splits),
         "parts": [RECORD, *dataset.parts.get("names", index.parts[1:])],
+        "additions": [name for name in dataset.additions if name in ADDED],
     }
     for name, values in listed.items():
         if list(getattr(index, name)) != values:

@@ -12,9 +12,13 @@ from mmprep.format.fields import build, parse_json
 from mmprep.format.parts import PARTS
 from mmprep.format.paths import STATE, safe_path
 
-FORMAT_VERSION: Final = 1
+# The newest format. A data set is of the oldest that can hold it, so that older readers read it.
+FORMAT_VERSION: Final = 2
+_OLDEST: Final = 1
 # Tasks that labels and targets are made for; a data set without a `task` is of the first.
 TASKS: Final = ("classification", "binary", "regression", "localisation", "answers")
+# Uses of format 2: columns of the index, several rows a clip, samples that lack a part.
+ADDITIONS: Final = ("target", "group", "questions", "missing")
 DATASET: Final = "dataset.json"
 INDEX: Final = "index.h5"
 FAILURES: Final = "failures.jsonl"
@@ -28,7 +32,7 @@ class ShardInfo:
 
     Attributes:
         name: Path relative to the data set.
-        samples: Number of samples in it.
+        samples: Number of clips in it: a clip with questions counts once.
         bytes: Size of the file.
         sha256: Digest of the file.
     """
@@ -44,7 +48,7 @@ class SplitInfo:
     """One split.
 
     Attributes:
-        samples: Number of samples.
+        samples: Number of samples: each question about a clip counts.
         classes: Number of samples of each class that occurs.
     """
 
@@ -69,6 +73,8 @@ class Dataset:
         made_by: Versions of the libraries on which the bytes depend.
         request: Settings that `mmprep repair` needs: seed, shard size, place of the raw clips.
         licence: Terms of the source data.
+        task: Task of training that the labels are made for, one of `TASKS`.
+        additions: Names in `ADDITIONS` of the uses of format 2, in that order.
     """
 
     name: str
@@ -83,6 +89,13 @@ class Dataset:
     made_by: Mapping[str, str]
     request: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
+    task: str = TASKS[0]
+    additions: tuple[str, ...] = ()
+
+    @property
+    def format(self) -> int:
+        """Version of the format that the data set needs."""
+        return _OLDEST if self.task == TASKS[0] and not self.additions else FORMAT_VERSION
 
     @property
     def samples(self) -> int:
@@ -95,12 +108,20 @@ class Dataset:
 
         The request is left out, because the place of the raw clips changes no sample.
         """
-        return _digest({k: v for k, v in asdict(self).items() if k != "request"})
+        return _digest({k: v for k, v in self._content().items() if k != "request"})
 
     def to_json(self) -> str:
         """Text of `dataset.json`; its ``checksum`` covers ``request`` too."""
-        head = {"format": FORMAT_VERSION, "root": self.root, "checksum": _digest(asdict(self))}
-        return json.dumps({**head, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
+        content = self._content()
+        head = {"format": self.format, "root": self.root, "checksum": _digest(content)}
+        return json.dumps({**head, **content}, indent=1, ensure_ascii=False) + "\n"
+
+    def _content(self) -> dict[str, Any]:
+        """Plain values of the fields; without those of format 2 in a data set of format 1."""
+        content = asdict(self)
+        if self.format == _OLDEST:
+            del content["task"], content["additions"]
+        return content
 
     @classmethod
     def from_json(cls, text: str, origin: str) -> Self:
@@ -117,17 +138,18 @@ class Dataset:
         with naming_damage(origin, REMEDY, "not a data set of this format"):
             plain = parse_json(text)
             # The version is read first, because a newer format may lack or rename everything else.
-            if (version := plain.pop("format", None)) not in (None, FORMAT_VERSION):
+            version = plain.pop("format", None)
+            if version is not None and version not in range(_OLDEST, FORMAT_VERSION + 1):
                 raise DataError(
-                    f"{origin}: format {version!r}; this mmprep reads {FORMAT_VERSION}. "
-                    "Upgrade mmprep"
+                    f"{origin}: format {version!r}; this mmprep reads up to "
+                    f"{FORMAT_VERSION}. Upgrade mmprep"
                 )
             if version is None or not {"root", "checksum"} <= set(plain):
                 raise ValueError("lacks its format or its hashes")
             root, checksum = plain.pop("root"), plain.pop("checksum")
         with naming_damage(origin, REMEDY, "fields are missing or unknown"):
             dataset = build(cls, plain)
-            hashes = dataset.root, _digest(asdict(dataset))
+            hashes = dataset.root, _digest(dataset._content())
         if hashes != (root, checksum) or dataset.to_json() != text:
             raise DataError(f"{origin}: was changed or damaged; its hashes do not fit its content")
         for name in (*dataset.files, *(shard.name for shard in dataset.shards)):
@@ -150,6 +172,10 @@ def _check_values(dataset: Dataset) -> None:
     ]
     if min(numbers, default=0) < 0:
         raise ValueError("a number of samples or bytes is below 0")
+    if dataset.task not in TASKS:
+        raise ValueError(f"the task {dataset.task!r:.40} is none of {', '.join(TASKS)}")
+    if list(dataset.additions) != [name for name in ADDITIONS if name in dataset.additions]:
+        raise ValueError(f"the additions are {dataset.additions!r:.60}")
     if len({shard.name for shard in dataset.shards}) != len(dataset.shards):
         raise ValueError("a shard is listed twice")
     if len(set(dataset.classes)) != len(dataset.classes):

@@ -34,9 +34,15 @@ class Part:
     settings: tuple[str, ...]
     drawing: Literal["strip", "field", "spectrogram", "sequence", "text"]
 
-    def member_names(self, key: str, count: int) -> list[str]:
-        """Names of the ``count`` files of this part of the sample ``key``, in archive order."""
-        if not self.numbered:
+    def member_names(self, key: str, count: int, *, numbered: bool = False) -> list[str]:
+        """Names of the ``count`` files of this part of the sample ``key``, in archive order.
+
+        Args:
+            key: Key of the sample.
+            count: Number of files.
+            numbered: Whether the files are numbered even if those of this part usually are not.
+        """
+        if not (self.numbered or numbered):
             stem = f"{key}.{self.stem}" if self.stem else key
             return [f"{stem}.{self.suffix}"] * count
         # Equal widths, so that the files sort by number in any tool.

@@ -46,6 +46,10 @@ _FIELDS: Final[Mapping[str, Callable[[object], bool]]] = {
     "times_s": _is_list(_is_number),
     "size": _is_list(_is_number),
     "checks": _is_table(_is_check),
+    "target": _is_list(_is_number),
+    "group": _is_text,
+    "missing": _is_list(_is_text),
+    "questions": _is_list(_is_table(_is_text)),
     "audio": _is_sound,
 }
 

@@ -1,8 +1,9 @@
 """Shards: USTAR archives whose bytes depend on nothing but their samples.
 
 A sample is consecutive members ``KEY.json``, ``KEY.frame00.jpg`` ..., ``KEY.spectrogram.npy``,
-``KEY.flow00.jpg`` ... Time, owner and mode of a member are fixed, and the archive ends in two empty
-blocks without further padding, so the same samples give the same bytes everywhere.
+``KEY.flow00.jpg`` ... Questions about a clip lie with its other members: ``KEY.question00.txt`` ...
+Time, owner and mode of a member are fixed, and the archive ends in two empty blocks without further
+padding, so the same samples give the same bytes everywhere.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from crc32c import crc32c as _crc32c
 from numpy.typing import NDArray
 
 from mmprep.errors import DataError
+from mmprep.format.answer import QUESTION, Answer
 from mmprep.format.dataset import ShardInfo
 from mmprep.format.parts import RECORD, part_named
 
@@ -36,9 +38,17 @@ def crc32c(data: bytes | NDArray[np.uint8], before: int = 0) -> int:
     return _crc32c(data, before)  # type: ignore[arg-type]  # To mypy an array is no buffer.
 
 
-def member_names(key: str, part: str, count: int) -> list[str]:
-    """Names of the ``count`` members of one part of one sample, in their order in the archive."""
-    return part_named(part).member_names(key, count)
+def member_names(key: str, part: str, count: int, *, questions: bool = False) -> list[str]:
+    """Names of the ``count`` members of one part of one clip, in their order in the archive.
+
+    Args:
+        key: Key of the clip.
+        part: Name of the part.
+        count: Number of its members.
+        questions: Whether the clip has questions that are samples of their own: these are numbered,
+            even where there is one.
+    """
+    return part_named(part).member_names(key, count, numbered=questions and part == QUESTION)
 
 
 def padded_size(size: int) -> int:
@@ -72,14 +82,34 @@ class ShardWriter:
         self.size = 0
         self.digest = hashlib.sha256()
 
-    def write(self, key: str, payload: Payload) -> "SampleEntry":
-        """Appends one sample and returns its row for the index."""
+    def write(
+        self,
+        key: str,
+        payload: Payload,
+        *,
+        target: tuple[float, ...] = (),
+        group: str = "",
+        answers: tuple[Answer, ...] = (),
+    ) -> "SampleEntry":
+        """Appends one clip and returns its entry for the index.
+
+        Args:
+            key: Key of the clip.
+            payload: Bytes of the files of each part.
+            target: Numbers to predict.
+            group: Name of the group of the clip.
+            answers: Answers of its questions, whose files are in the same order.
+
+        Raises:
+            ValueError: There is not one question for each answer.
+        """
         start = self.size
         blocks: list[bytes] = []
+        if answers and len(payload.get(QUESTION, answers)) != len(answers):
+            raise ValueError(f"{key}: {len(payload[QUESTION])} questions, {len(answers)} answers")
         for part in self._parts:
-            for name, data in zip(
-                member_names(key, part, len(payload[part])), payload[part], strict=True
-            ):
+            names = member_names(key, part, len(payload[part]), questions=bool(answers))
+            for name, data in zip(names, payload[part], strict=True):
                 blocks += [header(name, len(data)), data, bytes(padded_size(len(data)) - len(data))]
         self._put(b"".join(blocks))
         members = [data for part in self._parts for data in payload[part]]
@@ -89,6 +119,9 @@ class ShardWriter:
             counts=tuple(len(payload[part]) for part in self._parts),
             sizes=tuple(map(len, members)),
             crcs=tuple(map(crc32c, members)),
+            target=target,
+            group=group,
+            answers=answers,
         )
 
     def copy(self, data: bytes, entry: "SampleEntry") -> "SampleEntry":
@@ -115,14 +148,17 @@ class ShardWriter:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleEntry:
-    """Place of one sample in its shard.
+    """Place of one clip in its shard, and its targets beside the label.
 
     Attributes:
-        key: Key of the sample.
+        key: Key of the clip.
         start: Byte of the shard at which the sample's first header begins.
         counts: Number of members of each part, the record first.
         sizes: Number of bytes of each member.
         crcs: CRC32C of each member.
+        target: Numbers to predict.
+        group: Name of the group of the clip; empty for none.
+        answers: Answers of its questions; the clip is a sample of its own where it has none.
     """
 
     key: str
@@ -130,6 +166,9 @@ class SampleEntry:
     counts: tuple[int, ...]
     sizes: tuple[int, ...]
     crcs: tuple[int, ...]
+    target: tuple[float, ...] = ()
+    group: str = ""
+    answers: tuple[Answer, ...] = ()
 
 
 def read_members(file: IO[bytes], name: str) -> Iterator[tuple[str, int, bytes]]:

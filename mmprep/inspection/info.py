@@ -1,6 +1,6 @@
 """Summary of a finished data set from its description and its index; no sample is read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -27,14 +27,18 @@ def summarise(shards: Shards) -> dict[str, Any]:
 
     ``parts`` gives, for every part and for the record ``json``, its members, their bytes and the
     parameters that it was made with; ``bytes`` are those of the tars, headers and padding included.
-    ``classes`` holds for every class its samples by split, classes without any included.
+    ``clips`` are the samples of the tars: one with questions is a sample for each.
+    ``classes`` holds for every class its samples by split, classes without any included;
+    ``groups`` the samples of each group, and ``targets`` number and range of the target values.
     ``failures`` holds all clips without a sample by cause; ``absent`` counts those that were never
     downloaded, ``broken`` those whose file gave none, and ``losses`` names each class and split of
     which most clips gave none.
     """
     dataset, index = shards.dataset, shards.index
     sizes = part_bytes(index)
-    members = index.counts.sum(axis=0, dtype=np.int64)
+    members = np.zeros(len(index.parts), np.int64)
+    for rows in _pieces(index):
+        members += index.clip_counts(rows).sum(axis=0)
     return {
         "name": dataset.name,
         "title": dataset.title,
@@ -43,7 +47,9 @@ def summarise(shards: Shards) -> dict[str, Any]:
         "licence": dataset.licence,
         "modalities": list(dataset.modalities),
         "made_by": dict(dataset.made_by),
+        "task": dataset.task,
         "samples": dataset.samples,
+        "clips": sum(shard.samples for shard in dataset.shards),
         "bytes": sum(shard.bytes for shard in dataset.shards),
         "shards": len(dataset.shards),
         "splits": {name: split.samples for name, split in dataset.splits.items()},
@@ -51,6 +57,8 @@ def summarise(shards: Shards) -> dict[str, Any]:
             name: {split: info.classes.get(name, 0) for split, info in dataset.splits.items()}
             for name in dataset.classes
         },
+        "groups": _groups(index),
+        "targets": _targets(index),
         "clip_s": dataset.parts.get("clip_s"),
         "parts": {
             part: {
@@ -68,19 +76,42 @@ def summarise(shards: Shards) -> dict[str, Any]:
     }
 
 
+def _groups(index: Index) -> dict[str, int]:
+    """Samples of each group; empty where the data set has none."""
+    if index.group is None:
+        return {}
+    counts = np.bincount(index.group, minlength=len(index.groups)).tolist()
+    return dict(zip(index.groups, counts, strict=True))
+
+
+def _targets(index: Index) -> dict[str, float]:
+    """Number of target values a sample, and range and mean of all; empty where there are none."""
+    if index.target is None or not len(index):
+        return {}
+    values = {"least": index.target.min(), "mean": index.target.mean(dtype=np.float64)}
+    values |= {"largest": index.target.max()}
+    return {"values": index.target.shape[1], **{k: round(float(v), 6) for k, v in values.items()}}
+
+
 def part_bytes(index: Index) -> NDArray[np.int64]:
     """Bytes of each part over all samples: (p,), in the order of ``index.parts``."""
     total = np.zeros(len(index.parts), np.int64)
-    # In pieces, so that the sums of twenty million members do not lie in memory at once.
-    for begin in range(0, len(index), _CHUNK):
-        counts = index.counts[begin : begin + _CHUNK].astype(np.int64)
-        first = int(index.first[begin])
+    for rows in _pieces(index):
+        counts = index.clip_counts(rows)
+        first = int(index.first[rows[0]])
         ends = counts.ravel().cumsum()
         summed = np.zeros(int(ends[-1]) + 1, np.int64)
         np.cumsum(index.size[first : first + int(ends[-1])], out=summed[1:])
         bytes_up_to = summed[ends]
         total += np.diff(bytes_up_to, prepend=0).reshape(counts.shape).sum(axis=0)
     return total
+
+
+def _pieces(index: Index) -> Iterator[NDArray[np.int64]]:
+    """Yields the rows of all clips in pieces, so that twenty million members take little memory."""
+    clips = index.clips
+    for begin in range(0, len(clips), _CHUNK):
+        yield clips[begin : begin + _CHUNK]
 
 
 def parameters(values: Mapping[str, Any]) -> str:
@@ -97,7 +128,8 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     title = Text.assemble((summary["name"], "bold"), "  ", (summary["title"], "dim"))
     console.print(title)
     console.print(
-        f"{counted(summary['samples'], 'sample')} of {counted(len(summary['classes']), 'class')}, "
+        f"{counted(summary['samples'], 'sample')} of {counted(len(summary['classes']), 'class')}"
+        f"{_about_clips(summary)}, "
         f"{decimal(summary['bytes'])} in {counted(summary['shards'], 'shard')}; "
         f"without a sample {sum(summary['broken'].values()):,} that failed, "
         f"{summary['absent']:,} never downloaded",
@@ -107,10 +139,28 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     for line in loss_lines(Loss(**loss) for loss in summary["losses"]):
         console.print(Text(f"most clips gave no sample: {line}", "yellow"))
     console.print(Text(f"root {summary['root']}", "dim"), soft_wrap=True)
-    for table in (_splits(summary), _parts(summary), _classes(summary), _failures(summary)):
+    if values := summary["targets"]:
+        shown = ", ".join(f"{name} {value:g}" for name, value in values.items())
+        console.print(f"targets of {summary['task']}: {shown}", highlight=False)
+    tables = (_splits, _parts, _classes, _group_table, _failures)
+    for table in (make(summary) for make in tables):
         if table.row_count:
             console.print()
             console.print(table)
+
+
+def _about_clips(summary: Mapping[str, Any]) -> str:
+    """Number of clips in words, where it is not that of the samples."""
+    if summary["clips"] == summary["samples"]:
+        return ""
+    return f" about {counted(summary['clips'], 'clip')}"
+
+
+def _group_table(summary: Mapping[str, Any]) -> Table:
+    table = _table("group", "samples")
+    for name, samples in summary["groups"].items():
+        table.add_row(Text(name or "(none)"), f"{samples:,}")
+    return table
 
 
 def _table(*columns: str, words: int = 1) -> Table:

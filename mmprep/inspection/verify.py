@@ -31,7 +31,7 @@ class Problem:
 
     Attributes:
         path: File in which it lies.
-        key: Key of the damaged sample; None where no single sample is damaged.
+        key: Key of the damaged clip; None where no single clip is damaged.
         message: Description of the fault.
     """
 
@@ -140,10 +140,10 @@ def _counts(index: Index, shards: Sequence[ShardInfo]) -> Iterator[Problem]:
     if [shard.name for shard in shards] != list(index.shards):
         yield Problem(path=INDEX, key=None, message="names other shards than dataset.json")
         return
-    counts = np.bincount(index.shard, minlength=len(shards)).tolist()
-    for shard, samples in zip(shards, counts, strict=True):
-        if samples != shard.samples:
-            message = f"the index has {samples} samples of it, dataset.json {shard.samples}"
+    counts = np.bincount(index.shard[index.clips], minlength=len(shards)).tolist()
+    for shard, clips in zip(shards, counts, strict=True):
+        if clips != shard.samples:
+            message = f"the index has {clips} samples of it, dataset.json {shard.samples}"
             yield Problem(path=shard.name, key=None, message=message)
 
 
@@ -176,19 +176,20 @@ def _shard(
 def _content(reader: "_Hashing", index: Index, shard: str) -> Iterator[Problem]:
     if shard not in index.shards:
         return
-    for row in np.flatnonzero(index.shard == index.shards.index(shard)).tolist():
+    clips = index.clips
+    for row in clips[index.shard[clips] == index.shards.index(shard)].tolist():
         yield from _sample(reader, index, row, shard)
     if reader.read(len(_END)) != _END:
         yield Problem(path=shard, key=None, message="the end of the archive")
 
 
 def _sample(reader: "_Hashing", index: Index, row: int, shard: str) -> Iterator[Problem]:
-    """Compares one sample with the bytes that the index demands: headers, data and padding."""
-    key = index.key[row].decode()
+    """Compares one clip with the bytes that the index demands: headers, data and padding."""
+    key = index.clip_key(row)
     if int(index.start[row]) != reader.size:
         message = f"begins at byte {reader.size}, the index says {index.start[row]}"
         yield Problem(path=shard, key=key, message=message)
-    for members in index.members(row).values():
+    for members in index.clip_members(row).values():
         for member in members:
             if reader.read(BLOCK) != header(member.name, member.size):
                 yield Problem(path=shard, key=key, message=f"the tar header of {member.name}")

@@ -13,6 +13,7 @@ from mmprep.manifest.rows import (
     leads_outside,
     safe_key,
     source_file,
+    target_faults,
 )
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "read_csv",
     "safe_key",
     "source_file",
+    "target_faults",
     "write_csv",
 ]

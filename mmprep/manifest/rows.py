@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from mmprep.errors import DataError
+from mmprep.format.answer import Answer, row_key
 
 # Kinds of source that a row may have; each is a column of the CSV.
 SOURCES: Final = (
@@ -25,6 +26,7 @@ SPLITS: Final = ("train", "val", "test")
 KEY_LENGTH: Final = 80
 # Kinds of which one file may hold many: ``FILE#NAME`` is one of them.
 _CONTAINERS: Final = frozenset({"image", "speech", "face", "words"})
+_LARGEST: Final = 3.4e38  # of float32
 _KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{KEY_LENGTH}}}")
 # Without a hyphen, so that the last ``-q`` of a row's key is the one before its question.
 _QUESTION = re.compile(r"[A-Za-z0-9_]+")
@@ -71,6 +73,8 @@ class Row:
         group: Group of samples by which scores are also given.
         texts: Part (see `TEXTS`) to its text, where the list holds the text itself.
         questions: Questions about the clip, which share its other parts.
+        lacking: Kinds of source that the clip lacks and the data set lets it lack: parts that could
+            be made from them alone have no members.
     """
 
     key: str
@@ -85,6 +89,7 @@ class Row:
     group: str = ""
     texts: Mapping[str, str] = field(default_factory=dict)
     questions: tuple[Question, ...] = ()
+    lacking: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
@@ -97,14 +102,19 @@ class Row:
         return tuple(question.label for question in self.questions) or (self.label,)
 
     @property
+    def answers(self) -> tuple[Answer, ...]:
+        """Answers of the questions, as the index takes them."""
+        return tuple(Answer(id=q.id, label=q.label, group=q.group) for q in self.questions)
+
+    @property
     def row_keys(self) -> tuple[str, ...]:
         """Key of each row of the index that the clip becomes."""
-        return tuple(f"{self.key}-q{question.id}" for question in self.questions) or (self.key,)
+        return tuple(row_key(self.key, question.id) for question in self.questions) or (self.key,)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values of the row; those that few rows have only where they are set."""
         plain = asdict(self)
-        for name in ("listed", "target", "group", "texts", "questions"):
+        for name in ("listed", "target", "group", "texts", "questions", "lacking"):
             if not plain[name]:
                 del plain[name]
         return plain
@@ -149,7 +159,7 @@ def check_rows(rows: Sequence[Row], origin: str) -> list[Row]:
             )
         if outside := next(filter(leads_outside, row.sources.values()), None):
             raise DataError(f"{origin}: {row.key}: {outside!r} leaves --raw; give a path below it")
-        if fault := next(_faults_of_targets(row), None):
+        if fault := next(target_faults(row), None):
             raise DataError(f"{origin}: {row.key}: {fault}")
         for key in dict.fromkeys((row.key, *row.row_keys)):
             if key in seen:
@@ -166,10 +176,10 @@ def check_rows(rows: Sequence[Row], origin: str) -> list[Row]:
     return list(rows)
 
 
-def _faults_of_targets(row: Row) -> Iterator[str]:
-    """Yields sentences on what is wrong with the targets, texts and questions of a row."""
-    if not all(map(math.isfinite, row.target)):
-        yield f"target values {row.target} are not all finite numbers"
+def target_faults(row: Row) -> Iterator[str]:
+    """Yields a sentence for each fault of the targets, texts and questions of a row."""
+    if not all(math.isfinite(value) and abs(value) <= _LARGEST for value in row.target):
+        yield f"target values {row.target} are not all finite numbers of 32 bits"
     if strange := sorted(set(row.texts) - set(TEXTS)):
         yield f"a text {strange[0]!r}, which is none of {', '.join(TEXTS)}"
     if row.questions and (row.label or row.group or row.target):

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 class ShardedDataset:
     """Data set in shards; made by `open_dataset`. A sample's id is its row in the index.
 
+    Each question about a clip is a sample, and shares the clip's other members with the others.
+
     Args:
         store: Folder or bucket of the shards.
 
@@ -96,6 +98,26 @@ class ShardedDataset:
     def targets(self) -> NDArray[np.uint16]:
         """(n,) class id of each sample, by sample id."""
         return self.index.label
+
+    @property
+    def task(self) -> str:
+        """Task that the labels are made for, one of `mmprep.format.dataset.TASKS`."""
+        return self.description.task
+
+    @property
+    def target(self) -> NDArray[np.float32] | None:
+        """(n, k) numbers to predict beside the class, by sample id; None in a data set without."""
+        return self.index.target
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups by which scores are also given; empty in a data set without."""
+        return self.index.groups
+
+    @property
+    def group(self) -> NDArray[np.uint16] | None:
+        """(n,) group id of each sample, by sample id; None in a data set without groups."""
+        return self.index.group
 
     def ids(self, split: str) -> NDArray[np.int64]:
         """Returns the ids of the samples of ``split``, in the order in which the shards have them.

@@ -33,7 +33,7 @@ from storemodel import CacheModel, StoreModel
 from torch import Tensor
 
 from mmprep.format import INDEX, Index
-from mmprep.format.index import _TABLES
+from mmprep.format.columns import TABLES
 from mmprep.format.tar import BLOCK
 from mmtrain.curricula.bss import BSSL, COLUMNS
 from mmtrain.curricula.uniform import Uniform
@@ -113,7 +113,7 @@ def write_synthetic(
         key = file.create_dataset("key", (samples,), "S16", track_times=False)
         tables = {
             name: file.create_dataset(name, width.get(name, (samples,)), kind, track_times=False)
-            for name, kind in _TABLES.items()
+            for name, kind in TABLES.items()
         }
         counts = np.array([[part.members for part in every]], "<u2")
         step = max(1, _CHUNK // shard_size) * shard_size

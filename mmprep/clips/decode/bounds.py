@@ -10,6 +10,12 @@ MAX_PIXELS: Final = 1 << 26
 MAX_JPEG_SIDE: Final = 65_500
 # An hour at 48 kHz, the longest clip that `PartsConfig` admits.
 MAX_SAMPLES: Final = 3600 * 48_000
+# The largest array of a feature file that is read whole; half an hour of 1,024 features at 25 Hz
+# takes an eighth of it.
+MAX_ARRAY_BYTES: Final = 1 << 30
+# Steps x features of one sequence: 20 minutes of 512 features at 25 Hz.
+MAX_VALUES: Final = 1 << 24
+MAX_TEXT_BYTES: Final = 1 << 20
 
 
 def check_picture(width: int, height: int) -> None:

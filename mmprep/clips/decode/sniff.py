@@ -29,10 +29,7 @@ def sniff(path: Path) -> None:
         raise ClipError("open", "missing", f"cannot be read: {error.strerror}") from error
     if not size:
         raise ClipError("open", "empty", "the file has no bytes")
-    if head.startswith(_LFS):
-        raise ClipError(
-            "open", "lfs-pointer", "a Git-LFS pointer, not the media; run `git lfs pull`"
-        )
+    check_pointer(head)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(_PLAYLIST) or b"<MPD" in text:
         raise ClipError("open", "playlist", "a list of other files, not media")
@@ -40,6 +37,14 @@ def sniff(path: Path) -> None:
         raise ClipError("open", "html-page", "a web page, not media; download the clip again")
     if head[4:8] == b"ftyp" and _lacks_index(path, size):
         raise ClipError("open", "truncated", "an MP4 that ends before its index (moov)")
+
+
+def check_pointer(head: bytes) -> None:
+    """Raises `ClipError` (`lfs-pointer`) if Git-LFS put a pointer in the place of a file."""
+    if head.startswith(_LFS):
+        raise ClipError(
+            "open", "lfs-pointer", "a Git-LFS pointer, not the media; run `git lfs pull`"
+        )
 
 
 def _lacks_index(path: Path, size: int) -> bool:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mmprep.format import Index, member_names
+from mmprep.format import Index
 
 # Bytes from which on a job takes no further sample, so that enough jobs run side by side.
 _JOB_BYTES: Final = 1 << 20
@@ -111,14 +111,15 @@ def plan(index: Index, visits: Sequence[Visit], gap: int) -> list[Job]:
     first_visits: list[int] = []
     previous = -1
     for piece, joined in zip(pieces, joins, strict=True):
-        # Jobs are cut between samples only, so that one thread has all members of a visit.
-        if piece.sample != previous and not (joined and jobs[-1].bytes < _JOB_BYTES):
+        clip = int(index.first[piece.sample])
+        # Jobs are cut between clips only, so that one thread has all members of a visit.
+        if clip != previous and not (joined and jobs[-1].bytes < _JOB_BYTES):
             jobs.append(Job(index.shards[index.shard[piece.sample]]))
             first_visits.append(piece.visit)
             joined = False
         jobs[-1]._add(piece, joined)
         first_visits[-1] = min(first_visits[-1], piece.visit)
-        previous = piece.sample
+        previous = clip
     return [jobs[i] for i in sorted(range(len(jobs)), key=first_visits.__getitem__)]
 
 
@@ -136,9 +137,7 @@ def spans_of(index: Index, pieces: Sequence[Piece], gap: int) -> list[Span]:
 
 def member_name(index: Index, piece: Piece) -> str:
     """Name of the member in its shard, for messages."""
-    count = int(index.counts[piece.sample, index.parts.index(piece.part)])
-    key = index.key[piece.sample].decode()
-    return member_names(key, piece.part, count)[piece.ordinal]
+    return index.members(piece.sample)[piece.part][piece.ordinal].name
 
 
 def _pieces(index: Index, visits: Sequence[Visit], gap: int) -> tuple[list[Piece], list[bool]]:
@@ -186,10 +185,8 @@ def _joins(
     """True for each member that is read together with the one before."""
     # Rows in the index of the first member of each one's part, and of the one behind its last.
     first = index.first[sample].astype(np.int64)
-    counts = index.counts[sample].astype(np.int64)
     every = np.arange(len(sample))
-    behind = first + counts.cumsum(axis=1)[every, column]
-    foremost = behind - counts[every, column]
+    foremost, behind = (rows[every, column] for rows in index.runs(sample))
     # Members of other parts between two that are wanted; the record of a sample may be read over.
     others = foremost[1:] - behind[:-1]
     only_record = (others == 1) & (behind[:-1] == first[1:])

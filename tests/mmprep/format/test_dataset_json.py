@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from mmprep.errors import DataError
 from mmprep.format import (
-    FORMAT_VERSION,
     Dataset,
     ShardInfo,
     SplitInfo,
@@ -58,7 +57,7 @@ def test_any_label_survives_the_description(classes, title):
 def test_the_description_is_json_that_people_can_read():
     plain = json.loads(dataset().to_json())
     assert list(plain)[:2] == ["format", "root"]
-    assert plain["format"] == FORMAT_VERSION
+    assert plain["format"] == 1
     assert "犬" in dataset().to_json()
 
 
@@ -84,14 +83,42 @@ def test_the_root_depends_on_everything_else(change):
 
 
 def test_a_newer_format_is_refused_by_its_name():
-    text = dataset().to_json().replace('"format": 1', '"format": 2', 1)
-    with pytest.raises(DataError, match=r"here: format 2; this mmprep reads 1\. Upgrade mmprep"):
+    text = dataset().to_json().replace('"format": 1', '"format": 3', 1)
+    with pytest.raises(DataError, match=r"here: format 3; this mmprep reads up to 2\. Upgrade"):
         Dataset.from_json(text, "here")
 
 
 def test_a_newer_format_is_refused_even_where_nothing_else_is_known():
-    with pytest.raises(DataError, match=r"here: format 2; this mmprep reads 1\. Upgrade mmprep"):
-        Dataset.from_json('{"format": 2, "digest": "x"}', "here")
+    with pytest.raises(DataError, match=r"here: format 3; this mmprep reads up to 2\. Upgrade"):
+        Dataset.from_json('{"format": 3, "digest": "x"}', "here")
+
+
+def test_a_data_set_is_of_format_2_only_where_it_uses_it():
+    old = json.loads(dataset().to_json())
+    assert old["format"] == 1
+    assert not {"task", "additions"} & set(old)
+    for changes in ({"task": "regression"}, {"additions": ("missing",)}):
+        new = dataset(**changes)
+        text = new.to_json()
+        assert json.loads(text)["format"] == 2
+        assert Dataset.from_json(text, "here") == new
+        assert new.root != dataset().root
+        # What an older mmprep checks first, and all it needs to refuse the data set by name.
+        assert text.startswith('{\n "format": 2,\n')
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": "ranking"}, "the task 'ranking' is none of classification, binary"),
+        ({"additions": ("group", "target")}, "the additions are"),
+        ({"additions": ("target", "target")}, "the additions are"),
+        ({"additions": ("more",)}, "the additions are"),
+    ],
+)
+def test_tasks_and_additions_that_do_not_exist_are_refused(changes, message):
+    with pytest.raises(DataError, match=message):
+        Dataset.from_json(dataset(**changes).to_json(), "here")
 
 
 @pytest.mark.parametrize("name", ["../x.tar", "/x.tar", "train/../x.tar", ".x.tar", "", "a//b.tar"])
