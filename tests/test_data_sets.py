@@ -131,7 +131,7 @@ CASES = (
         name="cmu-mosi",
         variant="sdk",
         tree=rawtrees.cmu_mosi_sdk,
-        rows=(6, 2, 0),
+        rows=(6, 2, 2),
         failures={"not-array": 2},
         train=("encoder.layers=1",),
         task="regression",
@@ -160,7 +160,7 @@ CASES = (
     Case(
         name="ucf-101-three",
         tree=rawtrees.ucf_101_three,
-        rows=(12, 0, 4),
+        rows=(10, 2, 4),
         failures={},
         build=(*SMALL_PICTURES, "flow.short_side=32"),
         train=SMALL_EYES,

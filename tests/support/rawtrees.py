@@ -158,13 +158,13 @@ def _mosi_scores() -> dict[str, list[float]]:
 
 
 def cmu_mosi_sdk(raw: Path, lists: Path) -> None:
-    """Computational sequences of five videos with two segments; the last has no face."""
+    """Computational sequences of six videos with two segments; the last has no face."""
     folds = {"train": ["2iD-tVS8NPw", "_dI--eQ6qVU", "8d-gEyoeBzc"], "valid": ["03bSnISJMiM"],
-             "test": ["tmZoasNr4rU"]}  # fmt: skip
+             "test": ["tmZoasNr4rU", "zhpQhgha_KU"]}  # fmt: skip
     videos = [video for names in folds.values() for video in names]
     draw = np.random.default_rng(0)
     segments = [[0.0, 1.0], [1.0, 2.5]]
-    scores = {v: ([[n - 2.0], [2.0 - n]], segments) for n, v in enumerate(videos)}
+    scores = {v: ([[n - 2.0], [2.5 - n]], segments) for n, v in enumerate(videos)}
     write_csd(raw / "CMU_MOSI_Opinion_Labels.csd", scores)
     for name, width, rate in (
         ("COVAREP", _VOICES, 20),
@@ -218,7 +218,7 @@ def ave_segments(raw: Path, lists: Path) -> None:
         for n in range(count):
             events.append((split, classes[n % 3], f"-vid{number:07d}", n % 4, 10 - n % 3))
             number += 1
-    events += [("train", "Bark", "-vid0000000", 0, 10), ("val", "Bark", "-vid0000001", 1, 9)]
+    events += [("train", "Bark", "-vid0000000", 0, 10), ("val", "Bark", "-vid0000001", 2, 9)]
     events += [("train", "Cat", "-gone000000", 0, 0)]
     for split in ("train", "val", "test"):
         rows = [f"{label}&{video}&good&{start}&{end}" for s, label, video, start, end in events
