@@ -31,7 +31,7 @@ def write_picture(path: Path, number: int) -> None:
 def twitter2015(raw: Path, lists: Path) -> None:
     """Tweets of which two share a picture; one picture is a GIF, one is missing."""
     text = {
-        "train": "RT @ a : $T$ is n° {n} , \"so\" 😀 مرحبا",
+        "train": 'RT @ a : $T$ is n° {n} , "so" 😀 مرحبا',
         "val": "$T$ again , {n}",
         "test": "how about $T$ ? {n}",
     }
@@ -83,7 +83,7 @@ def mvsa_single(raw: Path, lists: Path) -> None:
     rows = ["ID\ttext,image"]
     tags = ("positive", "neutral", "negative")
     # By the hashes of their ids: 8 of train, 2 of val and 2 of test.
-    for n, number in enumerate((1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 22, 26)):
+    for n, number in enumerate((2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 1, 30)):
         write_picture(data / f"{number}.jpg", number)
         encoding = "latin-1" if n % 2 else "utf-8"
         (data / f"{number}.txt").write_bytes(f"RT @a: café n. {n}\r\n".encode(encoding))
