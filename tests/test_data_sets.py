@@ -26,6 +26,8 @@ from mmtrain.cli.main import main as mmtrain
 from mmtrain.config import recipes
 from tests.support import rawtrees
 
+pytestmark = pytest.mark.slow
+
 SMALL_PICTURES = ("frames.short_side=32",)
 SMALL_SOUND = ("spectrogram.rate_hz=4000", "spectrogram.window=64", "spectrogram.overlap=16")
 SMALL_EYES = ("view.size=32", "view.frames=2", "encoder.width=64")
@@ -136,7 +138,7 @@ def check_music(shards: Shards) -> None:
     first, second = (shards.index.find(f"train-va00000000-q{n}") for n in (0, 1))
     assert shards.read(first)["frames"] == shards.read(second)["frames"]
     questions = [shards.read(row)["question"][0].decode() for row in (first, second)]
-    assert questions == ["Is the piano louder than the flute?", "How many ukulele sound ？"]
+    assert questions == ["Is the piano louder than the flute?", "How many ukulele sound \uff1f"]
     assert shards.index.groups == ("Audio Comparative", "Visual Counting")
     # A deleted question leaves the other one of its clip.
     assert sum(key.startswith(b"train-va00000001") for key in shards.index.key.tolist()) == 1
@@ -317,7 +319,6 @@ def test_every_clip_is_built_or_named_and_every_byte_is_right(built: tuple[Case,
         case.check(shards)
 
 
-@pytest.mark.slow
 def test_the_recipe_trains_an_epoch(built: tuple[Case, Path], tmp_path: Path) -> None:
     case, out = built
     encoders = ["--encoder", case.encoders] if case.encoders else []

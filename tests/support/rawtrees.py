@@ -5,7 +5,6 @@ Each function writes below ``raw`` and ``lists``, two empty folders.
 
 import json
 import wave
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -188,7 +187,10 @@ def music_avqa(raw: Path, lists: Path) -> None:
         for n in range(count):
             # The first video of test is also that of val, as in the official lists.
             video = "va00000006" if (split, n) == ("test", 0) else f"va{number:08d}"
-            questions = ("Is the <Object> louder than the <Object>?", "How many <Object> sound ？")
+            questions = (
+                "Is the <Object> louder than the <Object>?",
+                "How many <Object> sound \uff1f",
+            )
             for asked, text in enumerate(questions):
                 entries.append(
                     {
