@@ -55,7 +55,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmprep/inspection/picture": (
         *("mmprep.clips.parts", "mmprep.config", "mmprep.errors", "mmprep.format"),
-        "mmprep.shards",
+        *("mmprep.printable", "mmprep.shards"),
     ),
     "mmprep/inspection/page": (
         *("mmprep.clips.parts", "mmprep.errors", "mmprep.failure", "mmprep.format"),

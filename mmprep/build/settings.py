@@ -99,7 +99,10 @@ def targets_of_plan(plan: Plan) -> dict[str, Targets]:
 def target_differences(old: Mapping[str, Targets], new: Mapping[str, Targets]) -> list[str]:
     """Returns a line with the clips that both have, with other targets, groups or questions."""
     changed = sorted(key for key in old if old[key] != new.get(key, old[key]))
-    return [f"targets: {len(changed):,} clips with others ({_some(changed)})"] if changed else []
+    if not changed:
+        return []
+    count = f"{len(changed):,} with another target, group or question"
+    return [f"listed clips: {count} ({_some(changed)})"]
 
 
 def refuse(place: str, lines: Sequence[str]) -> ConfigError:

@@ -42,12 +42,6 @@ class Record:
             "start": row.start,
             "end": row.end,
         }
-        if row.target:
-            self._fields["target"] = list(row.target)
-        if row.group:
-            self._fields["group"] = row.group
-        if row.questions:
-            self._fields["questions"] = [asdict(answer) for answer in row.answers]
         if row.extra:
             self._fields["extra"] = dict(row.extra)
         if row.target:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from mmprep.failure import CAUSES
 from mmprep.format import Index
+from mmprep.format.parts import part_named
 from mmprep.inspection.losses import ABSENT, Loss, loss_lines, losses_of
 from mmprep.printable import counted
 from mmprep.shards import Shards
@@ -64,7 +65,7 @@ def summarise(shards: Shards) -> dict[str, Any]:
             part: {
                 "members": int(members[i]),
                 "bytes": int(sizes[i]),
-                "parameters": dict(dataset.parts.get(part) or {}),
+                "parameters": _parameters_of(part, dataset.parts),
             }
             for i, part in enumerate(index.parts)
         },
@@ -112,6 +113,12 @@ def _pieces(index: Index) -> Iterator[NDArray[np.int64]]:
     clips = index.clips
     for begin in range(0, len(clips), _CHUNK):
         yield clips[begin : begin + _CHUNK]
+
+
+def _parameters_of(part: str, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the tables of ``parts`` on which the bytes of one part depend."""
+    tables = (parts.get(table) or {} for table in part_named(part).settings)
+    return {name: value for table in tables for name, value in table.items()}
 
 
 def parameters(values: Mapping[str, Any]) -> str:

@@ -5,26 +5,28 @@ import io
 import json
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 
+from mmprep.build.extend import known_clips
 from mmprep.build.plan import Plan, Task
 from mmprep.build.repair import repair
 from mmprep.build.shard import ShardResult
 from mmprep.config import PartsConfig
-from mmprep.format import DATASET, FAILURES, INDEX, Dataset, read_members
-from mmprep.format.dataset import _digest
+from mmprep.errors import DataError
+from mmprep.format import DATASET, FAILURES, INDEX, Answer, read_members
+from mmprep.format.tar import SampleEntry
 from mmprep.inspection.info import print_summary, summarise
 from mmprep.inspection.page.assemble import data_set_page
 from mmprep.inspection.picture.header import chips, facts
 from mmprep.inspection.picture.view import View
 from mmprep.inspection.verify import verify
-from mmprep.manifest import Row
+from mmprep.manifest import Question, Row
 from mmprep.shards import Shards
 from mmprep.storage.store import LocalStore
 from mmtrain.curricula.uniform import Uniform
@@ -38,8 +40,29 @@ from mmtrain.training import checkpoint, ledger, scores
 from mmtrain.training.train import train
 from tests.support import shardmaker
 from tests.support.enginework import small
-from tests.support.mutants import mutate_bytes, mutate_hdf5, mutate_json
+from tests.support.fuzzdamage import (
+    in_additions,
+    in_bytes,
+    in_description,
+    in_index,
+    in_json,
+    in_members,
+    in_state,
+    in_tables,
+    recipe,
+    sealed,
+)
+from tests.support.fuzzsources import (
+    ARRAYS,
+    PICTURES,
+    in_csd,
+    in_pickle,
+    read_arrays,
+    read_samples,
+    write_sources,
+)
 from tests.support.reportwork import evaluation, make_run, probe
+from tests.support.rowmaker import clips_with_questions, make_rows
 from tests.support.shardmaker import Recipe, make_shards
 
 SHARD = "train/000000.tar"
@@ -68,8 +91,10 @@ class Target:
 
 def make_trees(home: Path) -> None:
     """Writes the pristine folders."""
-    sealed(make_shards(home / "data", _recipe()).store.root)
+    sealed(make_shards(home / "data", recipe()).store.root)
     make_shards(home / "shards", Recipe(samples=36, frames=1, size=(32, 32), columns=40))
+    make_rows(home / "asked", clips_with_questions(), task="answers")
+    write_sources(home / "raw")
     _make_build(home / "build")
     report = make_run(home / "report" / "a")
     (report / "eval-test.json").write_text(json.dumps(evaluation()))
@@ -78,29 +103,16 @@ def make_trees(home: Path) -> None:
     train(replace(config, modalities=("audio", "visual")), home / "run")
 
 
-def sealed(out: Path) -> None:
-    """Makes the description fit what lies in ``out`` now, as one does who means it."""
-    dataset = Dataset.from_json((out / DATASET).read_text(), "here")
-    shards = tuple(
-        replace(shard, bytes=(out / shard.name).stat().st_size, sha256=_sha256(out / shard.name))
-        for shard in dataset.shards
-    )
-    files = {name: _sha256(out / name) for name in (INDEX, FAILURES)}
-    request = {"raw": str(out / "raw"), "seed": 0, "shard_size": 8, "listed": "x"}
-    made = replace(dataset, shards=shards, files=files, request=request)
-    (out / DATASET).write_text(made.to_json())
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _recipe() -> Recipe:
-    return Recipe(samples=8, frames=2, size=(40, 32), columns=12)
-
-
 def _make_build(out: Path) -> None:
-    row = Row(key="a", label="x", split="train", sources={"video": "a.mp4"}, start=0.5)
+    row = Row(
+        key="a",
+        label="",
+        split="train",
+        sources={"video": "a.mp4"},
+        start=0.5,
+        texts={"text": "t"},
+        questions=(Question(id="1", text="?", label="x", group="g"),),
+    )
     plan = Plan(
         name="n",
         title="t",
@@ -119,8 +131,17 @@ def _make_build(out: Path) -> None:
     result = ShardResult(
         task="train/000000",
         shard=None,
-        entries=(),
-        labels=(),
+        entries=(
+            SampleEntry(
+                key="b",
+                start=0,
+                counts=(1,),
+                sizes=(2,),
+                crcs=(3,),
+                answers=(Answer(id="1", label="x"),),
+            ),
+        ),
+        labels=("",),
         failures=shardmaker.FAILURES_MADE,
         seconds={"open": 0.5},
     )
@@ -128,126 +149,8 @@ def _make_build(out: Path) -> None:
     (out / "_build/plan.json").write_text(plan.to_json())
     (out / "_build/result.json").write_bytes(result.to_json())
     (out / "_build/repair.json").write_text(json.dumps([SHARD, INDEX]))
-    line = {**asdict(shardmaker.FAILURES_MADE[2]), "task": "train/000000", "row": asdict(row)}
+    line = {**asdict(shardmaker.FAILURES_MADE[2]), "task": "train/000000", "row": row.to_json()}
     (out / FAILURES).write_text(json.dumps(line) + "\n")
-
-
-# Damage.
-
-
-def in_bytes(*names: str) -> Callable[[Path, Path, random.Random], object]:
-    """Damages the bytes of one of the files."""
-
-    def damage(folder: Path, canary: Path, rng: random.Random) -> None:
-        path = folder / rng.choice(names)
-        path.write_bytes(mutate_bytes(path.read_bytes(), rng))
-
-    return damage
-
-
-def in_json(*names: str) -> Callable[[Path, Path, random.Random], object]:
-    """Damages a value, or the bytes, of one of the JSON files; of the first line of JSON lines."""
-
-    def damage(folder: Path, canary: Path, rng: random.Random) -> None:
-        path = folder / rng.choice(names)
-        first, end, rest = path.read_bytes().partition(b"\n")
-        lines = path.suffix == ".jsonl"
-        text = first if lines else path.read_bytes()
-        text = mutate_bytes(text, rng) if rng.random() < 0.3 else mutate_json(text, rng)
-        path.write_bytes(text.replace(b"\n", b" ") + end + rest if lines else text)
-
-    return damage
-
-
-def in_description(folder: Path, canary: Path, rng: random.Random) -> None:
-    """Damages a value of dataset.json, and makes its hashes fit."""
-    path = folder / DATASET
-    path.write_bytes(mutate_json(path.read_bytes(), rng, _described))
-
-
-def _described(plain: Any) -> bytes:
-    content = {k: v for k, v in plain.items() if k not in ("format", "root", "checksum")}
-    root = _digest({k: v for k, v in content.items() if k != "request"})
-    head = {"format": plain["format"], "root": root, "checksum": _digest(content)}
-    return (json.dumps({**head, **content}, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def in_index(folder: Path, canary: Path, rng: random.Random) -> object:
-    """Damages bytes or a table of index.h5, and makes dataset.json fit."""
-    path, kind = folder / INDEX, "bytes"
-    if rng.random() < 0.3:
-        path.write_bytes(mutate_bytes(path.read_bytes(), rng))
-    else:
-        kind = mutate_hdf5(path, canary, rng)
-    sealed(folder)
-    return kind
-
-
-def in_tables(folder: Path, canary: Path, rng: random.Random) -> object:
-    """Damages bytes or a table of scores.h5 or of one of its rows."""
-    path = rng.choice([folder / "scores.h5", *(folder / "scores").glob("*.h5")])
-    if rng.random() < 0.3:
-        return path.write_bytes(mutate_bytes(path.read_bytes(), rng))
-    return mutate_hdf5(path, canary, rng)
-
-
-def in_members(folder: Path, canary: Path, rng: random.Random) -> object:
-    """Damages record, pictures or spectrograms of a data set whose checksums fit."""
-    part = rng.choice(("json", "frames", "spectrogram", "flow"))
-    make = shardmaker._payload
-
-    def damaged(recipe: Recipe, i: int, changes: dict[str, Any]) -> Any:
-        payload = {name: list(data) for name, data in make(recipe, i, changes).items()}
-        if part == "json" and rng.random() < 0.8:
-            payload[part][0] = mutate_json(payload[part][0], rng)
-        elif part == "frames" and rng.random() < 0.2:
-            payload[part][0] = _claiming(payload[part][0], rng.choice((255, 9000, 65500)))
-        elif part == "spectrogram" and rng.random() < 0.4:
-            header = {
-                "descr": rng.choice(("<f2", "|O", "<f8")),
-                "fortran_order": rng.random() < 0.1,
-            }
-            file = io.BytesIO()
-            sizes = (-1, 0, 12, 10**9, 2**63)
-            shape = (rng.choice(sizes), rng.choice(sizes))
-            np.lib.format.write_array_header_1_0(file, {**header, "shape": shape})
-            payload[part][0] = file.getvalue() + bytes(rng.choice((0, 100, 6168)))
-        else:
-            payload[part][0] = mutate_bytes(payload[part][0], rng)
-        return payload
-
-    shardmaker._payload = damaged
-    try:
-        make_shards(folder, _recipe())
-    finally:
-        shardmaker._payload = make
-    return part
-
-
-def _claiming(picture: bytes, side: int) -> bytes:
-    at = picture.index(b"\xff\xc0") + 5
-    return picture[:at] + 2 * side.to_bytes(2) + picture[at + 4 :]
-
-
-def in_state(folder: Path, canary: Path, rng: random.Random) -> object:
-    """Damages a value of a checkpoint, and seals it."""
-    path = folder / rng.choice(("checkpoint.pt", "best.pt"))
-    state = checkpoint.load(path)
-    state.pop("format")
-    name = rng.choice(sorted(state))
-    holder: Any = state
-    while isinstance(holder[name], dict) and holder[name] and rng.random() < 0.7:
-        holder = holder[name]
-        name = rng.choice(sorted(holder, key=str))
-    if rng.random() < 0.3:
-        del holder[name]
-    else:
-        holder[name] = rng.choice((None, -1, 10**9, "x", [], {}, [1, "a"], torch.ones(3)))
-    checkpoint.save(path, state)
-    return name
-
-
-# Reading.
 
 
 def read_data_set(folder: Path) -> str:
@@ -255,12 +158,28 @@ def read_data_set(folder: Path) -> str:
     digest = hashlib.sha256()
     with Shards(LocalStore(folder)) as shards:
         digest.update(shards.dataset.to_json().encode())
-        for name in ("label", "split", "shard", "start", "counts", "size", "crc"):
-            digest.update(np.ascontiguousarray(getattr(shards.index, name)).tobytes())
+        names = ("label", "split", "shard", "start", "counts", "size", "crc")
+        for name in (*names, "target", "group", "question", "questions"):
+            column = getattr(shards.index, name)
+            digest.update(b"" if column is None else np.ascontiguousarray(column).tobytes())
         for row in range(len(shards.index)):
             for part in shards.read(row).values():
                 digest.update(b"".join(part))
     return digest.hexdigest()
+
+
+def read_rows(folder: Path) -> str:
+    """Rows of a data set with questions, one by one, all at once and as an extension reads them."""
+    with Shards(LocalStore(folder)) as shards:
+        print_summary(summarise(shards), Console(file=io.StringIO()))
+        index = shards.index
+        for row in range(len(index)):
+            with suppress(DataError):
+                shards.read(row)
+        index.layout(np.arange(len(index)))
+        known_clips(shards.store, shards.dataset)
+    verify(LocalStore(folder))
+    return "read"
 
 
 def read_shard(folder: Path) -> str:
@@ -357,6 +276,10 @@ TARGETS = {
     ),
     "index.h5": Target(tree="data", damage=in_bytes(INDEX), read=read_data_set, checked=True),
     "index.h5, sealed": Target(tree="data", damage=in_index, read=look_at_data_set, share=5),
+    "index.h5 of questions": Target(
+        tree="asked", damage=in_bytes(INDEX), read=read_data_set, checked=True, share=1
+    ),
+    "questions, sealed": Target(tree="asked", damage=in_additions, read=read_rows, share=4),
     "tar, by index": Target(tree="data", damage=in_bytes(SHARD), read=read_data_set),
     "tar, forward": Target(tree="data", damage=in_bytes(SHARD), read=read_shard),
     "members, sealed": Target(tree="data", damage=in_members, read=look_at_data_set, share=5),
@@ -395,5 +318,22 @@ TARGETS = {
     "ledger": Target(tree="run", damage=in_bytes(_LEDGER), read=use_run, share=1),
     "run": Target(
         tree="run", damage=in_json("config.json", "metrics.jsonl"), read=use_run, share=2
+    ),
+    "pickle": Target(
+        tree="raw", damage=in_pickle, read=read_arrays("0.pkl#valid/audio/1", "0.pkl"), share=3
+    ),
+    "csd": Target(tree="raw", damage=in_csd, read=read_arrays("a.csd#s", span=(0, 9)), share=3),
+    "arrays": Target(
+        tree="raw",
+        damage=in_bytes(*(name.partition("#")[0] for name in ARRAYS)),
+        read=read_arrays(*ARRAYS),
+    ),
+    "pictures": Target(
+        tree="raw",
+        damage=in_bytes(*PICTURES),
+        read=read_samples(*({"image": name} for name in PICTURES)),
+    ),
+    "texts": Target(
+        tree="raw", damage=in_bytes("a.txt"), read=read_samples({"text": "a.txt"}), share=1
     ),
 }

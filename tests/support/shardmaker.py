@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmprep.clips.parts import flow, frames, spectrogram
+from mmprep.clips.parts import flow, frames, sequence, spectrogram
 from mmprep.config import FlowConfig, FrameConfig, PartsConfig, SpectrogramConfig
 from mmprep.failure import Failure
 from mmprep.format import (
@@ -29,6 +29,14 @@ from mmprep.storage.store import LocalStore
 
 # What a page and a terminal must escape: markup of HTML, of rich and of TeX, and other alphabets.
 LABELS = ('crowing & "clucking"', "<b>dog</b> [bold]bark", "été à 5 $ou 6 $", "犬が吠える")
+# Texts of several scripts, with line ends, control characters and nothing at all.
+TEXTS = (
+    "RT @a : Zürich is <b>lovely</b> & \U0001f600 $5 " + "and so on " * 30,
+    "今日はとても良い天気です",
+    "مرحبا بالعالم",
+    "one\r\ntwo\tthree \x1b[31mred\u202e",
+    "",
+)
 _LOST = {"label": LABELS[1], "split": "train"}
 FAILURES_MADE = (
     Failure(key="a", source="a.mp4", stage="find", cause="missing", message="no file", **_LOST),
@@ -167,6 +175,8 @@ def _payload(recipe: Recipe, i: int, changes: dict[str, Any]) -> Payload:
         "flow": lambda: _motion(recipe),
         "difference": lambda: _pictures(recipe, i),
         "depth": lambda: [frames.jpeg(frames.luma(p), 90) for p in _arrays(recipe, i)],
+        **dict.fromkeys(("text", "target", "question"), lambda: [TEXTS[i % len(TEXTS)].encode()]),
+        **dict.fromkeys(("speech", "face", "words"), lambda: [sequence.npy(_features(i))]),
     }
     return {
         "json": [json.dumps(record, ensure_ascii=False).encode()],
@@ -217,6 +227,12 @@ def _sound(recipe: Recipe, i: int) -> NDArray[np.float16]:
     noise = np.random.default_rng(i).normal(-12, 1, (257, recipe.columns))
     noise[20 + 40 * recipe.label(i) % 230] = -3
     return noise.astype(np.float16)
+
+
+def _features(i: int) -> NDArray[np.float32]:
+    """Features of very different sizes, one of them constant, over more steps in each sample."""
+    noise = np.random.default_rng(i).normal(0, 1, (20 + 5 * i, 6))
+    return (noise * [0, 1, 10, 1e-3, 1e6, 5]).astype(np.float32)
 
 
 def _motion(recipe: Recipe) -> list[bytes]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from rich.filesize import decimal
 
-from mmprep.html.markup import Markup, document, el, join, note, section, tiles
+from mmprep.html.markup import Markup, document, el, join, note, section, shorten, tiles
 from mmprep.inspection.info import summarise
 from mmprep.inspection.page import sections
 from mmprep.inspection.page.excerpt import (
@@ -16,8 +16,13 @@ from mmprep.inspection.page.excerpt import (
     summarise_records,
 )
 from mmprep.inspection.page.thumbs import Thumb, thumb
+from mmprep.inspection.picture.segments import Run
+from mmprep.inspection.picture.view import Asked
 from mmprep.printable import counted
 from mmprep.shards import Shards
+
+# Questions that are shown of one clip.
+_QUESTIONS: Final = 4
 
 
 def data_set_page(shards: Shards, *, thumbnails: int = 24, seed: int = 0) -> str:
@@ -78,22 +83,76 @@ def _header(summary: Mapping[str, Any]) -> Markup:
 def _samples(thumbs: Sequence[Thumb], seed: int) -> Markup:
     if not thumbs:
         return join()
-    text = (
-        f"{len(thumbs):,} samples, drawn at random (seed {seed}): the picture from the middle of "
-        "the clip, and its spectrogram."
-    )
+    text = f"{len(thumbs):,} samples, drawn at random (seed {seed}): {_contents(thumbs)}."
     return section("Samples", note(text), el("div", *map(_figure, thumbs), class_="samples"))
+
+
+def _contents(thumbs: Sequence[Thumb]) -> str:
+    """Names of what the samples show, as a list in words."""
+    names = [
+        "the picture from the middle of the clip" if any(t.picture for t in thumbs) else "",
+        "its spectrogram" if any(t.sound for t in thumbs) else "",
+        *dict.fromkeys(f"the {part}" for t in thumbs for part in (*t.texts, *t.sequences)),
+        "the questions about it" if any(t.questions for t in thumbs) else "",
+        "the classes of its segments" if any(t.segments for t in thumbs) else "",
+    ]
+    *most, last = [name for name in names if name] or ["their labels"]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _words(part: str, text: str, *, several: bool) -> Markup:
+    """A text in the direction of its first letter, under the name of its part if it has company."""
+    name = el("span", part, class_="small") if several else None
+    return el("div", name, el("div", text.strip() or "(no letters)", dir="auto"), class_="words")
+
+
+def _questions(questions: Sequence[Asked]) -> Markup:
+    """Questions with their answers, the sample's own in bold, and how many more there are."""
+    first = sorted(questions, key=lambda asked: not asked.own)[:_QUESTIONS]
+    lines = [
+        el(
+            "li",
+            el("b" if asked.own else "span", shorten(asked.text, 140), dir="auto"),
+            f" → {asked.answer}",
+        )
+        for asked in questions
+        if asked in first
+    ]
+    more = len(questions) - len(lines)
+    return el("ul", *lines, el("li", f"and {more:,} more") if more else None, class_="words")
+
+
+def _strip(runs: Sequence[Run], whose: str) -> Markup:
+    boxes = (
+        el("i", style=f"flex:{run.count};background:{run.colour}", title=f"{run.name}: {run.count}")
+        for run in runs
+    )
+    colours = {run.name: run.colour for run in runs}
+    names = (
+        el("span", el("i", style=f"background:{colour}"), name) for name, colour in colours.items()
+    )
+    strip = el("div", *boxes, class_="segments", role="img", aria_label=f"segments {whose}")
+    return join(strip, el("div", *names, class_="words names"))
 
 
 def _figure(shown: Thumb) -> Markup:
     whose = f"of {shown.key}, {shown.label}"
     facts = [shown.split] + ([] if shown.duration_s is None else [f"{shown.duration_s:.2f} s"])
+    facts += [] if shown.score is None else [f"target {shown.score:g}"]
+    facts += [f"lacks {name}" for name in shown.missing]
     look = "picture tiny" if shown.tiny else "picture"
     picture, sound = shown.picture, shown.sound
     return el(
         "figure",
         picture and el("img", src=picture, alt=f"{shown.part} {whose}", class_=look),
         sound and el("img", src=sound, alt=f"spectrogram {whose}", class_="sound"),
+        *(
+            el("img", src=address, alt=f"{part} {whose}", title=part, class_="sound")
+            for part, address in shown.sequences.items()
+        ),
+        _strip(shown.segments, whose) if shown.segments else None,
+        *(_words(part, text, several=len(shown.texts) > 1) for part, text in shown.texts.items()),
+        _questions(shown.questions) if shown.questions else None,
         el(
             "figcaption",
             el("strong", shown.label),

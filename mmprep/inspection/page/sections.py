@@ -21,6 +21,8 @@ _CHECKS: Final[Mapping[str, str]] = {
     "damaged": "part of the source could not be decoded; the rest was used",
     "duration_mismatch": "sound and picture, or the file and the listed clip, differ in length",
     "frozen": "all frames are almost the same",
+    "clipped": "values of features were too large for their type, and were cut to its largest",
+    "nonfinite": "values of features were infinite or no numbers; they are 0 now",
     "looped": "the sound is shorter than the clip and is repeated to fill it",
     "no_audio": "the source has no sound; silence stands in for it",
     "whole_video": "the file is a whole video; the clip was cut out at its listed times",

@@ -17,6 +17,8 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "duration_mismatch": ("durations agree", "sound and picture differ in length"),
     "looped": ("sound fills the clip", "sound looped to fill the clip"),
     "damaged": ("no damage", "{} damaged packets"),
+    "nonfinite": ("all features finite", "values that were no numbers, now 0: {}"),
+    "clipped": ("no feature too large", "values too large for their type: {}"),
 }
 _OK: Final = ("#17613a", "#dcf3e4")
 _WARNING: Final = ("#7a4a00", "#ffe6b3")
@@ -42,7 +44,8 @@ class Header:
             name_width = sheet.text(left, top + 74, name, px=12, colour=MUTED)
             left += max(name_width, sheet.text(left, top + 93, value, px=15)) + 36
         left = LEFT
-        for text, ok in chips(self.view.checks):
+        missing = ((f"lacks {name}", False) for name in self.view.missing)
+        for text, ok in (*missing, *chips(self.view.checks)):
             ink, fill = _OK if ok else _WARNING
             left += 8 + sheet.chip(left, top + 130, f"{'✓' if ok else '⚠'} {text}", ink, fill)
 
@@ -51,6 +54,10 @@ def facts(view: View) -> Iterator[tuple[str, str]]:
     """Yields the lines under the key as name and value, as far as the record has them."""
     record = view.record
     yield "split", view.split
+    if len(view.target) == 1:
+        yield "target", f"{view.target[0]:g}"
+    if view.group:
+        yield "group", elide(view.group, 40)
     if (seconds := record.get("duration_s")) is not None:
         yield "duration", f"{seconds:.2f} s"
     if span := _span(record):

@@ -3,12 +3,17 @@
 from collections.abc import Iterator
 from typing import Final
 
+from mmprep.format.answer import QUESTION
+from mmprep.format.parts import PARTS
+from mmprep.inspection.picture.features import SequencePanel
 from mmprep.inspection.picture.header import Header
 from mmprep.inspection.picture.motion import FlowPanel
+from mmprep.inspection.picture.segments import SegmentPanel
 from mmprep.inspection.picture.sheet import Panel, Sheet
 from mmprep.inspection.picture.sound import SpectrogramPanel
 from mmprep.inspection.picture.strip import Strip
 from mmprep.inspection.picture.view import View
+from mmprep.inspection.picture.words import QuestionPanel, TextPanel
 from mmprep.shards import Shards
 
 _EDGE: Final = 30
@@ -45,3 +50,14 @@ def _panels(view: View) -> Iterator[Panel]:
         yield Strip.of(view, "difference", "to the next picture\ngrey: no change")
     if "depth" in view.members:
         yield Strip.of(view, "depth")
+    if len(view.target) > 1:
+        yield SegmentPanel.of(view)
+    if view.questions:
+        yield QuestionPanel(questions=view.questions)
+    for part in view.members:
+        if part == QUESTION and view.questions:
+            continue
+        if PARTS[part].drawing == "text":
+            yield TextPanel.of(view, part)
+        elif PARTS[part].drawing == "sequence":
+            yield SequencePanel.of(view, part)

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.transforms import IdentityTransform
 
+from mmprep.printable import printable
+
 WIDTH: Final = 1600
 LEFT: Final = 76
 RIGHT: Final = 40
@@ -139,6 +141,19 @@ def size_text(*lengths: int) -> str:
 def drawable(text: str) -> str:
     """Replaces letters that the font lacks by a box; matplotlib would warn of each."""
     return "".join(c if c == "\n" or ord(c) in _letters() else "▯" for c in text)
+
+
+def legible(letter: str) -> str:
+    """Returns a letter, or an escape where the font lacks it or it is a control character."""
+    if letter in ("\t", "\r"):
+        return {"\t": "\\t", "\r": "\\r"}[letter]
+    if ord(letter) in _letters() and printable(letter) == letter:
+        return letter
+    return (
+        letter.encode("ascii", "backslashreplace").decode()
+        if letter > "\x7f"
+        else f"\\x{ord(letter):02x}"
+    )
 
 
 @cache

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mmprep.config import PartsConfig
 from mmprep.errors import DataError, UnknownName
 from mmprep.format import Index
+from mmprep.format.answer import QUESTION
 from mmprep.format.jpeg import picture_size
 from mmprep.format.npy import parse_array
 from mmprep.format.record import parse_record
@@ -23,6 +24,23 @@ _SLACK: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One question about a clip that has questions.
+
+    Attributes:
+        text: Words of the question.
+        answer: Class name of the answer.
+        group: Type of the question; empty for none.
+        own: Whether it is the question of the sample itself.
+    """
+
+    text: str
+    answer: str
+    group: str
+    own: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class View:
     """One sample.
 
@@ -30,17 +48,23 @@ class View:
         key: Key of the sample.
         label: Name of its class.
         split: Name of its split.
+        classes: Names of all classes, in the order of their ids.
         record: The content of ``KEY.json``; any field may be absent.
         members: Part to the bytes of its members.
         config: Parameters of the parts.
+        group: Name of its group; empty for none.
+        questions: Questions about its clip; empty where the sample is the clip.
     """
 
     key: str
     label: str
     split: str
+    classes: Sequence[str]
     record: Mapping[str, Any]
     members: Mapping[str, Sequence[bytes]]
     config: PartsConfig
+    group: str
+    questions: Sequence[Asked]
 
     @classmethod
     def of(cls, shards: Shards, key: str) -> "View":
@@ -57,13 +81,17 @@ class View:
         index = shards.index
         key = index.key[row].decode()
         members = shards.read(row, None if parts is None else ["json", *parts])
+        wants_questions = QUESTION in (index.parts if parts is None else parts)
         return cls(
             key=key,
             label=index.classes[index.label[row]],
             split=index.splits[index.split[row]],
+            classes=index.classes,
             record=parse_record(members["json"], f"{shards.store.url}: {key}.json"),
             members={part: data for part, data in members.items() if data and part != "json"},
             config=shards.config(),
+            group=index.group_name(row),
+            questions=_questions(shards, row) if wants_questions else (),
         )
 
     @property
@@ -76,6 +104,16 @@ class View:
         """Results of the checks of the clip, by name."""
         checks: Mapping[str, bool | int] = self.record.get("checks") or {}
         return checks
+
+    @property
+    def target(self) -> list[float]:
+        """Numbers to predict beside the label: a score, or the class id of each segment."""
+        return [float(value) for value in self.record.get("target") or ()]
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the parts that the clip lacks."""
+        return [str(name) for name in self.record.get("missing") or ()]
 
     def pictures(self, part: str, chosen: Sequence[int]) -> list[NDArray[np.uint8]]:
         """Decodes the ``chosen`` pictures of a part to RGB (H, W, 3), grey ones too.
@@ -95,9 +133,30 @@ class View:
         Raises:
             DataError: The member is no matrix in `.npy` form.
         """
-        values = read_npy(self.members["spectrogram"][0], self.key)
-        if values.ndim != 2:
-            raise DataError(f"{self.key}: a spectrogram of shape {values.shape}; two axes expected")
+        return self._matrix("spectrogram")
+
+    def sequence(self, part: str) -> NDArray[np.float32]:
+        """Reads a feature sequence: (steps, features).
+
+        Raises:
+            DataError: The member is no matrix in `.npy` form.
+        """
+        return self._matrix(part)
+
+    def text(self, part: str) -> str:
+        """Reads a text.
+
+        Raises:
+            DataError: The member is not UTF-8.
+        """
+        return _decoded(self.members[part][0], f"{self.key}: the {part}")
+
+    def _matrix(self, part: str) -> NDArray[np.float32]:
+        values = read_npy(self.members[part][0], f"{self.key}: the {part}")
+        if values.ndim != 2 or not values.size:
+            raise DataError(
+                f"{self.key}: a {part} of shape {values.shape}; two axes with values expected"
+            )
         return values
 
     def _jpeg(self, part: str, i: int, space: str) -> NDArray[np.uint8]:
@@ -116,11 +175,42 @@ class View:
         return np.asarray(picture, np.uint8)
 
 
-def read_npy(data: bytes, key: str) -> NDArray[np.float32]:
+def _questions(shards: Shards, row: int) -> list[Asked]:
+    """Questions about the clip of the sample in ``row``; none where the sample is the clip."""
+    index = shards.index
+    if index.question is None or index.questions is None or not index.questions[row]:
+        return []
+    first = row - int(index.question[row])
+    return [
+        Asked(
+            text=_decoded(
+                shards.read(each, [QUESTION])[QUESTION][0],
+                f"{index.key[each].decode()}: the {QUESTION}",
+            ),
+            answer=index.classes[index.label[each]],
+            group=index.group_name(each),
+            own=each == row,
+        )
+        for each in range(first, first + int(index.questions[row]))
+    ]
+
+
+def _decoded(data: bytes, what: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{what} is not UTF-8 ({error.reason})") from error
+
+
+def read_npy(data: bytes, what: str) -> NDArray[np.float32]:
     """Reads the array in `.npy` bytes as float32, without unpickling.
 
+    Args:
+        data: Bytes of the member.
+        what: Sample and part, for the message.
+
     Raises:
-        DataError: The bytes are no array; the message names the sample ``key``.
+        DataError: The bytes are no array.
     """
     try:
         values = parse_array(data)
@@ -128,7 +218,7 @@ def read_npy(data: bytes, key: str) -> NDArray[np.float32]:
             raise ValueError(f"holds {values.dtype}")
         return np.asarray(values, np.float32)
     except ValueError as error:
-        raise DataError(f"{key}: the spectrogram is no .npy file ({error})") from error
+        raise DataError(f"{what} is no .npy file ({error})") from error
 
 
 def row_of(index: Index, key: str) -> int:

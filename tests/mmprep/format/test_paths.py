@@ -15,7 +15,7 @@ from mmprep.format import FAILURES, INDEX
 from mmprep.format.paths import JOURNAL, safe_path, task_name
 from mmprep.manifest import Row
 from mmprep.storage.store import LocalStore
-from tests.support.fuzztargets import sealed
+from tests.support.fuzzdamage import sealed
 from tests.support.shardmaker import FAILURES_MADE, Recipe, make_shards
 
 OUTSIDE = (
