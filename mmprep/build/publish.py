@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from mmprep.build.plan import Plan
@@ -34,13 +34,8 @@ def compose(plan: Plan, results: Mapping[str, ShardResult]) -> tuple[Dataset, di
     full = [result for result in ordered if result.shard is not None]
     splits = [split for split in SPLITS if any(task.split == split for task in plan.tasks)]
     shards = [result.shard for result in full if result.shard is not None]
-    class_id = {name: number for number, name in enumerate(plan.classes)}
     index = write_index(
-        (
-            (entry, class_id.get(label, 0), splits.index(result.task.partition("/")[0]), number)
-            for number, result in enumerate(full)
-            for entry, label in zip(result.entries, result.labels, strict=True)
-        ),
+        _index_entries(full, plan.classes, splits),
         classes=plan.classes,
         splits=splits,
         shards=[shard.name for shard in shards],
@@ -71,6 +66,17 @@ def compose(plan: Plan, results: Mapping[str, ShardResult]) -> tuple[Dataset, di
         additions=_additions([entry for result in full for entry in result.entries]),
     )
     return dataset, {INDEX: index, FAILURES: lines, DATASET: dataset.to_json().encode()}
+
+
+def _index_entries(
+    results: Sequence[ShardResult], classes: Sequence[str], splits: Sequence[str]
+) -> Iterator[tuple[SampleEntry, int, int, int]]:
+    """Yields the clips of the shards as `write_index` takes them."""
+    class_id = {name: number for number, name in enumerate(classes)}
+    for number, result in enumerate(results):
+        split = splits.index(result.task.partition("/")[0])
+        for entry, label in zip(result.entries, result.labels, strict=True):
+            yield entry, 0 if entry.answers else class_id[label], split, number
 
 
 def _additions(entries: Sequence[SampleEntry]) -> tuple[str, ...]:

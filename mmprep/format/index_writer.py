@@ -38,7 +38,8 @@ def write_index(
         parts: Part names, the record first, in the order of ``entry.counts``.
 
     Raises:
-        DataError: Samples have unequally many target values, or there are too many groups.
+        DataError: Samples have unequally many target values, an answer is none of the classes, or
+            there are too many groups.
     """
     rows = _Rows(classes, parts)
     for entry, label, split, shard in entries:
@@ -75,6 +76,8 @@ class _Rows:
         first = len(self._flat["size"])
         for number, answer in enumerate(entry.answers):
             key = row_key(entry.key, answer.id)
+            if answer.label not in self._class_id:
+                raise DataError(f"{key}: {answer.label!r} is none of the classes")
             label = self._class_id[answer.label]
             self._add_row(key, answer.group, number, entry, (label, split, shard, first))
         if not entry.answers:

@@ -1,14 +1,21 @@
 """Finished data sets of format 2, made of rows whose members are synthetic."""
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mmprep.build.plan import Plan, listing_digest, tasks
 from mmprep.build.publish import publish
 from mmprep.build.shard import ShardResult
+from mmprep.clips.parts import frames, spectrogram
 from mmprep.config import PartsConfig
+from mmprep.failure import Failure
 from mmprep.format import Payload, ShardWriter
 from mmprep.manifest import Question, Row, check_rows
 from mmprep.shards import Shards
@@ -57,6 +64,7 @@ def make_rows(
     parts: tuple[str, ...] = ("frames", "spectrogram", "question"),
     task: str = "classification",
     lacking: dict[str, str] | None = None,
+    absent: Sequence[Failure] = (),
 ) -> Shards:
     """Writes a finished data set of ``rows`` into ``folder`` and opens it.
 
@@ -66,9 +74,10 @@ def make_rows(
         parts: Parts of every sample.
         task: Task of the data set.
         lacking: Key of a clip to the part that it lacks.
+        absent: Clips that were not found.
     """
     check_rows(rows, "test")
-    plan = plan_of_rows(rows, parts=parts, task=task)
+    plan = replace(plan_of_rows(rows, parts=parts, task=task), absent=tuple(absent))
     store = LocalStore(folder)
     results = {}
     for each in plan.tasks:
@@ -116,14 +125,22 @@ def plan_of_rows(rows: Sequence[Row], *, parts: tuple[str, ...], task: str) -> P
 
 
 def payload_of(row: Row, parts: Sequence[str]) -> Payload:
-    """Members with bytes of their own: a record, texts, and bytes for all else."""
-    made = {
-        "json": [f'{{"key": "{row.key}", "label": "{row.label}"}}'.encode()],
-        "question": [q.text.encode() for q in row.questions]
-        or [row.texts.get("question", "?").encode()],
+    """Members of a clip: a record, texts, and pictures and arrays that no other clip has."""
+    seed = int.from_bytes(hashlib.sha256(row.key.encode()).digest()[:4])
+    rng = np.random.default_rng(seed)
+    record = {"key": row.key, "label": row.label, "split": row.split}
+    makers: dict[str, Callable[[], list[bytes]]] = {
+        "frames": lambda: [frames.jpeg(each, 90) for each in _pictures(rng)],
+        "spectrogram": lambda: [spectrogram.npy(rng.random((257, 40), np.float32))],
+        "speech": lambda: [spectrogram.npy(rng.random((5 + seed % 3, 8), np.float32))],
+        "question": lambda: (
+            [question.text.encode() for question in row.questions]
+            or [row.texts["question"].encode()]
+        ),
     }
-    for part in parts:
-        if part not in made:
-            seed = hashlib.sha256(f"{row.key}/{part}".encode()).digest()
-            made[part] = [seed * (20 + 7 * n) for n in range(3 if part == "frames" else 1)]
-    return {part: made[part] for part in ("json", *parts)}
+    made = {part: makers[part]() for part in parts}
+    return {"json": [json.dumps(record).encode()], **made}
+
+
+def _pictures(rng: np.random.Generator) -> NDArray[np.uint8]:
+    return rng.integers(0, 256, (3, 32, 32, 3), np.uint8)

@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -7,11 +8,15 @@ import pytest
 from rich.console import Console
 
 from mmprep.errors import DataError
+from mmprep.failure import Failure
 from mmprep.format import FAILURES
 from mmprep.html.markup import Markup, el
 from mmprep.inspection.info import part_bytes, print_summary, summarise
+from mmprep.inspection.losses import losses_of
 from mmprep.inspection.page import data_set_page
 from mmprep.inspection.page.excerpt import failure_examples
+from mmprep.manifest import Row
+from tests.support.rowmaker import clips_with_questions, make_rows
 from tests.support.shardmaker import LABELS, Recipe, make_shards
 
 _VOID = {"br", "img", "meta"}
@@ -206,3 +211,47 @@ def test_markup_escapes_text_and_attributes_once():
     assert inner == '<b class="x" data-key="it&#x27;s &lt;i&gt;">a &lt; &quot;b&quot;</b>'
     assert el("p", inner, None, Markup("&amp;")) == f"<p>{inner}&amp;</p>"
     assert el("p", "lone \udc80") == "<p>lone ?</p>"
+
+
+def test_summary_counts_clips_questions_and_groups(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmprep.inspection.info._CHUNK", 2)
+    shards = make_rows(tmp_path, clips_with_questions(), task="answers")
+    summary = summarise(shards)
+
+    assert (summary["task"], summary["samples"], summary["clips"]) == ("answers", 13, 7)
+    # Twelve questions, by turns of both types within each clip, and a clip without one.
+    assert summary["groups"] == {"": 1, "Audio Counting": 8, "Visual Location": 4}
+    assert {n: p["members"] for n, p in summary["parts"].items()} == {
+        "json": 7,
+        "frames": 21,
+        "spectrogram": 7,
+        "question": 13,
+    }
+    assert sum(p["bytes"] for p in summary["parts"].values()) == shards.index.size.sum()
+    printed = _printed(summary)
+    assert "13 samples of 3 classes about 7 clips" in printed
+    assert "Visual Location" in printed
+    _Page(data_set_page(shards))
+
+
+def test_summary_gives_the_range_of_the_targets(tmp_path):
+    plain = {"label": "x", "split": "train", "sources": {"video": "a.mp4"}}
+    rows = [Row(key=f"k{i}", target=(i - 1.5,), **plain) for i in range(4)]
+    summary = summarise(make_rows(tmp_path, rows, parts=("frames",), task="regression"))
+
+    assert summary["targets"] == {"values": 1, "least": -1.5, "mean": 0.0, "largest": 1.5}
+    assert "targets of regression: values 1, least -1.5, mean 0, largest 1.5" in _printed(summary)
+
+
+def test_losses_count_clips_and_not_their_questions(tmp_path):
+    rows = clips_with_questions(9, alone=0)
+    gone = [
+        Failure.of(replace(row, key=f"gone{n}"), "x.mp4", "find", "missing", "no file")
+        for n in range(4)
+        for row in rows
+        if row.split == "val"
+    ]
+    shards = make_rows(tmp_path, rows, absent=gone)
+
+    (loss,) = losses_of(shards)
+    assert (loss.kind, loss.name, loss.samples, loss.listed) == ("split", "val", 3, 15)
