@@ -5,6 +5,7 @@ Trees are small and made here, encoders are shrunk; all goes through the command
 
 import io
 import json
+import shutil
 import tomllib
 from collections import Counter
 from collections.abc import Callable
@@ -330,3 +331,18 @@ def test_the_recipe_trains_an_epoch(built: tuple[Case, Path], tmp_path: Path) ->
     assert case.measure in result["test"]
     assert all(np.isfinite(each["loss"]) for each in result["test"]["modalities"].values())
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_texts_of_the_list_need_no_files_of_pictures(tmp_path: Path) -> None:
+    raw, lists = tmp_path / "raw", tmp_path / "lists"
+    raw.mkdir()
+    lists.mkdir()
+    rawtrees.twitter2015(raw, lists)
+    shutil.rmtree(raw)
+    raw.mkdir()
+    command = ["build", "--dataset", "twitter2015", "--raw", raw, "--annotations", lists]
+    words = [*command, "--out", tmp_path / "out", "--workers", 1, "--parts"]
+    assert run(mmprep, *words, "text,target")["splits"] == {"train": 6, "val": 2, "test": 2}
+    refused = CliRunner().invoke(mmprep, [*map(str, words), "spectrogram", "--force"])
+    assert refused.exit_code == 2
+    assert "twitter2015 has image; that gives no spectrogram" in refused.stderr
