@@ -36,6 +36,7 @@ def twitter2015(raw: Path, lists: Path) -> None:
     }
     place = lists / "absa_data" / "twitter2015"
     place.mkdir(parents=True)
+    images = raw / "IJCAI2019_data" / "twitter2015_images"
     number = 0
     for (split, count), name in zip(_SPLITS, ("train", "dev", "test"), strict=True):
         # The official test list lacks a column's name; rows have the same fields.
@@ -45,17 +46,16 @@ def twitter2015(raw: Path, lists: Path) -> None:
             image = number - 1 if n == 1 else number
             rows.append(f"{n + 1}\t{n % 3}\t{image}.jpg\t{text[split].format(n=n)}\tentity {n}")
             if n != 1:
-                write_picture(raw / "twitter2015_images" / f"{number}.jpg", number)
-                write_picture(raw / "twitter2017_images" / f"{number}.jpg", 39)
+                write_picture(images / f"{number}.jpg", number)
             number += 1
         (place / f"{name}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    gif = raw / "twitter2015_images" / "2.jpg"
+    gif = images / "2.jpg"
     ok, content = cv2.imencode(".gif", picture(2, _SIZE))
     assert ok
     gif.write_bytes(content.tobytes())
-    (raw / "twitter2015_images" / "3.jpg").unlink()
-    for path in (raw / "twitter2017_images").iterdir():
-        path.rename(path.with_name(f"17_{path.name}"))
+    (images / "3.jpg").unlink()
+    # The archive has the pictures of Twitter2017 too; here one with a shorter path.
+    write_picture(raw / "twitter2017_images" / "0.jpg", 39)
 
 
 def sarcasm(raw: Path, lists: Path) -> None:

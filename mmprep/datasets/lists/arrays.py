@@ -18,6 +18,7 @@ from mmprep.clips.decode import pickled
 from mmprep.datasets.lists.listed import Lists, files, option
 from mmprep.datasets.spec import Spec
 from mmprep.errors import DataError
+from mmprep.format.damage import naming_damage
 from mmprep.manifest import Listed, safe_key
 
 _NAMES: Final = {"train": "train", "val": "valid", "test": "test"}
@@ -41,17 +42,13 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
 
 def _clips(content: Any, name: str, split: str, path: Path, spec: Spec) -> Iterator[Listed]:
     arrays = option(spec, "arrays", {})
-    try:
+    wanted = f"{name} lacks {', '.join(arrays.values())}, labels and id as arrays"
+    with naming_damage(str(path), fault=wanted):
         part = content[name]
         labels = np.asarray(part["labels"], dtype=float)
         scores = labels.reshape(len(labels), math.prod(labels.shape[1:]))
         lengths = {array: len(part[array]) for array in arrays.values()}
         names = _sample_names(part, name, len(scores))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"{path}: {name} has no {', '.join(arrays.values())}, labels and id as arrays "
-            f"({error!r}); is it another file?"
-        ) from error
     if scores.shape[1] != 1 or {*lengths.values(), len(names)} - {len(scores)}:
         raise DataError(
             f"{path}: {name} has {len(scores)} labels of {scores.shape[1]} numbers, {len(names)} "

@@ -17,6 +17,7 @@ from mmprep.datasets.lists.listed import Lists, files, option
 from mmprep.datasets.lists.text import lines
 from mmprep.datasets.spec import Spec
 from mmprep.errors import DataError
+from mmprep.format.damage import naming_damage
 from mmprep.manifest import Listed, safe_key
 
 log = logging.getLogger(__name__)
@@ -39,10 +40,8 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
     # Scores lie beside the features; --annotations may have the folds alone.
     place = Lists(None, lists.raw) if lists.raw else lists
     path = place.need(files(spec, "scores"), spec)
-    try:
+    with naming_damage(str(path), fault="no scores of segments"):
         clips = list(_clips(path, split_of, spec))
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path}: {error}") from error
     if absent := split_of.keys() - {clip.extra["video_id"] for clip in clips}:
         log.warning(
             "%s: %d videos of the folds have no scores: %s",

@@ -88,6 +88,9 @@ def test_a_pickle_without_ids_has_rows_for_keys(tmp_path):
         ({"labels": np.full((3, 1, 1), 5.0)}, "a score of 5"),
         ({"labels": np.full((3, 1, 1), np.nan)}, "a score of nan"),
         ({"labels": ["good"] * 3}, "labels"),
+        ({"id": [[], [], []]}, "labels and id as arrays"),
+        ({"id": [b"\xff\xfe"] * 3}, "labels and id as arrays"),
+        ({"text": None}, "labels and id as arrays"),
     ],
 )
 def test_another_file_of_that_name_is_refused(tmp_path, change, message):
