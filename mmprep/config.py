@@ -1,5 +1,6 @@
 """Parameters of the parts: frozen, checked, and written into `dataset.json`."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Self
 
@@ -8,6 +9,10 @@ from mmprep.format.parts import PARTS
 
 RECIPES: Final = ("psd", "stft", "fbank")
 FLOWS: Final = ("dis", "tvl1")
+# All of a picture, see `FrameConfig.region`.
+WHOLE: Final = "0,1,0,1"
+# Seconds of a window of `fbank`, which Kaldi does not take from the parameters.
+_FBANK_WINDOW_S: Final = 0.025
 # Latin-1 takes all bytes, so that no text of a data set that allows it fails.
 FALLBACKS: Final = ("", "latin-1")
 DTYPES: Final = ("float16", "float32")
@@ -22,17 +27,29 @@ class FrameConfig:
         short_side: Pixels of the shorter side; pictures are enlarged or reduced to it.
         quality: Quality of the JPEG, 1 to 100.
         square: Whether pictures stored with other pixels are stretched to square ones.
+        region: Region of the upright picture that is kept, before it is scaled: left, right, top
+            and bottom edge as fractions of its width and height. It holds for flow as well.
+            A text, because `dataset.json` has single values only.
     """
 
     fps: float = 1.0
     short_side: int = 256
     quality: int = 90
     square: bool = True
+    region: str = WHOLE
 
     def __post_init__(self) -> None:
+        # Written in one way, so that 1 and 1.0 are the same bytes of `dataset.json`.
+        region = ",".join(f"{edge:g}" for edge in _edges("frames.region", self.region))
+        object.__setattr__(self, "region", region)
         _check_range("frames.fps", self.fps, 0.01, 1000)
         _check_range("frames.short_side", self.short_side, 8, 4096)
         _check_range("frames.quality", self.quality, 1, 100)
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Left, right, top and bottom edge of the region, as numbers."""
+        return _edges("frames.region", self.region)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +113,26 @@ class FlowConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AudioConfig:
+    """Parameters of the sound from which spectrograms are made.
+
+    Attributes:
+        babble_db: Ratio of a clip's own sound to babble in dB, both as root mean squares over the
+            clip; -5 makes the babble 5 dB louder. None mixes in nothing.
+        babble_clips: Number of other clips of the same split whose sounds make the babble, all
+            equally loud. A hash of the keys draws them, see `mmprep.build.voices`.
+    """
+
+    babble_db: float | None = None
+    babble_clips: int = 3
+
+    def __post_init__(self) -> None:
+        if self.babble_db is not None:
+            _check_range("audio.babble_db", self.babble_db, -60, 60)
+        _check_range("audio.babble_clips", self.babble_clips, 1, 32)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TextConfig:
     """Parameters of texts, see `mmprep.clips.parts.text`.
 
@@ -134,11 +171,13 @@ class PartsConfig:
 
     Attributes:
         names: Names of parts (see `mmprep.format.parts`), in the order of a sample's files.
-        clip_s: Seconds of a clip: sound is looped or cut to it, and frames stop there.
+        clip_s: Seconds of a clip: sound is looped or cut to it, and frames stop there. At least
+            one window of the spectrogram.
         missing_audio: Treatment of a clip without sound: ``fail``, or ``silence`` in its place.
         frames: Parameters of frames, differences and depth.
         spectrogram: Parameters of spectrograms.
         flow: Parameters of optical flow.
+        audio: Parameters of the sound from which spectrograms are made.
         text: Parameters of texts, targets and questions.
         sequence: Parameters of the feature sequences of speech, face and words.
     """
@@ -149,6 +188,7 @@ class PartsConfig:
     frames: FrameConfig = field(default_factory=FrameConfig)
     spectrogram: SpectrogramConfig = field(default_factory=SpectrogramConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
     text: TextConfig = field(default_factory=TextConfig)
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
 
@@ -160,21 +200,43 @@ class PartsConfig:
             raise ConfigError(
                 f"parts are one or more different names; got {', '.join(self.names)!r}"
             )
-        _check_range("clip_s", self.clip_s, 0.5, 3600)
+        _check_range("clip_s", self.clip_s, 0.01, 3600)
+        if "spectrogram" in self.names:
+            self._check_window()
         if self.missing_audio not in ("fail", "silence"):
             raise ConfigError(f"missing_audio is fail or silence; got {self.missing_audio!r}")
+
+    def _check_window(self) -> None:
+        sound = self.spectrogram
+        window_s = _FBANK_WINDOW_S if sound.recipe == "fbank" else sound.window / sound.rate_hz
+        if self.clip_s < window_s:
+            raise ConfigError(
+                f"clip_s is {self.clip_s:g}, shorter than one window of the spectrogram; choose "
+                f"{window_s:g} or more, or a smaller spectrogram.window"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values of the parameters on which the parts in use depend.
 
-        Others are left out, so that a new default of theirs changes no root hash. ``square`` is
-        left out where it is off, because data sets from before it kept the stored pixels.
+        Others are left out, so that a new default of theirs changes no root hash. Left out where
+        they are off: ``square``, because data sets from before it kept the stored pixels, and the
+        younger ``region`` and ``audio``.
         """
         plain = asdict(self)
         for table in ("frames", "flow"):
             if not plain[table]["square"]:
                 del plain[table]["square"]
-        for table in {*_TABLES} - {table for name in self.names for table in PARTS[name].settings}:
+        if self.frames.region == WHOLE:
+            del plain["frames"]["region"]
+        used = {table for name in self.names for table in PARTS[name].settings}
+        if "spectrogram" in used and self.audio.babble_db is not None:
+            used.add("audio")
+        if "flow" in used and "frames" not in used:
+            # Flow is computed at the times of the frames, and in their region.
+            plain["frames"] = _changed(plain["frames"], {"fps": FrameConfig.fps, "region": None})
+            if plain["frames"]:
+                used.add("frames")
+        for table in {*_TABLES} - used:
             del plain[table]
         return {**plain, "names": list(self.names)}
 
@@ -217,9 +279,33 @@ _TABLES: Final = {
     "frames": FrameConfig,
     "spectrogram": SpectrogramConfig,
     "flow": FlowConfig,
+    "audio": AudioConfig,
     "text": TextConfig,
     "sequence": SequenceConfig,
 }
+
+
+def _changed(table: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a table that are named in ``defaults`` and differ from it."""
+    return {n: table[n] for n, default in defaults.items() if table.get(n, default) != default}
+
+
+def _edges(name: str, region: str) -> tuple[float, ...]:
+    """Numbers of a region.
+
+    Raises:
+        ConfigError: They are no region.
+    """
+    try:
+        left, right, top, bottom = map(float, region.strip("[]").split(","))
+    except (ValueError, AttributeError):
+        left = right = top = bottom = 0.0
+    if 0 <= left < right <= 1 and 0 <= top < bottom <= 1:
+        return left, right, top, bottom
+    raise ConfigError(
+        f"{name} is the left, right, top and bottom edge as fractions of the picture, such as "
+        f'"0.25,0.75,0.5,1"; got {region!r}'
+    )
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:

@@ -27,7 +27,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "no-audio": "no sound where the data set needs it (see --missing-audio)",
     "truncated": "the file ends before its header says",
     "corrupt": "too much of the stream does not decode",
-    "too-short": "under half a second",
+    "too-short": "under half a second, or under half of a shorter clip_s",
     "ends-early": "a whole video that ends before the listed times of its clip",
     "too-large": "more pixels or samples than a clip may have",
     "mixed-pictures": "pictures that change their shape on the way",

@@ -15,7 +15,7 @@ from mmprep.build.extend import require_no_extension
 from mmprep.build.lock import hold_lock
 from mmprep.build.plan import Plan, Task, rank, versions
 from mmprep.build.rewrite import NEW, check_files, finish_moves, reconstruct, republish
-from mmprep.build.shard import ShardResult
+from mmprep.build.shard import ShardResult, write_clip
 from mmprep.build.state import forget_state
 from mmprep.clips.job import Job
 from mmprep.clips.pool import DecoderPool, Outcome
@@ -167,16 +167,7 @@ def _rewrite_shard(
         writer = ShardWriter(file, plan.parts.names)
         for key in order:
             if key in samples:
-                row = rows[key]
-                new_entries.append(
-                    writer.write(
-                        key,
-                        samples[key].payload,
-                        target=row.target,
-                        group=row.group,
-                        answers=row.answers,
-                    )
-                )
+                new_entries.append(write_clip(writer, rows[key], samples[key].payload))
             else:
                 data = store.read(name, *extents[key])
                 copied.update(data)

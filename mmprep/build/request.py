@@ -8,6 +8,7 @@ from typing import Any, Final
 from mmprep.assignments import parse_value, split_assignment
 from mmprep.build.plan import Plan, listing_digest, tasks, trial_rows, versions
 from mmprep.build.stamps import stamps_of
+from mmprep.build.voices import draw_voices
 from mmprep.config import PartsConfig
 from mmprep.datasets import find, spec
 from mmprep.datasets.spec import Spec
@@ -21,6 +22,8 @@ from mmprep.storage.store import open_store
 
 # Parameters with an option of their own, which --set refuses.
 _BY_FLAG: Final = ("names", "missing_audio")
+# Examples of parameters that may be none, which shows no type.
+_EXAMPLES: Final = {"audio.babble_db": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,10 @@ def make_plan(request: Request) -> Plan:
     """
     clips = rows_of(request)
     rows = clips.rows
+    _check_frames(clips.parts, rows)
+    if clips.parts.audio.babble_db is not None and "spectrogram" in clips.parts.names:
+        # Before the limit, so that the samples of a trial are those of the whole.
+        rows = draw_voices(rows, clips.parts.audio.babble_clips)
     if request.limit is not None:
         rows = trial_rows(rows, request.limit, seed=request.seed)
     parts = clips.parts
@@ -104,6 +111,18 @@ def make_plan(request: Request) -> Plan:
         ),
         task=clips.spec.task,
     )
+
+
+def _check_frames(parts: PartsConfig, rows: Sequence[Row]) -> None:
+    """Raises `ConfigError` if a clip of the full length has no frame; a still image has one."""
+    filmed = any(PARTS[name].kind == "image" for name in parts.names) and any(
+        {"video", "depth"} & row.sources.keys() and "image" not in row.sources for row in rows
+    )
+    if filmed and parts.clip_s * parts.frames.fps < 0.5:
+        raise ConfigError(
+            f"clips of clip_s = {parts.clip_s:g} s have no frame at frames.fps = "
+            f"{parts.frames.fps:g}; set frames.fps to {0.5 / parts.clip_s:.3g} or more"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,10 +243,10 @@ def _apply_setting(plain: dict[str, Any], setting: str) -> None:
         place = inner
     if name not in place or isinstance(place[name], dict) or path in _BY_FLAG:
         raise UnknownName("parameter", path, _parameter_names(plain))
-    value = parse_value(text, type(place[name]))
-    if type(value) is not type(place[name]):
-        kind = type(place[name]).__name__
-        raise ConfigError(f"--set {setting}: {path} is {kind}, such as {place[name]!r}")
+    example = _EXAMPLES.get(path, place[name])
+    value = parse_value(text, type(example))
+    if type(value) is not type(example) and not (value is None and path in _EXAMPLES):
+        raise ConfigError(f"--set {setting}: {path} is {type(example).__name__}, such as {example}")
     place[name] = value
 
 
@@ -242,7 +261,7 @@ def _parameter_names(plain: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def _with_needed_sources(data_set: Spec, parts: PartsConfig) -> Spec:
-    """Copy of ``data_set`` with only those kinds of source from which ``parts`` are made."""
+    """Copy of ``data_set`` with ``parts``, and the kinds of source from which they are made."""
     needed = frozenset[str]().union(*(PARTS[name].made_from for name in parts.names))
     sources = {kind: ends for kind, ends in data_set.sources.items() if kind in needed}
     # Lists may hold texts themselves, and then no file is needed.
@@ -250,7 +269,7 @@ def _with_needed_sources(data_set: Spec, parts: PartsConfig) -> Spec:
         kinds = ", ".join(data_set.sources)
         raise ConfigError(f"{data_set.name} has {kinds}; that gives no {', '.join(parts.names)}")
     optional = tuple(kind for kind in data_set.optional if kind in sources)
-    return replace(data_set, sources=sources, optional=optional)
+    return replace(data_set, sources=sources, optional=optional, parts=parts)
 
 
 def _with_lacking(row: Row, data_set: Spec, parts: PartsConfig) -> Row:

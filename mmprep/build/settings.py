@@ -32,7 +32,7 @@ def settings_of_plan(plan: Plan) -> dict[str, Any]:
     return {
         "data set": plan.name,
         "task": plan.task,
-        "parts": plan.parts.to_json(),
+        "parts": _with_tables(plan.parts.to_json()),
         "seed": plan.seed,
         "shard_size": plan.shard_size,
         "limit": plan.limit,
@@ -45,11 +45,18 @@ def settings_of_dataset(dataset: Dataset) -> dict[str, Any]:
     return {
         "data set": dataset.name,
         "task": dataset.task,
-        "parts": dict(dataset.parts),
+        "parts": _with_tables(dataset.parts),
         "seed": request.get("seed"),
         "shard_size": request.get("shard_size"),
         "limit": request.get("limit"),
     }
+
+
+def _with_tables(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters with the tables that are left out where all their values are the defaults."""
+    pairs = (("spectrogram", "audio"), ("flow", "frames"))
+    tables = [table for part, table in pairs if part in parts.get("names", ())]
+    return {**{table: {} for table in tables}, **parts}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

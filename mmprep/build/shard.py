@@ -15,12 +15,13 @@ from mmprep.build.plan import Task
 from mmprep.clips.pool import DecoderPool, Outcome
 from mmprep.clips.sample import Sample
 from mmprep.failure import Failure
-from mmprep.format import ShardInfo, ShardWriter
+from mmprep.format import Payload, ShardInfo, ShardWriter
 from mmprep.format.damage import naming_damage
 from mmprep.format.fields import build, parse_json
 from mmprep.format.parts import RECORD
 from mmprep.format.paths import STATE, safe_path, task_name
 from mmprep.format.tar import SampleEntry
+from mmprep.manifest import Row
 from mmprep.storage.store import Store
 
 
@@ -134,15 +135,7 @@ def write_shard(
                 if writer is None:
                     file: IO[bytes] = stack.enter_context(store.create(name))
                     writer = ShardWriter(file, parts)
-                entries.append(
-                    writer.write(
-                        row.key,
-                        outcome.payload,
-                        target=row.target,
-                        group=row.group,
-                        answers=row.answers,
-                    )
-                )
+                entries.append(write_clip(writer, row, outcome.payload))
                 labels.append(row.label)
                 seconds.update(outcome.seconds)
                 checks.update(_true_checks(outcome))
@@ -167,6 +160,11 @@ def write_shard(
     # Written last: its presence means that the shard is whole.
     store.write(sidecar_path(task.name), result.to_json())
     return result
+
+
+def write_clip(writer: ShardWriter, row: Row, payload: Payload) -> SampleEntry:
+    """Appends the sample of ``row`` to a shard, with the targets of the row."""
+    return writer.write(row.key, payload, target=row.target, group=row.group, answers=row.answers)
 
 
 def _true_checks(sample: Sample) -> list[str]:

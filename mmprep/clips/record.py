@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmprep.clips.decode.clip import Clip
+from mmprep.clips.parts.babble import SILENT, level
 from mmprep.clips.parts.sequence import Features
 from mmprep.manifest import Row
 
-# Limits of the checks, below which a clip counts as silent, black or frozen.
-_SILENT: Final = 1e-4  # root mean square; -80 dB of full scale
+# Limits of the checks, below which a clip counts as black or frozen.
 _BLACK: Final = 16  # mean of the brightest frame, out of 255
 _FROZEN: Final = 0.5  # largest mean difference from the first frame, out of 255
 _MISMATCH_S: Final = 1.0
@@ -109,9 +109,8 @@ class Record:
             clip: Source of the sound; None for a sample without one.
         """
         length = len(wave) / rate_hz
-        level = float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) if len(wave) else 0.0
         self._checks["no_audio"] = not len(wave)
-        self._checks["silent"] = level < _SILENT
+        self._checks["silent"] = level(wave) < SILENT
         self._checks["looped"] = bool(len(wave)) and length < clip_s - 1e-3
         self.note(audio=clip.sound_facts if clip is not None and len(wave) else None)
         self._sound_s = length

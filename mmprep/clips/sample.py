@@ -30,7 +30,8 @@ from mmprep.clips.record import Record
 from mmprep.clips.scaling import Scaler
 from mmprep.clips.sources import sources
 from mmprep.clips.span import check_listed_times, is_whole_video
-from mmprep.config import PartsConfig
+from mmprep.clips.voices import VoiceMixer
+from mmprep.config import WHOLE, PartsConfig
 from mmprep.errors import DataError
 from mmprep.failure import ClipError
 from mmprep.format import Payload
@@ -38,8 +39,6 @@ from mmprep.format.parts import PARTS, RECORD
 from mmprep.manifest import TEXTS, Row
 from mmprep.storage.place import Raw
 
-# Seconds of pictures that a sample needs: half the interval of one frame at 1 fps.
-_SHORTEST_S: Final = 0.5
 # Parts for which the video's pictures are decoded.
 _PICTURE_PARTS: Final = {
     name for name, part in PARTS.items() if part.kind == "image" and "video" in part.made_from
@@ -76,6 +75,7 @@ class SampleMaker:
         self._arrays = Arrays(self._sources)
         self._config = config
         self._decoder = decoder
+        self._voices = VoiceMixer(self._sources, config)
         self._wants_sound = "spectrogram" in config.names
         self._wants_pictures = bool(_PICTURE_PARTS & set(config.names))
         self._flow = flows.FlowMaker(config.flow) if "flow" in config.names else None
@@ -109,6 +109,8 @@ class SampleMaker:
             raise ClipError("parts", "no-source", f"the row has none of {', '.join(missing)}")
         if absent := [name for name in self._config.names if name not in parts]:
             raise ClipError("parts", "no-video", f"a still image gives no {absent[0]}")
+        if self._config.frames.region != WHOLE and (parts.get("frames") or parts.get("depth")):
+            record.note(region=self._config.frames.region)
         if missing:
             record.note(missing=missing)
         ordered = {name: parts[name] for name in self._config.names}
@@ -132,7 +134,7 @@ class SampleMaker:
         if "depth" in {*self._config.names} - missing:
             parts["depth"] = self._depth(record, _require(depth, "depth", row))
         if sound_wanted:
-            parts["spectrogram"] = [self._spectrogram(record, audio or video)]
+            parts["spectrogram"] = [self._spectrogram(record, row, audio or video)]
         if (main := video or depth or audio) is not None:
             record.add_clip(main)
         return parts
@@ -246,11 +248,12 @@ class SampleMaker:
                 # The message goes into `failures.jsonl`, which must not depend on the raw folder.
                 message = str(error).replace(str(path), name)
                 raise ClipError("video", "corrupt", message) from error
+            picture = pictures.crop(picture, self._config.frames.edges)
             small = pictures.resize(picture, self._config.frames.short_side)
             record.add_pictures([0.0], [small])
             return [pictures.jpeg(small, self._config.frames.quality)]
 
-    def _spectrogram(self, record: Record, clip: Clip | None) -> bytes:
+    def _spectrogram(self, record: Record, row: Row, clip: Clip | None) -> bytes:
         config = self._config.spectrogram
         with record.stage("audio"):
             wave = np.zeros(0, np.float32)
@@ -261,18 +264,17 @@ class SampleMaker:
                     "audio", "no-audio", "no sound; --missing-audio silence makes it silence"
                 )
             record.add_sound(wave, config.rate_hz, self._config.clip_s, clip)
+            wave = self._voices.mix(record, row, wave)
         with record.stage("spectrogram"):
             samples = round(self._config.clip_s * config.rate_hz)
             return sounds.npy(sounds.spectrogram(sounds.fit_length(wave, samples), config))
 
 
 def _frame_indices(clip: Clip, config: PartsConfig) -> list[int]:
-    if clip.duration_s < _SHORTEST_S:
-        raise ClipError(
-            "video",
-            "too-short",
-            f"{clip.duration_s:.2f} s of pictures; a sample needs {_SHORTEST_S} s",
-        )
+    shortest_s = pictures.shortest_s(config.frames.fps, config.clip_s)
+    if clip.duration_s < shortest_s - 1e-6:
+        message = f"{clip.duration_s:.2f} s of pictures; a sample needs {shortest_s:g} s"
+        raise ClipError("video", "too-short", message)
     at = pictures.frame_times(clip.duration_s, config.frames.fps, config.clip_s)
     return [int(i) for i in pictures.indices_on_display(clip.times, at)]
 

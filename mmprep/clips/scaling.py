@@ -1,4 +1,8 @@
-"""Scales the pictures of a clip as they are decoded, so that none is held at full size."""
+"""Crops and scales the pictures of a clip as they are decoded, so that none is held at full size.
+
+Frames, differences, flow and depth all show the region of `FrameConfig.region`. It is cut out
+first: motion across its border is unknown to flow, as motion across the picture's border is.
+"""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -37,7 +41,7 @@ class Scaler:
 
     Args:
         clip: Source of the pictures.
-        frames: Parameters of frames.
+        frames: Parameters of frames; their region is that of all parts.
         flow: Parameters of optical flow.
         for_frames: Indices of the pictures that frames and differences show.
         for_flow: Indices of the pictures between which flow is computed.
@@ -58,6 +62,7 @@ class Scaler:
             ClipError: The cause is `mixed-pictures` or `too-large`.
         """
         self._check_shape(picture)
+        picture = pictures.crop(picture, self.frames.edges)
         frame = grey = None
         if index in self.for_frames:
             scaled = pictures.resize(picture, self.frames.short_side, self._ratio(self.frames))
@@ -75,8 +80,8 @@ class Scaler:
             ClipError: The cause is `mixed-pictures` or `too-large`.
         """
         self._check_shape(picture)
-        ratio = self._ratio(self.frames)
-        scaled = pictures.resize(pictures.luma(picture), self.frames.short_side, ratio)
+        luma = pictures.luma(pictures.crop(picture, self.frames.edges))
+        scaled = pictures.resize(luma, self.frames.short_side, self._ratio(self.frames))
         return self._fit("depth", scaled)
 
     def _ratio(self, config: FrameConfig | FlowConfig) -> float:

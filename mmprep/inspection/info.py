@@ -117,8 +117,9 @@ def _pieces(index: Index) -> Iterator[NDArray[np.int64]]:
 
 def _parameters_of(part: str, parts: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the tables of ``parts`` on which the bytes of one part depend."""
-    tables = (parts.get(table) or {} for table in part_named(part).settings)
-    return {name: value for table in tables for name, value in table.items()}
+    names = (*part_named(part).settings, *(["audio"] if part == "spectrogram" else []))
+    tables = (parts.get(name) for name in names)
+    return {k: v for table in tables if isinstance(table, dict) for k, v in table.items()}
 
 
 def parameters(values: Mapping[str, Any]) -> str:

@@ -50,6 +50,25 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Voice:
+    """Sound of another clip, from which a clip's babble may be made, see `mmprep.build.voices`.
+
+    Attributes:
+        key: Key of the other clip.
+        source: Path of the file with its sound, relative to ``--raw``.
+        start: Start of the other clip, as in `Row`.
+        end: End of the other clip, as in `Row`.
+        listed: Span of the other clip in a whole video, as in `Row`.
+    """
+
+    key: str
+    source: str
+    start: float | None = None
+    end: float | None = None
+    listed: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One clip.
 
@@ -75,6 +94,7 @@ class Row:
         questions: Questions about the clip, which share its other parts.
         lacking: Kinds of source that the clip lacks and the data set lets it lack: parts that could
             be made from them alone have no members.
+        voices: Other clips whose sounds may be mixed into this one's, in the order of their draw.
     """
 
     key: str
@@ -90,6 +110,7 @@ class Row:
     texts: Mapping[str, str] = field(default_factory=dict)
     questions: tuple[Question, ...] = ()
     lacking: tuple[str, ...] = ()
+    voices: tuple[Voice, ...] = ()
 
     @property
     def source(self) -> str:
@@ -114,7 +135,7 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """Plain values of the row; those that few rows have only where they are set."""
         plain = asdict(self)
-        for name in ("listed", "target", "group", "texts", "questions", "lacking"):
+        for name in ("listed", "target", "group", "texts", "questions", "lacking", "voices"):
             if not plain[name]:
                 del plain[name]
         return plain

@@ -71,7 +71,7 @@ def in_csd(folder: Path, canary: Path, rng: random.Random) -> str:
     """Damages the bytes of a `.csd` file, or what it says of its tables."""
     path = folder / "a.csd"
     if rng.random() < 0.5:
-        return mutate_hdf5(path, canary, rng)
+        return mutate_hdf5(path, canary, rng, "words/data/s")
     path.write_bytes(mutate_bytes(path.read_bytes(), rng))
     return "bytes"
 

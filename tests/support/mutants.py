@@ -109,15 +109,17 @@ def _with(plain: Any, holder: Any, name: Any, value: Any) -> Any:
     return plain
 
 
-def mutate_hdf5(path: Path, canary: Path, rng: random.Random) -> str:
-    """Turns one table of a file into another kind of thing, and returns the kind.
+def mutate_hdf5(path: Path, canary: Path, rng: random.Random, group: str = "/") -> str:
+    """Turns one table of a group into another kind of thing, and returns the kind.
 
     Args:
         path: File to change.
         canary: HDF5 file of the user, with a table ``canary``, which must never be read.
         rng: Source of the damage.
+        group: Group with the table.
     """
-    with h5py.File(path, "r+") as file:
+    with h5py.File(path, "r+") as whole:
+        file = whole[group]
         name = rng.choice(sorted(file))
         hard = file.get(name, getlink=True)
         values = np.asarray(file[name]) if isinstance(hard, h5py.HardLink) else np.zeros(3, "<u4")
@@ -149,9 +151,9 @@ def _make_strings(file: h5py.File, name: str, values: Any, canary: Path) -> None
 def _make_pointers(file: h5py.File, name: str, values: Any, canary: Path) -> None:
     _make_strings(file, name, values, canary)
     place, size = file[name].id.get_offset(), values.size * 16
-    file.flush()
+    file.file.flush()
     if place is not None:
-        with open(file.filename, "r+b") as raw:
+        with open(file.file.filename, "r+b") as raw:
             raw.seek(place)
             raw.write((0xDEADBEE0000).to_bytes(8, "little") * (size // 8))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmprep.build.plan import Plan, listing_digest, tasks
 from mmprep.build.publish import publish
-from mmprep.build.shard import ShardResult
+from mmprep.build.shard import ShardResult, write_clip
 from mmprep.clips.parts import frames, spectrogram
 from mmprep.config import PartsConfig
 from mmprep.failure import Failure
@@ -88,11 +88,7 @@ def make_rows(
                 payload: dict[str, Any] = {**payload_of(row, parts)}
                 if row.key in (lacking or {}):
                     payload[(lacking or {})[row.key]] = []
-                entries.append(
-                    writer.write(
-                        row.key, payload, target=row.target, group=row.group, answers=row.answers
-                    )
-                )
+                entries.append(write_clip(writer, row, payload))
             writer.close()
         results[each.name] = ShardResult(
             task=each.name,

@@ -4,6 +4,7 @@ A name is a path: ``valid/audio/17`` is the entry ``valid`` of a table, then its
 then row 17 of that. Nothing is unpickled by Python, and no size that a file claims is trusted.
 """
 
+import errno
 import io
 import math
 import zipfile
@@ -81,10 +82,19 @@ class ZipFile:
             info = self._zip.getinfo(member)
             if info.file_size > MAX_ARRAY_BYTES:
                 raise ValueError(f"{member} takes {info.file_size:,} bytes; {_bound()}")
+            self._last = member, parse_npy(self._content(info))
+        return self._last[1]
+
+    def _content(self, info: zipfile.ZipInfo) -> bytes:
+        try:
             with self._zip.open(info) as file:
                 # The size is the file's claim, which zipfile does not enforce.
-                self._last = member, parse_npy(file.read(MAX_ARRAY_BYTES + 1))
-        return self._last[1]
+                return file.read(MAX_ARRAY_BYTES + 1)
+        except OSError as error:
+            # The file's claim of where it lies is in front of its beginning.
+            if error.errno != errno.EINVAL:
+                raise
+            raise ValueError(f"{info.filename} lies outside the file") from error
 
 
 def open_npy(path: Path) -> TreeFile:

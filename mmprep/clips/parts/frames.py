@@ -1,5 +1,7 @@
 """Frames: which pictures of a clip a sample keeps, their size, and their JPEG."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import simplejpeg
@@ -10,6 +12,20 @@ from mmprep.clips.decode.bounds import check_scaled
 # Matroska rounds time stamps to milliseconds; a picture whose stamp was rounded up past the wanted
 # instant must still count as on display then.
 _SLACK_S = 6e-4
+
+
+# A clip needs half of the seconds that the data set cuts, and never more than this.
+_SHORTEST_S = 0.5
+
+
+def shortest_s(fps: float, clip_s: float) -> float:
+    """Seconds of pictures that a clip needs: half of ``clip_s``, at most 0.5, and one frame's half.
+
+    Args:
+        fps: Frames a second.
+        clip_s: Seconds of a whole clip.
+    """
+    return max(min(_SHORTEST_S, clip_s / 2), 0.5 / fps)
 
 
 def frame_times(duration_s: float, fps: float, limit_s: float) -> NDArray[np.float64]:
@@ -30,6 +46,23 @@ def frame_times(duration_s: float, fps: float, limit_s: float) -> NDArray[np.flo
 def indices_on_display(times: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.int64]:
     """Index of the picture on display at each of the instants ``at``: the last that has begun."""
     return np.maximum(np.searchsorted(times, at + _SLACK_S, side="right") - 1, 0)
+
+
+def crop(picture: NDArray[np.uint8], region: Sequence[float]) -> NDArray[np.uint8]:
+    """View of the part of ``picture`` (H, W, ...) in ``region``, of at least one pixel.
+
+    Args:
+        picture: Upright picture; whether its pixels are square makes no difference to fractions.
+        region: Left, right, top and bottom edge as fractions of the width and height.
+    """
+    height, width = picture.shape[:2]
+    left, right, top, bottom = region
+    return picture[_pixels(top, bottom, height), _pixels(left, right, width)]
+
+
+def _pixels(begin: float, end: float, count: int) -> slice:
+    first = min(round(begin * count), count - 1)
+    return slice(first, max(round(end * count), first + 1))
 
 
 def resize(

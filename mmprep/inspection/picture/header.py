@@ -66,6 +66,9 @@ def facts(view: View) -> Iterator[tuple[str, str]]:
         yield "source rate", f"{record['fps']:.4g} fps"
     if sound := _sound(record.get("audio") or {}):
         yield "sound", sound
+    if babble := record.get("babble"):
+        count = len(babble.get("clips", ()))
+        yield "own sound above babble", f"{babble.get('ratio_db', 0):g} dB, {count} clips"
     if record.get("decoder"):
         yield "decoder", str(record["decoder"])
     sources = record.get("sources") or {}

@@ -176,6 +176,16 @@ def test_a_zip_that_claims_too_much_is_refused(raw: Path) -> None:
     assert "2,147,483,647 bytes" in refusal(raw, "b.npz#a")[1]
 
 
+def test_a_zip_that_leads_outside_itself_is_refused(raw: Path) -> None:
+    content = bytearray((raw / "a.npz").read_bytes())
+    # The directory begins later than it says, so all members lie in front of the file.
+    at = content.rfind(b"PK\5\6")
+    begin = int.from_bytes(content[at + 16 : at + 20], "little")
+    content[at + 16 : at + 20] = (begin + 5000).to_bytes(4, "little")
+    (raw / "b.npz").write_bytes(content)
+    assert refusal(raw, "b.npz#first")[0] == "not-array"
+
+
 def test_a_file_is_opened_once(raw: Path) -> None:
     opened: list[str] = []
 

@@ -69,7 +69,7 @@ def test_parts_serve_the_modalities(name):
 def test_the_data_sets_of_the_papers_are_there():
     wanted = {"kinetics-sounds", "crema-d", "vggsound", "ucf-101", "ucf-101-three", "ave"}
     wanted |= {"twitter2015", "sarcasm", "mvsa-single", "iemocap", "cmu-mosi", "music-avqa"}
-    wanted |= {"nvgesture", "av-mnist", "keypad", "folder", "ave-segments"}
+    wanted |= {"nvgesture", "av-mnist", "keypad", "folder", "ave-segments", "grid"}
     assert wanted <= set(spec.names())
 
 
@@ -78,7 +78,7 @@ def test_the_data_sets_of_the_papers_are_there():
     [
         *(("kinetics-sounds", 31), ("crema-d", 6), ("vggsound", 309), ("ucf-101", 101)),
         *(("ave", 28), ("ave-segments", 29), ("twitter2015", 3), ("sarcasm", 2), ("iemocap", 4)),
-        *(("mvsa-single", 3), ("cmu-mosi", 7), ("music-avqa", 42)),
+        *(("mvsa-single", 3), ("cmu-mosi", 7), ("music-avqa", 42), ("grid", 10)),
     ],
 )
 def test_classes_are_counted(name, classes):

@@ -6,7 +6,7 @@ from mmprep.clips.parts.flow import encode
 from mmprep.config import FlowConfig
 from mmprep.errors import DataError, MmprepError, UnknownName
 from mmprep.inspection.picture import draw
-from mmprep.inspection.picture.header import chips
+from mmprep.inspection.picture.header import chips, facts
 from mmprep.inspection.picture.motion import colours, fields_of, wheel
 from mmprep.inspection.picture.strip import evenly_spaced
 from mmprep.inspection.picture.view import View, nearest
@@ -55,6 +55,14 @@ def test_a_record_that_says_almost_nothing_is_enough(tmp_path):
     shards = make_shards(tmp_path / "set", **absent)
 
     assert _height(draw(shards, "clip_0000"), tmp_path) > 400
+
+
+def test_babble_is_named_under_the_key(tmp_path):
+    mixed = {"ratio_db": -5.0, "clips": ["a", "b", "c"], "gain": 0.9}
+    for babble, shown in ((mixed, "-5 dB, 3 clips"), (None, None)):
+        more = {} if babble is None else {"babble": babble}
+        with make_shards(tmp_path / str(shown), **more) as shards:
+            assert dict(facts(View.at(shards, 0))).get("own sound above babble") == shown
 
 
 def test_the_same_sample_gives_the_same_bytes(tmp_path):
