@@ -13,6 +13,8 @@ FLOWS: Final = ("dis", "tvl1")
 WHOLE: Final = "0,1,0,1"
 # Seconds of a window of `fbank`, which Kaldi does not take from the parameters.
 _FBANK_WINDOW_S: Final = 0.025
+# Latin-1 takes all bytes, so that no text of a data set that allows it fails.
+FALLBACKS: Final = ("", "latin-1")
 DTYPES: Final = ("float16", "float32")
 
 
@@ -137,9 +139,15 @@ class TextConfig:
     Attributes:
         empty: Whether a text of no characters, or of blanks alone, is a text; otherwise its clip
             fails.
+        fallback: Encoding of files that are not UTF-8, ``latin-1``; without one, their clips fail.
     """
 
     empty: bool = False
+    fallback: str = ""
+
+    def __post_init__(self) -> None:
+        if self.fallback not in FALLBACKS:
+            raise UnknownName("fallback of texts", self.fallback, FALLBACKS)
 
 
 @dataclass(frozen=True, kw_only=True)

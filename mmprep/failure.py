@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
-    from mmprep.datasets.lists import Listed
-    from mmprep.manifest import Row
+    from mmprep.manifest import Listed, Row
 
 CAUSES: Final[Mapping[str, str]] = {
     "missing": "no file under the official name",

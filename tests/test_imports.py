@@ -36,6 +36,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
             "mmprep.datasets.spec",
             "mmprep.datasets.scan",
             "mmprep.errors",
+            "mmprep.format.damage",
             "mmprep.manifest",
             "mmprep.splits",
         ),

@@ -15,7 +15,7 @@ from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError, DataError, UnknownName
 from mmprep.failure import Failure
 from mmprep.format.parts import PARTS
-from mmprep.manifest import Row, read_csv, source_file
+from mmprep.manifest import TEXTS, Row, read_csv, source_file
 from mmprep.storage.place import Raw
 from mmprep.storage.redact import redacted
 from mmprep.storage.store import open_store
@@ -264,7 +264,8 @@ def _with_needed_sources(data_set: Spec, parts: PartsConfig) -> Spec:
     """Copy of ``data_set`` with ``parts``, and the kinds of source from which they are made."""
     needed = frozenset[str]().union(*(PARTS[name].made_from for name in parts.names))
     sources = {kind: ends for kind, ends in data_set.sources.items() if kind in needed}
-    if not sources:
+    # Lists may hold texts themselves, and then no file is needed.
+    if not sources and not needed & set(TEXTS) & set(data_set.parts.names):
         kinds = ", ".join(data_set.sources)
         raise ConfigError(f"{data_set.name} has {kinds}; that gives no {', '.join(parts.names)}")
     optional = tuple(kind for kind in data_set.optional if kind in sources)

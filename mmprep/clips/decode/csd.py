@@ -43,6 +43,21 @@ class CsdFile:
             raise ValueError("no computational sequence: it has no group <name>/data")
         self._segments = _group(with_data[0], "data")
 
+    def names(self) -> list[str]:
+        """Names of the segments."""
+        return list(self._segments)
+
+    def intervals(self, name: str) -> NDArray[Any]:
+        """Seconds at which the steps of the segment ``name`` begin and end: (T, 2).
+
+        Raises:
+            ValueError: There is no such segment, or a table is stored in another way.
+        """
+        intervals = _read(self._segment(name), "intervals")
+        if intervals.ndim != 2 or intervals.shape[1] != 2:
+            raise ValueError(f"{name!r:.100} has intervals of the shape {intervals.shape}")
+        return intervals
+
     def read(self, name: str, span: tuple[float, float] | None) -> NDArray[Any]:
         """Features of the segment ``name``: (T, D).
 
@@ -53,22 +68,24 @@ class CsdFile:
         Raises:
             ValueError: There is no such segment, or a table is stored in another way.
         """
+        features = _read(self._segment(name), "features")
+        if span is None:
+            return features
+        intervals = self.intervals(name)
+        if len(intervals) != len(features):
+            raise ValueError(f"{len(features)} steps with intervals {intervals.shape}")
+        middle = intervals.astype(np.float64).mean(axis=1)
+        chosen: NDArray[Any] = features[(middle >= span[0]) & (middle < span[1])]
+        return chosen
+
+    def _segment(self, name: str) -> h5py.Group:
         if name not in self._segments:
             names = [text for text, _ in zip(self._segments, range(_SHOWN), strict=False)]
             count = len(self._segments)
             raise ValueError(
                 f"no segment {name!r:.100} among its {count:,}, such as {', '.join(names)}"
             )
-        segment = _group(self._segments, name)
-        features = _read(segment, "features")
-        if span is None:
-            return features
-        intervals = _read(segment, "intervals")
-        if intervals.shape != (len(features), 2):
-            raise ValueError(f"{len(features)} steps with intervals {intervals.shape}")
-        middle = intervals.astype(np.float64).mean(axis=1)
-        chosen: NDArray[Any] = features[(middle >= span[0]) & (middle < span[1])]
-        return chosen
+        return _group(self._segments, name)
 
 
 def _is_own(group: h5py.Group, name: str) -> bool:

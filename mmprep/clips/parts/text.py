@@ -23,6 +23,8 @@ _MARKS: Final = (
 def from_file(content: bytes, config: TextConfig) -> bytes:
     """Checks the bytes of a text file and drops its byte-order mark.
 
+    A file that is not UTF-8 is taken as of ``config.fallback``, where there is one.
+
     Raises:
         ClipError: The cause is `not-utf-8`, `nul-byte`, `too-large` or `empty-text`.
     """
@@ -36,6 +38,8 @@ def from_file(content: bytes, config: TextConfig) -> bytes:
     try:
         return encode(text.decode(), config)
     except UnicodeDecodeError as error:
+        if config.fallback:
+            return encode(text.decode(config.fallback), config)
         message = (
             f"byte 0x{text[error.start]:02x} at {error.start} is not UTF-8, perhaps Latin-1 or "
             "Windows-1252: save it as UTF-8, as by `iconv -f LATIN1 -t UTF-8`"

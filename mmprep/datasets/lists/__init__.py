@@ -10,16 +10,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from mmprep.datasets.lists import (
+    arrays,
+    aspects,
     class_lists,
     clip_csv,
     digits,
     events,
     folder,
+    folds,
     grammar,
     grid,
     kinetics,
+    literals,
+    questions,
     ready,
     streams,
+    tags,
+    turns,
 )
 from mmprep.datasets.lists.listed import Lists, option
 from mmprep.datasets.lists.splits import split_off_val
@@ -32,16 +39,23 @@ __all__ = ["READERS", "Listed", "Lists", "read"]
 log = logging.getLogger(__name__)
 
 READERS: Final[Mapping[str, Callable[[Lists, Spec], list[Listed]]]] = {
+    "arrays": arrays.read,
+    "aspects": aspects.read,
     "class-lists": class_lists.read,
     "clip-csv": clip_csv.read,
     "csv": ready.read,
     "digits": digits.read,
     "events": events.read,
     "folder": folder.read,
+    "folds": folds.read,
     "grammar": grammar.read,
     "grid": grid.read,
     "kinetics": kinetics.read,
+    "literals": literals.read,
+    "questions": questions.read,
     "streams": streams.read,
+    "tags": tags.read,
+    "turns": turns.read,
 }
 
 
@@ -102,12 +116,13 @@ def _check(listed: Sequence[Listed], spec: Spec) -> list[Listed]:
 
 
 def _warn_of_differences(listed: Sequence[Listed], spec: Spec) -> None:
-    counts = Counter(clip.split for clip in listed)
-    if spec.expected and counts != spec.expected:
+    if spec.expected and _count(listed) != spec.expected:
         official = ", ".join(f"{n} {split}" for split, n in spec.expected.items())
         log.warning("%s: the lists name %s; official: %s", spec.name, _counts(listed), official)
     labels = {clip.label for clip in listed}
     labels |= {question.label for clip in listed for question in clip.questions}
+    if option(spec, "segments", 0.0):
+        labels.add(events.BACKGROUND)
     if empty := set(spec.classes) - labels:
         log.warning(
             "%s: no clip of %d classes: %s", spec.name, len(empty), ", ".join(sorted(empty))
@@ -115,5 +130,13 @@ def _warn_of_differences(listed: Sequence[Listed], spec: Spec) -> None:
 
 
 def _counts(listed: Sequence[Listed]) -> str:
-    counts = Counter(clip.split for clip in listed)
+    counts = _count(listed)
     return ", ".join(f"{counts[split]} {split}" for split in SPLITS if counts[split]) or "nothing"
+
+
+def _count(listed: Sequence[Listed]) -> Counter[str]:
+    """Clips of each split; a clip with questions counts as often as it has any."""
+    counts = Counter[str]()
+    for clip in listed:
+        counts[clip.split] += len(clip.questions) or 1
+    return counts

@@ -3,6 +3,10 @@
 A video may have several rows with different categories, so the key contains the class as well. By
 default a clip is the whole file, with the times of the event in ``extra``; ``lists.event`` cuts the
 event out.
+
+``lists.segments`` gives a clip a target: the class of each second from the beginning, which is
+``background`` outside of the event. Where a video has two rows, their seconds are the same (in all
+45 such videos of AVE), so that each row stays a clip with the label of its own event.
 """
 
 import logging
@@ -10,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from mmprep.datasets.lists.listed import Lists, files, option
 from mmprep.datasets.lists.text import line_error, lines
@@ -18,6 +23,9 @@ from mmprep.errors import DataError
 from mmprep.manifest import SPLITS, Listed, safe_key
 
 log = logging.getLogger(__name__)
+
+# Class of the seconds without an event.
+BACKGROUND: Final = "background"
 
 
 def read(lists: Lists, spec: Spec) -> list[Listed]:
@@ -86,4 +94,14 @@ def _clips(path: Path, split: str, spec: Spec) -> Iterator[Listed]:
                 "event_end_s": f"{end:g}",
                 "quality": quality,
             },
+            target=_segments(label, start, end, spec),
         )
+
+
+def _segments(label: str, start: float, end: float, spec: Spec) -> tuple[float, ...]:
+    """Class id of each second of the clip; empty if the data set asks for none."""
+    count = int(option(spec, "segments", 0.0))
+    if not count:
+        return ()
+    event, background = spec.classes.index(label), spec.classes.index(BACKGROUND)
+    return tuple(float(event if start <= second < end else background) for second in range(count))

@@ -46,11 +46,20 @@ class Lists:
     def get(self, names: Sequence[str]) -> Path | None:
         """Returns the file with the first of ``names`` that exists, at any depth; else None.
 
+        Args:
+            names: File names, best first; one with ``/`` must match the end of a path.
+
         Raises:
             ConfigError: Two different files with that name lie equally deep.
         """
         for name in names:
-            paths = self._paths.get(name.lower(), [])
+            folder, slash, file = name.lower().rpartition("/")
+            ends = f"/{folder}" if slash else ""
+            paths = [
+                path
+                for path in self._paths.get(file, [])
+                if path.parent.as_posix().lower().endswith(ends)
+            ]
             rivals = [path for path in paths[1:] if len(path.parts) == len(paths[0].parts)]
             for rival in rivals:
                 if rival.read_bytes() != paths[0].read_bytes():

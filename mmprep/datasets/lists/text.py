@@ -28,6 +28,18 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, line.strip()
 
 
+def decoded(path: Path) -> str:
+    """Text of a file whose encoding its data set does not state: UTF-8 if it is that, else Latin-1.
+
+    Latin-1 takes all bytes; text in another encoding is hardly ever UTF-8 by chance.
+    """
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
 def table(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yields line number and fields of each row of a CSV file; quotes may contain commas.
 

@@ -68,22 +68,36 @@ def test_parts_serve_the_modalities(name):
 
 def test_the_data_sets_of_the_papers_are_there():
     wanted = {"kinetics-sounds", "crema-d", "vggsound", "ucf-101", "ucf-101-three", "ave"}
-    assert wanted | {"nvgesture", "av-mnist", "grid", "keypad", "folder"} <= set(spec.names())
+    wanted |= {"twitter2015", "sarcasm", "mvsa-single", "iemocap", "cmu-mosi", "music-avqa"}
+    wanted |= {"nvgesture", "av-mnist", "keypad", "folder", "ave-segments", "grid"}
+    assert wanted <= set(spec.names())
 
 
 @pytest.mark.parametrize(
     ("name", "classes"),
     [
-        ("kinetics-sounds", 31),
-        ("crema-d", 6),
-        ("vggsound", 309),
-        ("ucf-101", 101),
-        ("ave", 28),
-        ("grid", 10),
+        *(("kinetics-sounds", 31), ("crema-d", 6), ("vggsound", 309), ("ucf-101", 101)),
+        *(("ave", 28), ("ave-segments", 29), ("twitter2015", 3), ("sarcasm", 2), ("iemocap", 4)),
+        *(("mvsa-single", 3), ("cmu-mosi", 7), ("music-avqa", 42), ("grid", 10)),
     ],
 )
 def test_classes_are_counted(name, classes):
     assert len(spec.load(name).classes) == classes
+
+
+def test_ave_by_the_second_has_the_classes_of_ave_and_background():
+    assert spec.load("ave-segments").classes == (*spec.load("ave").classes, "background")
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        *(("ave-segments", "localisation"), ("music-avqa", "answers"), ("cmu-mosi", "regression")),
+        *(("iemocap", "classification"), ("sarcasm", "classification")),
+    ],
+)
+def test_tasks_are_those_of_the_papers(name, task):
+    assert spec.load(name).task == task
 
 
 def test_sizes_of_inputs_are_those_of_the_papers():

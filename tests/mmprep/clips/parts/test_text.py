@@ -5,6 +5,7 @@ import pytest
 from mmprep.clips.decode.bounds import MAX_TEXT_BYTES
 from mmprep.clips.parts.text import encode, from_file
 from mmprep.config import TextConfig
+from mmprep.errors import ConfigError
 from mmprep.failure import CAUSES, ClipError
 
 PLAIN = TextConfig()
@@ -49,6 +50,17 @@ def test_other_encodings_are_refused_with_the_fix(encoding: str) -> None:
     assert name == "not-utf-8"
     assert "byte 0xe9 at 3" in message
     assert "iconv -f LATIN1 -t UTF-8" in message
+
+
+def test_a_fallback_takes_what_is_not_utf_8_and_leaves_the_rest() -> None:
+    latin = TextConfig(fallback="latin-1")
+    assert from_file("café\r\n".encode("latin-1"), latin) == "café\r\n".encode()
+    assert from_file("café 😀".encode(), latin) == "café 😀".encode()
+    assert from_file("\ufeffcafé".encode(), latin) == "café".encode()
+    with pytest.raises(ClipError, match="NUL"):
+        from_file(b"\xe9\0", latin)
+    with pytest.raises(ConfigError, match="fallback"):
+        TextConfig(fallback="cp1252")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-32-be"])

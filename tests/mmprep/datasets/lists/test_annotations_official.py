@@ -33,6 +33,11 @@ def counts(name, folder, variant=None):
         ("ave", None, "ave"),
         ("ave", "event+no-leak", "ave"),
         ("nvgesture", "official-split", "nvgesture"),
+        ("twitter2015", None, "twitter2015"),
+        ("sarcasm", None, "sarcasm"),
+        ("sarcasm", "hashtag", "sarcasm"),
+        ("ave-segments", None, "ave"),
+        ("ave-segments", "no-leak", "ave"),
     ],
 )
 def test_counts_are_the_official_ones(name, variant, folder):

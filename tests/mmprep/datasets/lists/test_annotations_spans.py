@@ -41,6 +41,25 @@ def test_a_video_in_two_splits_is_said_and_can_be_left_out(given, caplog):
     assert len(given("ave", "no-leak", **lists)) == 2
 
 
+@pytest.mark.parametrize("header", ["", "Category&VideoID&Quality&StartTime&EndTime\n"])
+def test_each_second_has_the_event_or_background(given, header):
+    train = header + "Cat&aaaaaaaaaaa&good&3&7\nBark&aaaaaaaaaaa&good&3&7\nBark&b&good&0&10\n"
+    clips = given("ave-segments", trainSet__txt=train, valSet__txt=header, testSet__txt=header)
+    cat, bark, whole = clips.values()
+    assert (cat.label, cat.target) == ("Cat", (*[28.0] * 3, *[22.0] * 4, *[28.0] * 3))
+    # Two events of one video are two samples, each with the label of its own.
+    assert (bark.label, bark.names) == ("Bark", cat.names)
+    assert bark.target == (*[28.0] * 3, *[2.0] * 4, *[28.0] * 3)
+    assert whole.target == (2.0,) * 10
+    assert (cat.start, cat.end) == (None, None)
+
+
+def test_an_event_of_no_length_is_all_background(given):
+    train = "Church bell&VWi2ENBuTbw&good&0&0\n"
+    clips = given("ave-segments", trainSet__txt=train, valSet__txt="", testSet__txt="")
+    assert [clip.target for clip in clips.values()] == [(28.0,) * 10]
+
+
 def gesture(depth, color, label=1):
     place = "path:./Video_data/class_01/subject3_r0"
     spans = f"depth:sk_depth:{depth} color:sk_color:{color} duo_left:duo_left:1:94"

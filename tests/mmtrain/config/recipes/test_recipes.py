@@ -87,6 +87,14 @@ def test_methods_and_curricula_take_the_values_and_their_types_are_right(name):
         ("crema-d-ogm", "ogm", {"alpha": 0.8, "form": "cvpr22", "end": 50}),
         ("kinetics-sounds-ogm", "ogm-ge", {"alpha": 0.8, "start": 6, "end": 60}),
         ("vggsound", "ogm-ge", {"alpha": 0.1, "end": 50}),
+        ("twitter2015", "aug", {"interval": 5, "softening": 0.5}),
+        ("twitter2015", "bss-h", {"fused": 1.0, "unimodal": 1.0, "inference": "sum"}),
+        ("sarcasm", "aug", {"interval": 1}),
+        ("sarcasm", "amss", {"tau": 0.5}),
+        ("sarcasm", "iprm", {"alpha": 0.7}),
+        ("iemocap", "iprm", {"alpha": 0.7}),
+        ("iemocap", "cggm", {"rho": 1.3, "lam": 0.2}),
+        ("cmu-mosi", "cggm", {"rho": 1.3, "lam": 0.2}),
     ],
 )
 def test_methods_have_the_values_of_their_papers(recipe, method, values):
@@ -107,6 +115,17 @@ def test_methods_have_the_values_of_their_papers(recipe, method, values):
         ("vggsound", "bss-l", 100, 16, 0.01, 70),
         ("nvgesture", "amss", 100, 4, 0.01, 80),
         ("nvgesture", "aug", 100, 2, 0.01, 70),
+        ("twitter2015", "aug", 100, 32, 2e-5, 70),
+        ("twitter2015", "bss-h", 113, 32, 0.001, 70),
+        ("twitter2015", "lfm-h", 100, 128, 1e-4, 70),
+        ("twitter2015", "amss", 50, 16, 1e-5, 70),
+        ("sarcasm", "bss-h", 120, 32, 1e-5, 70),
+        ("sarcasm", "amss", 50, 32, 1e-5, 70),
+        ("sarcasm", "iprm", 100, 64, 1e-4, 70),
+        ("iemocap", "iprm", 100, 16, 0.001, 70),
+        ("cmu-mosi", "ogm", 40, 64, 1e-4, 70),
+        ("music-avqa", "joint", 30, 64, 1e-4, 8),
+        ("ave-segments", "opm+ogm", 300, 64, 1e-4, 70),
     ],
 )
 def test_methods_change_the_run_as_their_authors_do(recipe, method, epochs, batch, lr, every):
@@ -117,7 +136,10 @@ def test_methods_change_the_run_as_their_authors_do(recipe, method, epochs, batc
 
 @pytest.mark.parametrize(
     ("recipe", "turns", "batch", "stages"),
-    [("crema-d", 75, 12, 12), ("kinetics-sounds", 75, 12, 4), ("nvgesture", 150, 6, 6)],
+    [
+        *(("crema-d", 75, 12, 12), ("kinetics-sounds", 75, 12, 4), ("nvgesture", 150, 6, 6)),
+        *(("twitter2015", 40, 12, 4), ("sarcasm", 32, 12, 4)),
+    ],
 )
 def test_igm_trains_whole_rounds_of_stages_at_a_rate_that_stays(recipe, turns, batch, stages):
     modalities = 3 if recipe == "nvgesture" else 2
@@ -126,8 +148,9 @@ def test_igm_trains_whole_rounds_of_stages_at_a_rate_that_stays(recipe, turns, b
         assert config.epochs == turns * stages // modalities
         assert config.batch_size == own["group"] == batch
         assert config.schedule.name == "constant"
-    if recipe == "nvgesture":
-        assert config.modalities == ("depth", "visual", "flow")
+    order = {"nvgesture": ("depth", "visual", "flow")}
+    order |= dict.fromkeys(("twitter2015", "sarcasm"), ("text", "visual"))
+    assert config.modalities == order.get(recipe, ())
 
 
 def test_a_curriculum_has_its_values_with_any_method():
