@@ -31,8 +31,9 @@ from mmprep.inspection.verify import verify
 from mmprep.manifest import write_csv
 from mmprep.printable import printable_values
 from mmprep.shards import Shards
+from mmprep.storage.access import Access
 from mmprep.storage.place import Raw
-from mmprep.storage.store import open_store
+from mmprep.storage.store import LocalStore, store_at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,6 @@ class BuildFlags:
     """Options of `mmprep build` that say how it runs; none of them changes a byte of the result."""
 
     out: str
-    endpoint: str | None
     workers: int | None
     engine: str
     ray_address: str | None
@@ -61,7 +61,8 @@ class CopyFlags:
     dry_run: bool
     force: bool
     as_json: bool
-    anonymous: bool = False
+    read_by: Access
+    write_by: Access
 
 
 def run_datasets(as_json: bool) -> None:
@@ -108,11 +109,13 @@ def run_build(request: Request, flags: BuildFlags) -> None:
         return
     job = Job(
         out=flags.out,
-        endpoint=flags.endpoint,
+        endpoint=request.endpoint,
         raw=request.raw,
         config=plan.parts,
         decoder=request.decoder,
         clip_timeout_s=flags.clip_timeout_s,
+        anonymous=request.anonymous,
+        retry_for_s=request.retry_for_s,
     )
 
     def begin(
@@ -132,7 +135,7 @@ def run_build(request: Request, flags: BuildFlags) -> None:
         begin=begin,
     )
     seconds = time.monotonic() - started
-    with Shards(open_store(flags.out, endpoint=flags.endpoint)) as shards:
+    with Shards(store_at(flags.out, job.out_access)) as shards:
         print_built(report, shards, seconds, out=flags.out, as_json=flags.as_json)
     warn(report)
     if report.added == 0:
@@ -142,7 +145,7 @@ def run_build(request: Request, flags: BuildFlags) -> None:
         )
 
 
-def run_verify(out: str, endpoint: str | None, anonymous: bool, as_json: bool) -> None:
+def run_verify(out: str, access: Access, as_json: bool) -> None:
     """Verifies a data set and prints each problem.
 
     Raises:
@@ -154,7 +157,7 @@ def run_verify(out: str, endpoint: str | None, anonymous: bool, as_json: bool) -
         if console.is_terminal:
             console.print(f"{shard.name}: {counted(shard.samples, 'sample')}", highlight=False)
 
-    store = open_store(out, endpoint=endpoint, anonymous=anonymous)
+    store = store_at(out, access)
     verdict, out = verify(store, progress), store.url
     if as_json:
         print_json({"ok": not verdict.problems, **asdict(verdict)})
@@ -176,14 +179,14 @@ def run_verify(out: str, endpoint: str | None, anonymous: bool, as_json: bool) -
         print_line(f"root {verdict.root}")
 
 
-def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -> None:
+def run_copy(source: str, target: str, flags: CopyFlags) -> None:
     """Copies a data set and prints what was sent."""
     console = Console(stderr=True)
     started = time.monotonic()
     with ExitStack() as stack:
         report = copy(
-            open_store(source, endpoint=endpoint, anonymous=flags.anonymous),
-            open_store(target, endpoint=endpoint),
+            store_at(source, flags.read_by),
+            store_at(target, flags.write_by),
             workers=flags.workers,
             force=flags.force,
             dry_run=flags.dry_run,
@@ -205,13 +208,11 @@ def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -
         print_line(f"{counted(dataset.samples, 'sample')} in {seconds:.1f} s, root {dataset.root}")
 
 
-def run_info(
-    out: str, html: Path | None, endpoint: str | None, anonymous: bool, as_json: bool
-) -> None:
+def run_info(out: str, html: Path | None, access: Access, as_json: bool) -> None:
     """Prints a summary of a data set, and writes its page."""
     from mmprep.inspection import info, page
 
-    with Shards(open_store(out, endpoint=endpoint, anonymous=anonymous)) as shards:
+    with Shards(store_at(out, access)) as shards:
         if html is not None:
             _write_file(html, page.data_set_page(shards).encode())
             Console(stderr=True).print(f"page: {html}", highlight=False)
@@ -222,13 +223,11 @@ def run_info(
     info.print_summary(printable_values(summary), Console())
 
 
-def run_inspect(
-    out: str, key: str | None, png: Path, endpoint: str | None, anonymous: bool
-) -> None:
+def run_inspect(out: str, key: str | None, png: Path, access: Access) -> None:
     """Draws one sample into a PNG file."""
     from mmprep.inspection import picture
 
-    with Shards(open_store(out, endpoint=endpoint, anonymous=anonymous)) as shards:
+    with Shards(store_at(out, access)) as shards:
         chosen = key or next(iter(shards.index.some_keys(1)), "")
         _write_file(png, picture.draw(shards, chosen))
     print_line(f"{png}: {chosen}")
@@ -239,14 +238,14 @@ def run_repair(
     raw: Raw | None,
     workers: int | None,
     clip_timeout_s: float,
-    endpoint: str | None,
+    access: Access,
     as_json: bool,
 ) -> None:
     """Repairs a data set and prints how many clips are samples now."""
     report = repair(
         out,
         raw=raw,
-        endpoint=endpoint,
+        access=access,
         workers=workers or os.cpu_count() or 1,
         clip_timeout_s=clip_timeout_s,
     )
@@ -311,4 +310,4 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
 
 def _write_file(path: Path, data: bytes) -> None:
     """Writes a result for the user, whole or not at all."""
-    open_store(str(path.parent)).write(path.name, data)
+    LocalStore(path.parent).write(path.name, data)

@@ -20,7 +20,7 @@ from mmprep.clips.pool import DecoderPool
 from mmprep.errors import ConfigError
 from mmprep.failure import Failure
 from mmprep.format.paths import RUN
-from mmprep.storage.store import Store, open_store
+from mmprep.storage.store import Store, store_at
 
 # Seconds between two looks at the output for the run that is in charge.
 _CHECK_S: Final = 5.0
@@ -53,7 +53,7 @@ def announce_run(job: Job, workers: int) -> RemoteJob:
     out = job.out if "://" in job.out else str(Path(job.out).resolve())
     raw = job.raw.resolve() if isinstance(job.raw, Path) else job.raw
     run = uuid.uuid4().hex
-    open_store(out, endpoint=job.endpoint).write(RUN, run.encode())
+    store_at(out, job.out_access).write(RUN, run.encode())
     return RemoteJob(
         job=replace(job, out=out, raw=raw),
         made_by=versions(job.config, job.decoder),
@@ -82,7 +82,7 @@ def run_task(task: Task, remote_job: RemoteJob) -> ShardResult:
             f"{platform.node()} has no folder {job.raw}; clips lie in a bucket, or on a file "
             "system that every node mounts at the same place"
         )
-    store = open_store(job.out, endpoint=job.endpoint)
+    store = store_at(job.out, job.out_access)
     watch = _RunWatch(store, remote_job.run, len(task.rows))
     watch.check()
     if (done := completed_result(store, task.name)) is not None:
