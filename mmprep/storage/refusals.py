@@ -34,6 +34,8 @@ _HINTS: Final = {
     "without LOCATION": _REGION,
     "redirect without": _REGION,
     "NoSuchBucket": "there is no such bucket; check its name and the endpoint",
+    "InvalidContentType": "there is no TLS at this address: use http://",
+    "dns error": "there is no server of that name; check the endpoint",
     "certificate": _TLS,
     "UnknownIssuer": _TLS,
     "400 Bad Request": f"check endpoint and credentials, and {_REGION}",

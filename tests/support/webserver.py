@@ -12,10 +12,10 @@ from typing import Any
 
 
 @contextmanager
-def serving(folder: Path, *, ranges: bool = True) -> Iterator[str]:
+def serving(folder: Path, *, ranges: bool = True, port: int = 0) -> Iterator[str]:
     """Serves ``folder`` on loopback and gives its address; without ``ranges`` as Python does."""
     handler = partial(_Ranges if ranges else _Plain, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
