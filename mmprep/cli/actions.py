@@ -16,6 +16,7 @@ from rich.console import Console
 from mmprep.build.build import build_dataset
 from mmprep.build.copy import copy
 from mmprep.build.engines import engine_named
+from mmprep.build.extend import planned_extension
 from mmprep.build.plan import Plan
 from mmprep.build.repair import repair
 from mmprep.build.request import Request, make_plan, rows_of
@@ -26,7 +27,7 @@ from mmprep.clips.job import Job
 from mmprep.datasets import spec
 from mmprep.errors import ConfigError, DataError, StoreError
 from mmprep.failure import Failure
-from mmprep.format import ShardInfo
+from mmprep.format import Dataset, ShardInfo
 from mmprep.inspection.verify import verify
 from mmprep.manifest import write_csv
 from mmprep.printable import printable_values
@@ -104,9 +105,6 @@ def run_build(request: Request, flags: BuildFlags) -> None:
     run = engine_named(flags.engine, _engine_options(flags))
     plan = make_plan(request)
     announce(plan)
-    if flags.dry_run:
-        _print_plan(plan, flags.as_json)
-        return
     job = Job(
         out=flags.out,
         endpoint=request.endpoint,
@@ -117,6 +115,14 @@ def run_build(request: Request, flags: BuildFlags) -> None:
         anonymous=request.anonymous,
         retry_for_s=request.retry_for_s,
     )
+    if flags.dry_run:
+        store = store_at(job.out, job.out_access)
+        extension = planned_extension(plan, store) if flags.extend else None
+        if extension is None:
+            _print_plan(plan, flags.as_json)
+        else:
+            _print_extension(*extension, flags)
+        return
 
     def begin(
         begun: Plan, clips_left: int
@@ -306,6 +312,29 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
         clips = counted(len(task.rows), "clip")
         print_line(f"{task.name}.tar  {clips}, from {task.rows[0].source}")
     print_line(f"{format_counts(splits)}; parts {', '.join(plan.parts.names)}; nothing was written")
+
+
+def _print_extension(extension: Plan, dataset: Dataset, flags: BuildFlags) -> None:
+    """Prints what ``--extend`` would add to ``dataset``: new clips by split, and new shards."""
+    splits = Counter(row.split for task in extension.tasks for row in task.rows)
+    shards = [task.name for task in extension.tasks]
+    there = {"samples": dataset.samples, "shards": len(dataset.shards), "root": dataset.root}
+    if flags.as_json:
+        added = {"clips": splits, "shards": shards, "absent": len(extension.absent)}
+        print_json({"data set": extension.name, "there": there, "new": added})
+        return
+    stay = (
+        f"{counted(dataset.samples, 'sample')} in {counted(len(dataset.shards), 'shard')} stay as "
+        "they are"
+    )
+    if not shards:
+        print_line(f"{flags.out}: no new clips; {stay}; nothing was written")
+        return
+    names = shards[0] if len(shards) == 1 else f"{shards[0]} to {shards[-1]}"
+    print_line(
+        f"{flags.out}: {counted(splits.total(), 'new clip')} ({format_counts(splits)}) in "
+        f"{counted(len(shards), 'new shard')} ({names}); {stay}; nothing was written"
+    )
 
 
 def _write_file(path: Path, data: bytes) -> None:

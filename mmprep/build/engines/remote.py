@@ -87,7 +87,7 @@ def run_task(task: Task, remote_job: RemoteJob) -> ShardResult:
     watch.check()
     if (done := completed_result(store, task.name)) is not None:
         return done
-    pool = _POOLS.pool(job, remote_job.workers)
+    pool = POOLS.pool(job, remote_job.workers)
     ahead = rows_ahead(remote_job.workers)
     return write_shard(task, store, pool, job.config.names, ahead=ahead, on_clip=watch)
 
@@ -119,7 +119,7 @@ class _RunWatch:
             raise ConfigError(f"{self._store.url}: another run goes on with this build")
 
 
-class _PoolCache:
+class PoolCache:
     """Keeps decoding processes for the next task, since their start takes as long as ten clips."""
 
     def __init__(self) -> None:
@@ -127,11 +127,16 @@ class _PoolCache:
         self._pool: tuple[Job, int, DecoderPool] | None = None
 
     def pool(self, job: Job, workers: int) -> DecoderPool:
+        """Pool for ``job``: that of the task before, if its settings are the same."""
         if self._pool is None or self._pool[:2] != (job, workers):
-            self._pool = None
-            self._stack.close()
+            self.close()
             self._pool = job, workers, self._stack.enter_context(DecoderPool(job, workers))
         return self._pool[2]
 
+    def close(self) -> None:
+        """Ends the decoding processes."""
+        self._pool = None
+        self._stack.close()
 
-_POOLS: Final = _PoolCache()
+
+POOLS: Final = PoolCache()
