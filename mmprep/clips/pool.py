@@ -236,7 +236,10 @@ class _Slot(threading.Thread):
                 self._connection = connection
                 return connection
         except (EOFError, ConnectionError):
-            pass
+            killed = self._process.wait() == -signal.SIGKILL
+            self._stop()
+            if killed:
+                raise _Killed from None
         self._stop()
         raise MmprepError(
             "a decoding process does not start; `python -c 'import mmprep.clips.worker'` shows why"

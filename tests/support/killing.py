@@ -35,6 +35,8 @@ _SMALL = ("--parts", "frames", "--set", "frames.short_side=32", "--set", "clip_s
 _RUN = ("--epochs", "2", "--batch-size", "4", "--encoder", "small-cnn", "--device", "cpu",
         "--modalities", "visual", "--set", "view.frames=1", "--set", "view.size=24",
         "--set", "save_every_steps=1", "--workers", "1", "--resume")  # fmt: skip
+# Figures of a run that depend on the machine.
+_TIMES = ("seconds", "samples_per_s", "scoring_seconds", "data_wait", "logged")
 
 
 @dataclass
@@ -101,11 +103,11 @@ class Bench:
         )
 
     def result(self, kind: str) -> object:
-        """Root of a data set; of a run, its metrics without times, and its weights' digest."""
+        """Root of a data set; of a run, its metrics without times."""
         if kind != "train":
             return json.loads((self.place(kind) / "dataset.json").read_text())["root"]
         lines = (self.place(kind) / "metrics.jsonl").read_text().splitlines()
-        return [{n: v for n, v in json.loads(line).items() if n != "logged"} for line in lines]
+        return [{n: v for n, v in json.loads(line).items() if n not in _TIMES} for line in lines]
 
 
 def kill_once(bench: Bench, kind: str, chance: random.Random) -> None:
