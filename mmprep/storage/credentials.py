@@ -3,6 +3,7 @@
 Google's application default credentials and Azure's variables are read by obstore itself.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,6 +83,8 @@ def _read_profile() -> Profile | None:
     import botocore.session
     from obstore.auth.boto3 import Boto3CredentialProvider
 
+    # It would announce the file of every client that is made.
+    logging.getLogger("botocore.credentials").setLevel(logging.WARNING)
     try:
         core = botocore.session.get_session()
         session = boto3.Session(botocore_session=core)
