@@ -43,7 +43,7 @@ from mmprep.failure import Failure
 from mmprep.format import DATASET, Dataset
 from mmprep.format.paths import JOURNAL, PLAN, RUN
 from mmprep.shards import read_dataset
-from mmprep.storage.store import Store, open_store
+from mmprep.storage.store import Store, store_at
 
 # So many failures never stop a build: of ten clips in a trial, two may well be bad.
 _FEW: Final = 5
@@ -151,7 +151,7 @@ def build_dataset(
         StoreError: The disk or bucket refused.
     """
     run = engine_named(engine) if isinstance(engine, str) else engine
-    store = open_store(job.out, endpoint=job.endpoint)
+    store = store_at(job.out, job.out_access)
     work = _Work(store, job, run, workers, max_failed, begin or _no_progress)
     with hold_lock(store):
         cleared = force and clear(store)

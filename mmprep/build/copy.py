@@ -19,7 +19,7 @@ from mmprep.errors import ConfigError, DataError
 from mmprep.format import DATASET, Dataset
 from mmprep.format.paths import COPY, PLAN
 from mmprep.shards import read_dataset
-from mmprep.storage.store import LocalStore, Store
+from mmprep.storage.store import BucketStore, LocalStore, Store
 
 _CHUNK: Final = 8 << 20
 _AHEAD: Final = 2
@@ -119,6 +119,9 @@ def copy(
 def _is_same_place(source: Store, target: Store) -> bool:
     if isinstance(source, LocalStore) and isinstance(target, LocalStore):
         return source.root.resolve() == target.root.resolve()
+    if isinstance(source, BucketStore) and isinstance(target, BucketStore):
+        # A bucket of one name on two servers is two buckets.
+        return (source.url, source.endpoint) == (target.url, target.endpoint)
     return source.url == target.url
 
 

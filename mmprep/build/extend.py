@@ -29,7 +29,7 @@ from mmprep.errors import ConfigError
 from mmprep.format import DATASET, Dataset
 from mmprep.format.paths import PLAN, task_name
 from mmprep.manifest import Row
-from mmprep.shards import Shards
+from mmprep.shards import Shards, read_dataset
 from mmprep.storage.store import Store
 
 
@@ -123,6 +123,27 @@ def plan_extension(plan: Plan, dataset: Dataset, known: KnownClips, place: str) 
         limit=None,
         base=dataset.root,
     )
+
+
+def planned_extension(plan: Plan, store: Store) -> tuple[Plan, Dataset] | None:
+    """Plan of what ``--extend`` would add, and the data set that it would be added to.
+
+    Args:
+        plan: Plan of the present request.
+        store: Place of the data set; nothing is written.
+
+    Returns:
+        None while there is no finished data set.
+
+    Raises:
+        ConfigError: The data set was built with other settings.
+    """
+    if store.size(DATASET) is None:
+        return None
+    dataset = read_dataset(store)
+    begun = extension_under_way(store, dataset)
+    known = known_clips(store, dataset)
+    return begun or plan_extension(plan, dataset, known, store.url), dataset
 
 
 def _renumbered(task: Task, next_shard: Mapping[str, int]) -> Task:

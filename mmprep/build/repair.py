@@ -26,8 +26,9 @@ from mmprep.format import Dataset, Index, ShardWriter
 from mmprep.format.paths import JOURNAL
 from mmprep.format.tar import BLOCK, SampleEntry
 from mmprep.shards import Shards, read_dataset
+from mmprep.storage.access import Access
 from mmprep.storage.place import Raw, raw_at
-from mmprep.storage.store import Store, open_store
+from mmprep.storage.store import Store, store_at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ def repair(
     out: str,
     *,
     raw: Raw | None = None,
-    endpoint: str | None = None,
+    access: Access | None = None,
     workers: int = 1,
     clip_timeout_s: float = 60.0,
     on_clip: Callable[[Failure | None], None] = lambda failure: None,
@@ -62,7 +63,8 @@ def repair(
     Args:
         out: Folder or URL of a complete data set.
         raw: Folder or URL of the clips; None is the place where they lay at the build.
-        endpoint: Address of an S3-compatible server that holds ``out`` and ``raw``.
+        access: Way to the buckets of ``out`` and ``raw``, by default the environment's; where it
+            is anonymous, only ``raw`` is read so.
         workers: Number of decoding processes.
         clip_timeout_s: Seconds after which the decoding of a clip is given up.
         on_clip: Function called after each clip, with its failure or None.
@@ -71,7 +73,8 @@ def repair(
         ConfigError: There is no data set, no folder ``raw``, or the libraries have other versions.
         DataError: The data set is damaged.
     """
-    store = open_store(out, endpoint=endpoint)
+    access = access or Access()
+    store = store_at(out, replace(access, anonymous=False))
     if store.size(JOURNAL) is None:
         # Checked before the lock is taken, which would create a folder of a misspelt name.
         read_dataset(store)
@@ -86,14 +89,7 @@ def repair(
         if not plan.rows:
             return RepairReport(dataset=dataset, tried=0, mended=0, absent=len(plan.absent))
         _check_request(plan, raw, dataset)
-        job = Job(
-            out=out,
-            endpoint=endpoint,
-            raw=raw,
-            config=plan.parts,
-            decoder=plan.made_by["decoder"],
-            clip_timeout_s=clip_timeout_s,
-        )
+        job = replace(_job(out, raw, plan, access), clip_timeout_s=clip_timeout_s)
         mended: list[str] = []
         with Shards(store) as shards, DecoderPool(job, workers) as pool:
             for task in (task for task in plan.tasks if task.rows):
@@ -110,6 +106,18 @@ def repair(
         return RepairReport(
             dataset=dataset, tried=plan.rows, mended=len(mended), absent=len(plan.absent)
         )
+
+
+def _job(out: str, raw: Raw, plan: Plan, access: Access) -> Job:
+    return Job(
+        out=out,
+        endpoint=access.endpoint,
+        raw=raw,
+        config=plan.parts,
+        decoder=plan.made_by["decoder"],
+        anonymous=access.anonymous,
+        retry_for_s=access.retry_for_s,
+    )
 
 
 def _check_request(plan: Plan, raw: Raw, dataset: Dataset) -> None:

@@ -16,9 +16,10 @@ from mmprep.errors import ConfigError, DataError, UnknownName
 from mmprep.failure import Failure
 from mmprep.format.parts import PARTS
 from mmprep.manifest import TEXTS, Row, read_csv, source_file
+from mmprep.storage.access import RETRY_FOR_S, Access
 from mmprep.storage.place import Raw
 from mmprep.storage.redact import redacted
-from mmprep.storage.store import open_store
+from mmprep.storage.store import store_at
 
 # Parameters with an option of their own, which --set refuses.
 _BY_FLAG: Final = ("names", "missing_audio")
@@ -47,6 +48,8 @@ class Request:
         endpoint: Address of an S3-compatible server that holds ``raw``.
         hash_sources: Whether to keep a digest of every source, by which a later run of the build
             sees what has changed; otherwise sizes and times are kept.
+        anonymous: Whether ``raw`` is read without credentials, as public buckets allow.
+        retry_for_s: Seconds for which a request to ``raw`` that may succeed later is repeated.
 
     Example:
         plan = make_plan(Request(dataset="ave", raw=Path("AVE"), annotations=Path("AVE")))
@@ -66,6 +69,15 @@ class Request:
     decoder: str = "pyav"
     endpoint: str | None = None
     hash_sources: bool = False
+    anonymous: bool = False
+    retry_for_s: float = RETRY_FOR_S
+
+    @property
+    def access(self) -> Access:
+        """Way to the bucket of ``raw``."""
+        return Access(
+            endpoint=self.endpoint, anonymous=self.anonymous, retry_for_s=self.retry_for_s
+        )
 
 
 def make_plan(request: Request) -> Plan:
@@ -107,7 +119,7 @@ def make_plan(request: Request) -> Plan:
             request.raw,
             clips.sizes,
             hashes=request.hash_sources,
-            endpoint=request.endpoint,
+            access=request.access,
         ),
         task=clips.spec.task,
     )
@@ -162,7 +174,7 @@ def rows_of(request: Request) -> FoundRows:
             _with_needed_sources(data_set, parts),
             raw=request.raw,
             annotations=request.annotations,
-            endpoint=request.endpoint,
+            access=request.access,
         )
         rows, absent = collected.rows, (*collected.missing, *collected.refused)
         sizes = collected.sizes
@@ -314,7 +326,7 @@ def _sizes_in_bucket(request: Request) -> dict[str, int]:
     if isinstance(request.raw, Path):
         return {}
     # One listing, because a request for each of a hundred thousand clips would take an hour.
-    return dict(open_store(request.raw, endpoint=request.endpoint).files())
+    return dict(store_at(request.raw, request.access).files())
 
 
 def _absence_check(sizes: Mapping[str, int], raw: Raw) -> Callable[[str], str]:

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from mmprep.clips.sources import Sources, sources
 from mmprep.failure import ClipError
 from mmprep.manifest import Row, source_file
+from mmprep.storage.access import Access
 from mmprep.storage.place import Raw
 
 _CHUNK: Final = 1 << 20
@@ -38,7 +39,7 @@ def stamps_of(
     sizes: Mapping[str, int],
     *,
     hashes: bool = False,
-    endpoint: str | None = None,
+    access: Access | None = None,
 ) -> dict[str, Stamp]:
     """Returns the stamp of every file that ``rows`` name; a file that is gone has none.
 
@@ -47,12 +48,12 @@ def stamps_of(
         raw: Folder with the clips, or URL of a bucket's prefix.
         sizes: Sizes of the files of a bucket, from its listing.
         hashes: Whether to read every file for its digest.
-        endpoint: Address of an S3-compatible server that holds ``raw``.
+        access: Way to the bucket of ``raw``; by default the environment's.
     """
     paths = dict.fromkeys(
         source_file(kind, source) for row in rows for kind, source in row.sources.items()
     )
-    files = sources(raw, endpoint) if hashes else None
+    files = sources(raw, access) if hashes else None
     stamps: dict[str, Stamp] = {}
     for path in paths:
         stamp = _stat(raw / path) if isinstance(raw, Path) else _listed(sizes, path)

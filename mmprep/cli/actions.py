@@ -16,6 +16,7 @@ from rich.console import Console
 from mmprep.build.build import build_dataset
 from mmprep.build.copy import copy
 from mmprep.build.engines import engine_named
+from mmprep.build.extend import planned_extension
 from mmprep.build.plan import Plan
 from mmprep.build.repair import repair
 from mmprep.build.request import Request, make_plan, rows_of
@@ -26,13 +27,14 @@ from mmprep.clips.job import Job
 from mmprep.datasets import spec
 from mmprep.errors import ConfigError, DataError, StoreError
 from mmprep.failure import Failure
-from mmprep.format import ShardInfo
+from mmprep.format import Dataset, ShardInfo
 from mmprep.inspection.verify import verify
 from mmprep.manifest import write_csv
 from mmprep.printable import printable_values
 from mmprep.shards import Shards
+from mmprep.storage.access import Access
 from mmprep.storage.place import Raw
-from mmprep.storage.store import open_store
+from mmprep.storage.store import LocalStore, store_at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,6 @@ class BuildFlags:
     """Options of `mmprep build` that say how it runs; none of them changes a byte of the result."""
 
     out: str
-    endpoint: str | None
     workers: int | None
     engine: str
     ray_address: str | None
@@ -61,7 +62,8 @@ class CopyFlags:
     dry_run: bool
     force: bool
     as_json: bool
-    anonymous: bool = False
+    read_by: Access
+    write_by: Access
 
 
 def run_datasets(as_json: bool) -> None:
@@ -103,17 +105,24 @@ def run_build(request: Request, flags: BuildFlags) -> None:
     run = engine_named(flags.engine, _engine_options(flags))
     plan = make_plan(request)
     announce(plan)
-    if flags.dry_run:
-        _print_plan(plan, flags.as_json)
-        return
     job = Job(
         out=flags.out,
-        endpoint=flags.endpoint,
+        endpoint=request.endpoint,
         raw=request.raw,
         config=plan.parts,
         decoder=request.decoder,
         clip_timeout_s=flags.clip_timeout_s,
+        anonymous=request.anonymous,
+        retry_for_s=request.retry_for_s,
     )
+    if flags.dry_run:
+        store = store_at(job.out, job.out_access)
+        extension = planned_extension(plan, store) if flags.extend else None
+        if extension is None:
+            _print_plan(plan, flags.as_json)
+        else:
+            _print_extension(*extension, flags)
+        return
 
     def begin(
         begun: Plan, clips_left: int
@@ -132,7 +141,7 @@ def run_build(request: Request, flags: BuildFlags) -> None:
         begin=begin,
     )
     seconds = time.monotonic() - started
-    with Shards(open_store(flags.out, endpoint=flags.endpoint)) as shards:
+    with Shards(store_at(flags.out, job.out_access)) as shards:
         print_built(report, shards, seconds, out=flags.out, as_json=flags.as_json)
     warn(report)
     if report.added == 0:
@@ -142,7 +151,7 @@ def run_build(request: Request, flags: BuildFlags) -> None:
         )
 
 
-def run_verify(out: str, endpoint: str | None, anonymous: bool, as_json: bool) -> None:
+def run_verify(out: str, access: Access, as_json: bool) -> None:
     """Verifies a data set and prints each problem.
 
     Raises:
@@ -154,7 +163,7 @@ def run_verify(out: str, endpoint: str | None, anonymous: bool, as_json: bool) -
         if console.is_terminal:
             console.print(f"{shard.name}: {counted(shard.samples, 'sample')}", highlight=False)
 
-    store = open_store(out, endpoint=endpoint, anonymous=anonymous)
+    store = store_at(out, access)
     verdict, out = verify(store, progress), store.url
     if as_json:
         print_json({"ok": not verdict.problems, **asdict(verdict)})
@@ -176,14 +185,14 @@ def run_verify(out: str, endpoint: str | None, anonymous: bool, as_json: bool) -
         print_line(f"root {verdict.root}")
 
 
-def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -> None:
+def run_copy(source: str, target: str, flags: CopyFlags) -> None:
     """Copies a data set and prints what was sent."""
     console = Console(stderr=True)
     started = time.monotonic()
     with ExitStack() as stack:
         report = copy(
-            open_store(source, endpoint=endpoint, anonymous=flags.anonymous),
-            open_store(target, endpoint=endpoint),
+            store_at(source, flags.read_by),
+            store_at(target, flags.write_by),
             workers=flags.workers,
             force=flags.force,
             dry_run=flags.dry_run,
@@ -205,13 +214,11 @@ def run_copy(source: str, target: str, endpoint: str | None, flags: CopyFlags) -
         print_line(f"{counted(dataset.samples, 'sample')} in {seconds:.1f} s, root {dataset.root}")
 
 
-def run_info(
-    out: str, html: Path | None, endpoint: str | None, anonymous: bool, as_json: bool
-) -> None:
+def run_info(out: str, html: Path | None, access: Access, as_json: bool) -> None:
     """Prints a summary of a data set, and writes its page."""
     from mmprep.inspection import info, page
 
-    with Shards(open_store(out, endpoint=endpoint, anonymous=anonymous)) as shards:
+    with Shards(store_at(out, access)) as shards:
         if html is not None:
             _write_file(html, page.data_set_page(shards).encode())
             Console(stderr=True).print(f"page: {html}", highlight=False)
@@ -222,13 +229,11 @@ def run_info(
     info.print_summary(printable_values(summary), Console())
 
 
-def run_inspect(
-    out: str, key: str | None, png: Path, endpoint: str | None, anonymous: bool
-) -> None:
+def run_inspect(out: str, key: str | None, png: Path, access: Access) -> None:
     """Draws one sample into a PNG file."""
     from mmprep.inspection import picture
 
-    with Shards(open_store(out, endpoint=endpoint, anonymous=anonymous)) as shards:
+    with Shards(store_at(out, access)) as shards:
         chosen = key or next(iter(shards.index.some_keys(1)), "")
         _write_file(png, picture.draw(shards, chosen))
     print_line(f"{png}: {chosen}")
@@ -239,14 +244,14 @@ def run_repair(
     raw: Raw | None,
     workers: int | None,
     clip_timeout_s: float,
-    endpoint: str | None,
+    access: Access,
     as_json: bool,
 ) -> None:
     """Repairs a data set and prints how many clips are samples now."""
     report = repair(
         out,
         raw=raw,
-        endpoint=endpoint,
+        access=access,
         workers=workers or os.cpu_count() or 1,
         clip_timeout_s=clip_timeout_s,
     )
@@ -309,6 +314,29 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
     print_line(f"{format_counts(splits)}; parts {', '.join(plan.parts.names)}; nothing was written")
 
 
+def _print_extension(extension: Plan, dataset: Dataset, flags: BuildFlags) -> None:
+    """Prints what ``--extend`` would add to ``dataset``: new clips by split, and new shards."""
+    splits = Counter(row.split for task in extension.tasks for row in task.rows)
+    shards = [task.name for task in extension.tasks]
+    there = {"samples": dataset.samples, "shards": len(dataset.shards), "root": dataset.root}
+    if flags.as_json:
+        added = {"clips": splits, "shards": shards, "absent": len(extension.absent)}
+        print_json({"data set": extension.name, "there": there, "new": added})
+        return
+    stay = (
+        f"{counted(dataset.samples, 'sample')} in {counted(len(dataset.shards), 'shard')} stay as "
+        "they are"
+    )
+    if not shards:
+        print_line(f"{flags.out}: no new clips; {stay}; nothing was written")
+        return
+    names = shards[0] if len(shards) == 1 else f"{shards[0]} to {shards[-1]}"
+    print_line(
+        f"{flags.out}: {counted(splits.total(), 'new clip')} ({format_counts(splits)}) in "
+        f"{counted(len(shards), 'new shard')} ({names}); {stay}; nothing was written"
+    )
+
+
 def _write_file(path: Path, data: bytes) -> None:
     """Writes a result for the user, whole or not at all."""
-    open_store(str(path.parent)).write(path.name, data)
+    LocalStore(path.parent).write(path.name, data)

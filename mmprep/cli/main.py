@@ -6,6 +6,7 @@ immediate.
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,9 @@ import click
 
 from mmprep.cli.group import Group, listed
 from mmprep.cli.options import (
-    anonymous,
+    access_options,
     as_json,
     clip_timeout,
-    endpoint,
     make_request,
     raw_place,
     request_options,
@@ -28,7 +28,10 @@ from mmprep.printable import PrintableFormatter
 from mmprep.version import VERSION
 
 if TYPE_CHECKING:
+    from mmprep.storage.access import Access
     from mmprep.storage.place import Raw
+
+_PUBLIC = "Read a public bucket without credentials."
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -166,7 +169,7 @@ def manifest(
     show_default=True,
     help="Decoder of the pictures; decord is used only for clips whose times it gets right.",
 )
-@endpoint
+@access_options("Read the clips of a public bucket without credentials.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
 @click.option("--force", is_flag=True, help="Remove an earlier build at --out and start over.")
 @click.option(
@@ -188,7 +191,7 @@ def build(
     slurm: tuple[str, ...],
     max_failed: float,
     clip_timeout: float,
-    endpoint: str | None,
+    access: "Access",
     dry_run: bool,
     force: bool,
     extend: bool,
@@ -205,10 +208,15 @@ def build(
     from mmprep.cli import actions
 
     actions.run_build(
-        make_request(out=out, endpoint=endpoint, **request),
+        make_request(
+            out=out,
+            endpoint=access.endpoint,
+            anonymous=access.anonymous,
+            retry_for_s=access.retry_for_s,
+            **request,
+        ),
         actions.BuildFlags(
             out=out,
-            endpoint=endpoint,
             workers=workers,
             engine=engine,
             ray_address=ray_address,
@@ -232,25 +240,25 @@ def _split_pair(option: str, text: str) -> tuple[str, str]:
 
 @main.command(epilog="\b\nExample:\n  mmprep verify shards/ks")
 @click.argument("out")
-@endpoint
-@anonymous
+@access_options(_PUBLIC)
 @as_json
-def verify(out: str, endpoint: str | None, anonymous: bool, as_json: bool) -> None:
+def verify(out: str, access: "Access", as_json: bool) -> None:
     """Compare every byte of OUT with its index, checksums and root hash.
 
     Prints the damaged samples and exits with code 3 if there are any.
     """
     from mmprep.cli import actions
 
-    actions.run_verify(out, endpoint, anonymous, as_json)
+    actions.run_verify(out, access, as_json)
 
 
 @main.command(epilog="\b\nExample:\n  mmprep copy shards/ks s3://bucket/ks")
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
 @workers
-@endpoint
-@anonymous
+@access_options("Read SRC without credentials, as public buckets allow.")
+@click.option("--endpoint-from", metavar="URL", help="Address of SRC's server, if it has its own.")
+@click.option("--endpoint-to", metavar="URL", help="Address of DST's server, if it has its own.")
 @click.option("--dry-run", is_flag=True, help="Print what would be sent and write nothing.")
 @click.option("--force", is_flag=True, help="Remove another data set at DST first.")
 @as_json
@@ -258,8 +266,9 @@ def copy(
     source: str,
     target: str,
     workers: int | None,
-    endpoint: str | None,
-    anonymous: bool,
+    access: "Access",
+    endpoint_from: str | None,
+    endpoint_to: str | None,
     dry_run: bool,
     force: bool,
     as_json: bool,
@@ -267,14 +276,19 @@ def copy(
     """Copy the data set SRC to DST, folders or s3://bucket/prefix, checking every byte.
 
     A copy that was stopped continues when the same command is run again: files that DST already
-    holds are read and checked, not sent.
+    holds are read and checked, not sent. SRC and DST may lie on two servers, see --endpoint-from.
     """
     from mmprep.cli import actions
 
     flags = actions.CopyFlags(
-        workers=workers, dry_run=dry_run, force=force, as_json=as_json, anonymous=anonymous
+        workers=workers,
+        dry_run=dry_run,
+        force=force,
+        as_json=as_json,
+        read_by=replace(access, endpoint=endpoint_from or access.endpoint),
+        write_by=replace(access, endpoint=endpoint_to or access.endpoint, anonymous=False),
     )
-    actions.run_copy(source, target, endpoint, flags)
+    actions.run_copy(source, target, flags)
 
 
 @main.command(epilog="\b\nExample:\n  mmprep info shards/ks --html ks.html")
@@ -284,14 +298,13 @@ def copy(
     type=click.Path(path_type=Path, dir_okay=False),
     help="HTML file to write, with charts and example samples.",
 )
-@endpoint
-@anonymous
+@access_options(_PUBLIC)
 @as_json
-def info(out: str, html: Path | None, endpoint: str | None, anonymous: bool, as_json: bool) -> None:
+def info(out: str, html: Path | None, access: "Access", as_json: bool) -> None:
     """Summarise OUT: splits, classes, parts, bytes, failures by cause."""
     from mmprep.cli import actions
 
-    actions.run_info(out, html, endpoint, anonymous, as_json)
+    actions.run_info(out, html, access, as_json)
 
 
 @main.command(
@@ -305,13 +318,12 @@ def info(out: str, html: Path | None, endpoint: str | None, anonymous: bool, as_
     type=click.Path(path_type=Path, dir_okay=False),
     help="PNG file to write.",
 )
-@endpoint
-@anonymous
-def inspect(out: str, key: str | None, png: Path, endpoint: str | None, anonymous: bool) -> None:
+@access_options(_PUBLIC)
+def inspect(out: str, key: str | None, png: Path, access: "Access") -> None:
     """Draw one sample of OUT: frames, spectrogram, flow and checks in one picture."""
     from mmprep.cli import actions
 
-    actions.run_inspect(out, key, png, endpoint, anonymous)
+    actions.run_inspect(out, key, png, access)
 
 
 @main.command(epilog="\b\nExample:\n  mmprep repair shards/ks --raw videos")
@@ -324,17 +336,17 @@ def inspect(out: str, key: str | None, png: Path, endpoint: str | None, anonymou
 )
 @workers
 @clip_timeout
-@endpoint
+@access_options("Read the clips of a public bucket without credentials.")
 @as_json
 def repair(
     out: str,
     raw: "Raw | None",
     workers: int | None,
     clip_timeout: float,
-    endpoint: str | None,
+    access: "Access",
     as_json: bool,
 ) -> None:
     """Try again the clips of OUT that failed, and nothing else."""
     from mmprep.cli import actions
 
-    actions.run_repair(out, raw, workers, clip_timeout, endpoint, as_json)
+    actions.run_repair(out, raw, workers, clip_timeout, access, as_json)

@@ -1,12 +1,14 @@
 """Options that several commands of mmprep share, and the request that they make."""
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from mmprep.errors import ConfigError
+from mmprep.storage.access import Access, seconds_of
 
 if TYPE_CHECKING:
     from mmprep.build.request import Request
@@ -26,14 +28,6 @@ def raw_place(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout."
 )
-anonymous = click.option(
-    "--anonymous", is_flag=True, help="Read a public bucket without credentials."
-)
-endpoint = click.option(
-    "--endpoint",
-    metavar="URL",
-    help="Address of an S3-compatible server. [default: AWS_ENDPOINT_URL]",
-)
 workers = click.option(
     "--workers",
     type=click.IntRange(1),
@@ -47,6 +41,49 @@ clip_timeout = click.option(
     show_default=True,
     help="Seconds after which the decoding of a clip is given up.",
 )
+
+
+def seconds(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:
+    """Converts a time such as ``120s`` or ``2m`` to seconds."""
+    return None if text is None else seconds_of(text)
+
+
+def access_options(public: str) -> Callable[[_Command], _Command]:
+    """Adds the options of the way to a bucket to a command, which takes them as one `Access`.
+
+    Args:
+        public: Help of ``--anonymous``, which names what a public bucket may hold.
+    """
+    options = (
+        click.option(
+            "--endpoint",
+            metavar="URL",
+            help="Address of the bucket's server, where it is not the provider's. "
+            "[default: AWS_ENDPOINT_URL]",
+        ),
+        click.option("--anonymous", is_flag=True, help=public),
+        click.option(
+            "--retry-for",
+            metavar="TIME",
+            default="120s",
+            show_default=True,
+            callback=seconds,
+            help="Time for which a bucket's or web server's fault that may pass is waited out, "
+            "such as 30s or 10m.",
+        ),
+    )
+
+    def decorate(command: _Command) -> _Command:
+        @wraps(command)
+        def packed(*, endpoint: str | None, anonymous: bool, retry_for: float, **rest: Any) -> Any:
+            access = Access(endpoint=endpoint, anonymous=anonymous, retry_for_s=retry_for)
+            return command(access=access, **rest)
+
+        for option in reversed(options):
+            packed = option(packed)
+        return cast(_Command, packed)
+
+    return decorate
 
 
 def request_options(command: _Command) -> _Command:

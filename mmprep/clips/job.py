@@ -1,9 +1,10 @@
 """Settings that all tasks of a build share, on whichever machine they run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mmprep.config import PartsConfig
+from mmprep.storage.access import RETRY_FOR_S, Access
 from mmprep.storage.place import Raw
 
 # Seconds of one core for one TV-L1 field of 341 x 256 pixels; time grows with the pixels.
@@ -33,6 +34,8 @@ class Job:
         decoder: Decoder of the pictures, ``pyav`` or ``decord``.
         clip_timeout_s: Seconds after which the decoding of a clip is given up; the time that slow
             flow takes comes on top, see `limit_s`.
+        anonymous: Whether the clips are read without credentials, as public buckets allow.
+        retry_for_s: Seconds for which a request to a bucket that may succeed later is repeated.
     """
 
     out: str
@@ -41,6 +44,18 @@ class Job:
     config: PartsConfig
     decoder: str = "pyav"
     clip_timeout_s: float = 60.0
+    anonymous: bool = False
+    retry_for_s: float = RETRY_FOR_S
+
+    @property
+    def out_access(self) -> Access:
+        """Way to ``out``, which cannot be written without credentials."""
+        return Access(endpoint=self.endpoint, retry_for_s=self.retry_for_s)
+
+    @property
+    def raw_access(self) -> Access:
+        """Way to ``raw``."""
+        return replace(self.out_access, anonymous=self.anonymous)
 
     @property
     def limit_s(self) -> float:

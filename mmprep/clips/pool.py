@@ -23,8 +23,9 @@ from mmprep.manifest import Row
 
 Outcome: TypeAlias = Sample | Failure
 
-# Seconds within which a decoding process must start; generous, since the machine may be busy.
-_START_S: Final = 120.0
+# Seconds within which a decoding process must start. A first import of librosa compiles for minutes
+# where the machine is busy; a process that has died is seen at once.
+_START_S: Final = 600.0
 
 
 class DecoderPool:
@@ -235,7 +236,10 @@ class _Slot(threading.Thread):
                 self._connection = connection
                 return connection
         except (EOFError, ConnectionError):
-            pass
+            killed = self._process.wait() == -signal.SIGKILL
+            self._stop()
+            if killed:
+                raise _Killed from None
         self._stop()
         raise MmprepError(
             "a decoding process does not start; `python -c 'import mmprep.clips.worker'` shows why"

@@ -37,6 +37,7 @@ from mmprep.failure import ClipError
 from mmprep.format import Payload
 from mmprep.format.parts import PARTS, RECORD
 from mmprep.manifest import TEXTS, Row
+from mmprep.storage.access import Access
 from mmprep.storage.place import Raw
 
 # Parts for which the video's pictures are decoded.
@@ -65,13 +66,13 @@ class SampleMaker:
         raw: Folder, or URL of a bucket's prefix, to which the sources of rows are relative.
         config: Parts of each sample and their parameters.
         decoder: Decoder of the pictures, ``pyav`` or ``decord``.
-        endpoint: Address of an S3-compatible server that holds ``raw``.
+        access: Way to the bucket of ``raw``; by default the environment's.
     """
 
     def __init__(
-        self, raw: Raw, config: PartsConfig, decoder: str = "pyav", endpoint: str | None = None
+        self, raw: Raw, config: PartsConfig, decoder: str = "pyav", access: Access | None = None
     ) -> None:
-        self._sources = sources(raw, endpoint)
+        self._sources = sources(raw, access)
         self._arrays = Arrays(self._sources)
         self._config = config
         self._decoder = decoder

@@ -10,8 +10,9 @@ from typing import Final, Protocol
 from mmprep.errors import StoreError
 from mmprep.failure import ClipError
 from mmprep.manifest import leads_outside
+from mmprep.storage.access import Access
 from mmprep.storage.place import Raw
-from mmprep.storage.store import open_store
+from mmprep.storage.store import store_at
 
 _CHUNK: Final = 8 << 20
 
@@ -28,14 +29,14 @@ class Sources(Protocol):
         """
 
 
-def sources(raw: Raw, endpoint: str | None = None) -> Sources:
+def sources(raw: Raw, access: Access | None = None) -> Sources:
     """Returns the access to the clips below ``raw``.
 
     Args:
         raw: Folder, or URL of a bucket's prefix.
-        endpoint: Address of an S3-compatible server.
+        access: Way to that bucket; by default the environment's.
     """
-    return _Folder(raw) if isinstance(raw, Path) else _Bucket(raw, endpoint)
+    return _Folder(raw) if isinstance(raw, Path) else _Bucket(raw, access or Access())
 
 
 class _Folder:
@@ -53,8 +54,8 @@ class _Folder:
 
 
 class _Bucket:
-    def __init__(self, url: str, endpoint: str | None) -> None:
-        self._store = open_store(url, endpoint=endpoint)
+    def __init__(self, url: str, access: Access) -> None:
+        self._store = store_at(url, access)
 
     @contextmanager
     def open(self, source: str) -> Iterator[Path]:

@@ -30,7 +30,7 @@ def main() -> None:
     av.logging.set_level(None)
     connection = Connection(int(sys.argv[1]))
     job: Job = connection.recv()
-    maker = SampleMaker(job.raw, job.config, job.decoder, job.endpoint)
+    maker = SampleMaker(job.raw, job.config, job.decoder, job.raw_access)
     connection.send("ready")
     while True:
         try:

@@ -13,6 +13,7 @@ from mmprep.datasets.spec import Spec
 from mmprep.errors import ConfigError
 from mmprep.failure import Failure
 from mmprep.manifest import SPLITS, Row, check_rows, source_file
+from mmprep.storage.access import Access
 from mmprep.storage.place import Raw
 
 __all__ = ["Found", "collect", "find", "nothing_found", "scan"]
@@ -37,7 +38,7 @@ class Found:
 
 
 def collect(
-    spec: Spec, *, raw: Raw, annotations: Path | None = None, endpoint: str | None = None
+    spec: Spec, *, raw: Raw, annotations: Path | None = None, access: Access | None = None
 ) -> Found:
     """Reads the lists of ``spec`` and finds their files in ``raw``, a folder or a bucket.
 
@@ -45,7 +46,7 @@ def collect(
         ConfigError: A list is missing, or none of the clips has a file.
         DataError: A list is malformed.
     """
-    files = scan(raw, endpoint)
+    files = scan(raw, access)
     folder = raw if isinstance(raw, Path) else None
     listed = read(Lists(annotations, folder, files), spec)
     clips = find(listed, files, spec)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from mmprep.errors import ConfigError
+from mmprep.storage.access import Access
 from mmprep.storage.place import Raw
-from mmprep.storage.store import open_store
+from mmprep.storage.store import store_at
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Scan(list[str]):
         self.sizes = sizes or {}
 
 
-def scan(raw: Raw, endpoint: str | None = None) -> Scan:
+def scan(raw: Raw, access: Access | None = None) -> Scan:
     """Lists all files under ``raw``, except hidden ones such as the ``._*`` of a Mac.
 
     A bucket is listed once. In a folder, links to files inside ``raw`` count as files. Links to
@@ -48,7 +49,7 @@ def scan(raw: Raw, endpoint: str | None = None) -> Scan:
         StoreError: The bucket refuses the request.
     """
     if isinstance(raw, str):
-        files_in_bucket = open_store(raw, endpoint=endpoint).files()
+        files_in_bucket = store_at(raw, access or Access()).files()
         sizes = {path: size for path, size in files_in_bucket if not _hidden(path)}
         return Scan(sorted(sizes), [], sizes)
     if not raw.is_dir():

@@ -14,7 +14,7 @@ from mmprep.format.fields import parse_json
 from mmprep.format.paths import PLAN, STATE
 from mmprep.format.tar import BLOCK, header, padded_size
 from mmprep.shards import Shards, read_dataset
-from mmprep.storage.bucket import WEB
+from mmprep.storage.client import WEB
 from mmprep.storage.store import PARTIAL, Store
 
 _END: Final = bytes(2 * BLOCK)

@@ -21,6 +21,7 @@ _HINTS: Final = {
     f"AWS_SECRET_ACCESS_KEY; {_PUBLIC}",
     "computeMetadata": "there are no credentials here: set GOOGLE_APPLICATION_CREDENTIALS; "
     f"{_PUBLIC}",
+    "External AWS credential provider": "check AWS_PROFILE and ~/.aws, or run `aws sso login`",
     "ExpiredToken": "the credentials have expired: get new ones, AWS_SESSION_TOKEN too",
     "TokenRefreshRequired": "the credentials have expired: get new ones",
     "RequestTimeTooSkewed": "the clock of this machine is wrong; set it",
@@ -33,6 +34,8 @@ _HINTS: Final = {
     "without LOCATION": _REGION,
     "redirect without": _REGION,
     "NoSuchBucket": "there is no such bucket; check its name and the endpoint",
+    "InvalidContentType": "there is no TLS at this address: use http://",
+    "dns error": "there is no server of that name; check the endpoint",
     "certificate": _TLS,
     "UnknownIssuer": _TLS,
     "400 Bad Request": f"check endpoint and credentials, and {_REGION}",

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import IO, Final, Protocol
 
 from mmprep.errors import ConfigError, StoreError
+from mmprep.storage.access import RETRY_FOR_S, Access
 from mmprep.storage.atomic import replacing, sync_folder
-from mmprep.storage.bucket import SCHEMES, BucketStore
+from mmprep.storage.bucket import BucketStore
+from mmprep.storage.client import SCHEMES
 from mmprep.storage.redact import redacted
 from mmprep.storage.refusals import disk_refusal
 
-__all__ = ["PARTIAL", "SCHEMES", "BucketStore", "LocalStore", "Store", "open_store"]
+__all__ = ["PARTIAL", "SCHEMES", "BucketStore", "LocalStore", "Store", "open_store", "store_at"]
 
 # Beginning of the names of files that are being written.
 PARTIAL: Final = ".partial-"
@@ -63,7 +65,13 @@ class Store(Protocol):
         """Removes a file; does nothing if there is no such file."""
 
 
-def open_store(url: str, *, endpoint: str | None = None, anonymous: bool = False) -> Store:
+def open_store(
+    url: str,
+    *,
+    endpoint: str | None = None,
+    anonymous: bool = False,
+    retry_for_s: float = RETRY_FOR_S,
+) -> Store:
     """Opens the store at ``url``: a folder, or a bucket with credentials from the environment.
 
     A web server (``http://``, ``https://``) is read only, and must answer range requests.
@@ -73,20 +81,26 @@ def open_store(url: str, *, endpoint: str | None = None, anonymous: bool = False
         endpoint: Address of a server that speaks the bucket's protocol; for ``s3://``,
             ``AWS_ENDPOINT_URL`` by default.
         anonymous: Whether to use no credentials, as public buckets allow.
+        retry_for_s: Seconds for which a request that may succeed later is repeated.
 
     Example:
         store = open_store("s3://bucket/shards")
 
     Raises:
-        ConfigError: The scheme of the URL is unknown.
+        ConfigError: The scheme of the URL is unknown, or credentials cannot be read.
     """
+    return store_at(url, Access(endpoint=endpoint, anonymous=anonymous, retry_for_s=retry_for_s))
+
+
+def store_at(url: str, access: Access) -> Store:
+    """Opens the store at ``url``, reached by ``access`` if that is a bucket; see `open_store`."""
     scheme, separator, _ = url.partition("://")
     if not separator:
         return LocalStore(Path(url))
     if scheme not in SCHEMES:
         schemes = ", ".join(f"{each}://" for each in SCHEMES)
         raise ConfigError(f"{redacted(url)}: a place is a folder or one of {schemes}")
-    return BucketStore(url, endpoint, anonymous)
+    return BucketStore(url, access)
 
 
 class LocalStore:

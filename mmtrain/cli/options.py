@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from mmprep.storage.access import seconds_of
 from mmtrain.cli.names import CATALOGS, given_texts, modalities, name_in
 from mmtrain.config.run import DEVICES, PRECISIONS, TrainConfig
 
@@ -55,6 +56,10 @@ def _bytes_of(ctx: click.Context, param: click.Parameter, text: str | None) -> i
     return int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " "))
 
 
+def _seconds_of(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:
+    return None if text is None else seconds_of(text)
+
+
 def run_options(*without: str) -> Callable[[Command], Command]:
     """Adds the options that describe a run to a command.
 
@@ -77,13 +82,22 @@ def run_options(*without: str) -> Callable[[Command], Command]:
         "endpoint": click.option(
             "--endpoint",
             metavar="URL",
-            help="Address of an S3-compatible server. [default: AWS_ENDPOINT_URL]",
+            help="Address of the bucket's server, where it is not the provider's. "
+            "[default: AWS_ENDPOINT_URL]",
         ),
         "anonymous": click.option(
             "--anonymous",
             is_flag=True,
             default=None,
             help="Read a public bucket without credentials.",
+        ),
+        "retry_for": click.option(
+            "--retry-for",
+            "retry_for_s",
+            metavar="TIME",
+            callback=_seconds_of,
+            help="Time for which a bucket's or web server's fault that may pass is waited out, "
+            "such as 30s or 10m. [default: 120s]",
         ),
         "cache": click.option(
             "--cache",

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, Self
 
 from mmprep.assignments import Value
+from mmprep.storage.access import RETRY_FOR_S
 from mmprep.storage.redact import redacted
 from mmtrain.config.values import Kind, checked, flat, kind_of
 from mmtrain.errors import ConfigError, UnknownName
@@ -28,7 +29,8 @@ CROPS: Final = ("random-resized-crop", "random-crop", "resize")
 CHOICES: Final = ("method", "curriculum", "fusion", "encoder")
 # Fields that do not change what a run computes: a resumed run may have other values.
 FREE: Final = (
-    *("data", "endpoint", "anonymous", "cache", "cache_size", "skip_corrupt", "allow_changed"),
+    *("data", "endpoint", "anonymous", "retry_for_s", "cache", "cache_size"),
+    *("skip_corrupt", "allow_changed"),
     *("device", "workers", "save_every_steps", "compile"),
 )
 
@@ -114,6 +116,7 @@ class TrainConfig:
         data: Folder or address of the shards.
         endpoint: Address of the server of an S3-compatible bucket; the environment's for None.
         anonymous: Whether a public bucket is read without credentials.
+        retry_for_s: Seconds for which a bucket's fault that may pass is waited out.
         cache: Folder on a local disk that keeps what was read from a bucket, for later epochs and
             runs.
         cache_size: Largest size of that folder in bytes.
@@ -151,6 +154,7 @@ class TrainConfig:
     data: str
     endpoint: str | None = None
     anonymous: bool = False
+    retry_for_s: float = at_least(0, default=RETRY_FOR_S)
     cache: str | None = None
     cache_size: int = at_least(1, default=20_000_000_000)
     skip_corrupt: bool = False

@@ -13,10 +13,10 @@ from typing import Any, Final, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mmprep.errors import StoreError
 from mmprep.format import DATASET, INDEX, Dataset
 from mmprep.format.agreement import open_index
-from mmprep.storage.store import LocalStore, Store, open_store
+from mmprep.storage.access import RETRY_FOR_S, Access
+from mmprep.storage.store import LocalStore, Store, store_at
 from mmtrain.errors import ConfigError, DataError, UnknownName
 from mmtrain.modalities import MODALITIES, parts_of
 from mmtrain.tasks.annotations import Annotations
@@ -189,7 +189,11 @@ class ShardedDataset:
 
 
 def open_dataset(
-    place: str | Path | Store, *, endpoint: str | None = None, anonymous: bool = False
+    place: str | Path | Store,
+    *,
+    endpoint: str | None = None,
+    anonymous: bool = False,
+    retry_for_s: float = RETRY_FOR_S,
 ) -> ShardedDataset:
     """Opens a data set that mmprep has built.
 
@@ -198,23 +202,28 @@ def open_dataset(
             store.
         endpoint: Address of an S3-compatible server; ``AWS_ENDPOINT_URL`` by default.
         anonymous: Whether no credentials are used, as public buckets allow.
+        retry_for_s: Seconds for which a request that may succeed later is repeated.
 
     Raises:
         ConfigError: There is no data set, or its build has not finished.
         DataError: It is not a data set of this format.
     """
     if isinstance(place, (str, Path)):
-        return ShardedDataset(open_store(str(place), endpoint=endpoint, anonymous=anonymous))
+        access = Access(endpoint=endpoint, anonymous=anonymous, retry_for_s=retry_for_s)
+        return ShardedDataset(store_at(str(place), access))
     return ShardedDataset(place)
 
 
 def _retry(store: Store, read: Callable[[], _T]) -> _T:
-    """Returns what ``read`` returns; from a bucket after a few tries, since bytes get lost."""
+    """Returns what ``read`` returns; from a bucket after a few tries, since bytes get damaged.
+
+    What a bucket refuses has been tried again by the store already.
+    """
     tries = 1 if isinstance(store, LocalStore) else _TRIES
     for _ in range(tries - 1):
         try:
             return read()
-        except (DataError, StoreError) as error:
+        except DataError as error:
             log.warning("%s; reading it again", error)
     return read()
 

@@ -15,6 +15,7 @@ from mmtrain.curricula.base import Curriculum
 from mmtrain.curricula.catalog import CURRICULA
 from mmtrain.data import OrderedStream, ShardedDataset, Share, StreamOptions, View, open_dataset
 from mmtrain.data.batches.text import vocabulary_of
+from mmtrain.data.reading.options import RetryPolicy
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.base import Method
 from mmtrain.methods.catalog import METHODS
@@ -38,7 +39,12 @@ def shards_of(config: TrainConfig) -> ShardedDataset:
     Raises:
         ConfigError: There are none, or their build has not finished.
     """
-    return open_dataset(config.data, endpoint=config.endpoint, anonymous=config.anonymous)
+    return open_dataset(
+        config.data,
+        endpoint=config.endpoint,
+        anonymous=config.anonymous,
+        retry_for_s=config.retry_for_s,
+    )
 
 
 def fitted(config: TrainConfig, dataset: ShardedDataset) -> TrainConfig:
@@ -131,6 +137,7 @@ def feed_of(
     view = View(**asdict(config.view))
     options = StreamOptions(
         workers=config.workers,
+        retry=RetryPolicy(give_up_s=config.retry_for_s),
         pin=device_of(config.device).type == "cuda",
         cache=None if config.cache is None else Path(config.cache),
         cache_bytes=config.cache_size,

@@ -41,6 +41,7 @@ class Fault:
         only: What the path of a request has in it.
         by_path: Whether tries are counted by path alone, whatever the range.
         seconds: Length of a stall; in ``Retry-After`` of a status.
+        method: Method of the requests.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Fault:
     only: str = ""
     by_path: bool = False
     seconds: float = 0.0
+    method: str = "GET"
 
     def hits(self, name: str, tries: int) -> bool:
         """Whether the request ``name`` (path and range) fails at its ``tries``-th try, from 1."""
@@ -103,12 +105,15 @@ class FaultProxy:
             self.asked.clear()
             self._tries.clear()
 
-    def meet(self, name: str) -> Fault | None:
+    def meet(self, name: str, method: str = "GET") -> Fault | None:
         """Counts a request, and tells what is to go wrong with it."""
         with self._lock:
-            self.requests += 1
-            self.asked[name] += 1
+            if method == "GET":
+                self.requests += 1
+                self.asked[name] += 1
             for fault in self.faults:
+                if fault.method != method:
+                    continue
                 counted = name.partition(" ")[0] if fault.by_path else name
                 self._tries[fault, counted] += 1
                 if fault.hits(name, self._tries[fault, counted]):
@@ -180,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
         proxy = self.server.proxy
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         name = f"{self.path} {self.headers.get('Range', '')}"
-        fault = proxy.meet(name) if self.command == "GET" else None
+        fault = proxy.meet(name, self.command)
         if proxy.latency_s:
             proxy.wait(proxy.latency_s)
         if fault is not None and fault.kind.isdigit():

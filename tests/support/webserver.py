@@ -1,4 +1,8 @@
-"""A static file server, as Python has one, that answers range requests as well."""
+"""A static file server, as Python has one, that answers range requests as well.
+
+It lists folders as S3 does, and refuses signed requests, so that to ``s3://`` it is a public bucket
+for which nobody here has credentials.
+"""
 
 import re
 import threading
@@ -9,13 +13,15 @@ from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from xml.sax.saxutils import escape
 
 
 @contextmanager
-def serving(folder: Path, *, ranges: bool = True) -> Iterator[str]:
+def serving(folder: Path, *, ranges: bool = True, port: int = 0) -> Iterator[str]:
     """Serves ``folder`` on loopback and gives its address; without ``ranges`` as Python does."""
     handler = partial(_Ranges if ranges else _Plain, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -34,6 +40,12 @@ class _Ranges(_Plain):
         super().end_headers()
 
     def do_GET(self) -> None:
+        if "Authorization" in self.headers:
+            self.send_error(HTTPStatus.FORBIDDEN)
+            return
+        if "list-type=2" in self.path:
+            self._list()
+            return
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         path = Path(self.translate_path(self.path))
         if asked is None or not path.is_file():
@@ -47,3 +59,20 @@ class _Ranges(_Plain):
         self.send_header("Last-Modified", self.date_time_string(path.stat().st_mtime))
         self.end_headers()
         self.wfile.write(data[begin:end])
+
+    def _list(self) -> None:
+        address = urlsplit(self.path)
+        prefix = parse_qs(address.query).get("prefix", [""])[0]
+        bucket = Path(self.translate_path(address.path))
+        files = sorted((p.relative_to(bucket).as_posix(), p) for p in bucket.rglob("*.*"))
+        entries = "".join(
+            f"<Contents><Key>{escape(name)}</Key><Size>{path.stat().st_size}</Size>"
+            "<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
+            for name, path in files
+            if name.startswith(prefix)
+        )
+        body = f"<ListBucketResult>{entries}</ListBucketResult>".encode()
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)

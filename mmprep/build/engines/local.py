@@ -12,7 +12,7 @@ from mmprep.build.plan import Task
 from mmprep.build.shard import ShardResult, rows_ahead, write_shard
 from mmprep.clips.job import Job
 from mmprep.clips.pool import DecoderPool
-from mmprep.storage.store import open_store
+from mmprep.storage.store import store_at
 
 
 def run(
@@ -21,7 +21,7 @@ def run(
     """Runs ``tasks`` (see `mmprep.build.engines.Engine`) and yields each result when it is done."""
     if not tasks:
         return
-    store = open_store(job.out, endpoint=job.endpoint)
+    store = store_at(job.out, job.out_access)
     workers = workers or os.cpu_count() or 1
     writers = min(workers, len(tasks))
     ahead = rows_ahead(-(-workers // writers))

@@ -20,7 +20,7 @@ from mmprep.clips.pool import DecoderPool
 from mmprep.errors import ConfigError
 from mmprep.failure import Failure
 from mmprep.format.paths import RUN
-from mmprep.storage.store import Store, open_store
+from mmprep.storage.store import Store, store_at
 
 # Seconds between two looks at the output for the run that is in charge.
 _CHECK_S: Final = 5.0
@@ -53,7 +53,7 @@ def announce_run(job: Job, workers: int) -> RemoteJob:
     out = job.out if "://" in job.out else str(Path(job.out).resolve())
     raw = job.raw.resolve() if isinstance(job.raw, Path) else job.raw
     run = uuid.uuid4().hex
-    open_store(out, endpoint=job.endpoint).write(RUN, run.encode())
+    store_at(out, job.out_access).write(RUN, run.encode())
     return RemoteJob(
         job=replace(job, out=out, raw=raw),
         made_by=versions(job.config, job.decoder),
@@ -82,12 +82,12 @@ def run_task(task: Task, remote_job: RemoteJob) -> ShardResult:
             f"{platform.node()} has no folder {job.raw}; clips lie in a bucket, or on a file "
             "system that every node mounts at the same place"
         )
-    store = open_store(job.out, endpoint=job.endpoint)
+    store = store_at(job.out, job.out_access)
     watch = _RunWatch(store, remote_job.run, len(task.rows))
     watch.check()
     if (done := completed_result(store, task.name)) is not None:
         return done
-    pool = _POOLS.pool(job, remote_job.workers)
+    pool = POOLS.pool(job, remote_job.workers)
     ahead = rows_ahead(remote_job.workers)
     return write_shard(task, store, pool, job.config.names, ahead=ahead, on_clip=watch)
 
@@ -119,7 +119,7 @@ class _RunWatch:
             raise ConfigError(f"{self._store.url}: another run goes on with this build")
 
 
-class _PoolCache:
+class PoolCache:
     """Keeps decoding processes for the next task, since their start takes as long as ten clips."""
 
     def __init__(self) -> None:
@@ -127,11 +127,16 @@ class _PoolCache:
         self._pool: tuple[Job, int, DecoderPool] | None = None
 
     def pool(self, job: Job, workers: int) -> DecoderPool:
+        """Pool for ``job``: that of the task before, if its settings are the same."""
         if self._pool is None or self._pool[:2] != (job, workers):
-            self._pool = None
-            self._stack.close()
+            self.close()
             self._pool = job, workers, self._stack.enter_context(DecoderPool(job, workers))
         return self._pool[2]
 
+    def close(self) -> None:
+        """Ends the decoding processes."""
+        self._pool = None
+        self._stack.close()
 
-_POOLS: Final = _PoolCache()
+
+POOLS: Final = PoolCache()

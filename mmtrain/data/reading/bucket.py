@@ -1,14 +1,12 @@
 """Reads byte ranges from a bucket, with retries, deadlines, and second requests for slow ones.
 
 One thread runs an event loop in which all requests wait; a request that is no longer needed is
-cancelled there, and holds neither a thread nor a connection. A read is repeated when its error may
-pass, after a pause that doubles (obstore does not pass on a server's Retry-After); one deadline
-bounds every request, another the read as a whole. Slow reads are hedged as by Dean and Barroso, The
-Tail at Scale, CACM 2013.
+cancelled there, and holds neither a thread nor a connection. A read is repeated by the rule of
+`mmprep.storage.retries`; one deadline bounds every request, another the read as a whole. Slow reads
+are hedged as by Dean and Barroso, The Tail at Scale, CACM 2013.
 """
 
 import asyncio
-import random
 import threading
 import time
 from collections import deque
@@ -19,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from mmprep.errors import StoreError
+from mmprep.storage.retries import Patience
 from mmprep.storage.store import BucketStore
 from mmtrain.data.reading.local import Bytes
 from mmtrain.data.reading.options import StreamOptions
@@ -33,6 +32,7 @@ _HEDGE_LEAST_S: Final = 0.005
 _RECENT: Final = 256
 # Reads between two computations of the percentile, which sorts.
 _UPDATE_EVERY: Final = 32
+_ADVICE: Final = "; when the store answers again, run the same command with --resume"
 
 
 class HedgeRule:
@@ -131,22 +131,13 @@ class BucketReader:
 
     async def _read_range(self, shard: str, begin: int, end: int, traffic: Traffic) -> Bytes:
         """Reads one range, in as many tries as it takes."""
-        retry, started, pause, tries = self._retry, time.monotonic(), 0.0, 0
+        patience = Patience(self._retry.give_up_s, self._retry.backoff_s, advice=_ADVICE)
         while True:
-            tries += 1
             try:
                 with self._store.errors("read", shard):
                     return await self._try_once(shard, begin, end, traffic)
             except StoreError as error:
-                if not is_transient(error.__cause__):
-                    raise
-                pause = retry.backoff_s * 2 ** (tries - 1) * random.uniform(0.5, 1)
-                elapsed = time.monotonic() - started
-                if tries >= retry.tries or elapsed + pause > retry.give_up_s:
-                    raise StoreError(
-                        f"{error}. Gave up after {tries} tries in {elapsed:.1f} s; when the store "
-                        "answers again, run the same command with --resume"
-                    ) from error
+                pause = patience.pause_after(error)
             traffic.retries += 1
             await asyncio.sleep(pause)
 
@@ -189,17 +180,6 @@ class BucketReader:
         response = await obstore.get_range_async(self._client, shard, start=begin, end=end)
         data: Bytes = np.frombuffer(memoryview(response), np.uint8)
         return data
-
-
-def is_transient(error: BaseException | None) -> bool:
-    """Decides whether the same request may succeed later."""
-    from obstore.exceptions import GenericError
-
-    # obstore has one general error for 400 and its like; of these, 408 and 429 ask to come again.
-    client_error = " status code: 4" in str(error)
-    later = " status code: 408" in str(error) or " status code: 429" in str(error)
-    transient = isinstance(error, (GenericError, TimeoutError, ConnectionError))
-    return transient and (later or not client_error)
 
 
 async def _cancel_other_tasks() -> None:

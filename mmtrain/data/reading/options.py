@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmprep.storage.access import RETRY_FOR_S
 from mmtrain.errors import ConfigError
 
 
@@ -12,24 +13,22 @@ class RetryPolicy:
     """Deadlines and repetitions of reads from a bucket.
 
     Attributes:
-        tries: Largest number of attempts at one read.
-        backoff_s: Pause before the second try; it doubles with every further one, and is shortened
-            at random by up to a half so that not all come back at once.
+        backoff_s: Pause before the second try; it doubles with every further one up to five
+            seconds, and is shortened at random by up to a half so that not all come back at once.
         deadline_s: Time limit of one request, to its last byte.
-        give_up_s: Time limit of one read, all tries and pauses together.
+        give_up_s: Time limit of one read, all tries and pauses together; 0 is one try.
     """
 
-    tries: int = 8
     backoff_s: float = 0.2
     deadline_s: float = 30.0
-    give_up_s: float = 120.0
+    give_up_s: float = RETRY_FOR_S
 
     def __post_init__(self) -> None:
-        if self.tries < 1:
-            raise ConfigError(f"tries is at least 1; got {self.tries}")
-        for name in ("backoff_s", "deadline_s", "give_up_s"):
+        for name in ("backoff_s", "deadline_s"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is above 0; got {getattr(self, name)}")
+        if self.give_up_s < 0:
+            raise ConfigError(f"give_up_s is at least 0; got {self.give_up_s}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,30 @@ def test_build_prints_what_it_made(raw: Path, tmp_path: Path) -> None:
     assert "nothing to do" in again.stdout
 
 
+def test_a_dry_run_of_an_extension_sums_up_what_is_new(raw: Path, built: Path) -> None:
+    before = sorted(built.rglob("*"))
+    words = ("build", *flags(raw, built), "--extend", "--dry-run")
+    unchanged = mmprep(*words)
+    assert unchanged.exit_code == 0, unchanged.output
+    assert "no new clips; 4 samples in 2 shards stay as they are" in unchanged.stdout
+    write_clip(raw / "a, b/late.mp4", seconds=1)
+    # Of the same name, which is that of the data set.
+    more = raw / "later/clips.csv"
+    more.parent.mkdir()
+    more.write_text(
+        (raw / "clips.csv").read_text("utf-8") + '\n"a, b",test,"a, b/late.mp4"\n', "utf-8"
+    )
+    words = ("build", *flags(raw, built)[2:], "--manifest", more, "--extend", "--dry-run")
+    planned = mmprep(*words)
+    assert planned.exit_code == 0, planned.output
+    (line,) = planned.stdout.splitlines()
+    assert "1 new clip (test 1) in 1 new shard (test/000001); 4 samples in 2 shards stay" in line
+    report = json.loads(mmprep(*words, "--json").stdout)
+    assert report["new"] == {"clips": {"test": 1}, "shards": ["test/000001"], "absent": 0}
+    assert report["there"]["samples"] == 4
+    assert sorted(built.rglob("*")) == before
+
+
 def test_dry_run_writes_nothing(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "o"
     done = mmprep("build", *flags(raw, out), "--dry-run", "--json")

@@ -91,6 +91,15 @@ def test_a_decoder_that_crashes_costs_its_clip(raw):
     assert isinstance(after, Sample)
 
 
+def test_a_decoder_that_is_killed_while_it_starts_costs_no_clip(raw):
+    with DecoderPool(job_of(raw), workers=1) as pool:
+        future = pool.submit(row_of("good"))
+        # It imports numpy and PyAV first, which takes longer than to see it.
+        (process,) = until(lambda: decoders(os.getpid()))
+        os.kill(process, signal.SIGKILL)
+        assert isinstance(future.result(timeout=WAIT_S), Sample)
+
+
 def reader_of(path):
     """The decoding process that has ``path`` open, once there is one."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mmprep.errors import ConfigError, StoreError
-from mmprep.storage.bucket import with_scheme
+from mmprep.storage.client import with_scheme
 from mmprep.storage.redact import redacted
 from mmprep.storage.refusals import bucket_refusal
 from mmprep.storage.store import open_store
