@@ -8,7 +8,7 @@ import click
 
 from mmprep.cli.group import Command, listed
 from mmtrain.cli.names import CATALOGS, names_in
-from mmtrain.cli.options import as_json, run_options
+from mmtrain.cli.options import allow_plugins, as_json, run_options
 from mmtrain.config.run import TrainConfig
 
 
@@ -69,6 +69,7 @@ from mmtrain.config.run import TrainConfig
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the comparison, DIR.",
 )
+@allow_plugins
 @as_json
 @click.pass_context
 def compare(ctx: click.Context, /, out: Path, as_json: bool, **options: Any) -> None:

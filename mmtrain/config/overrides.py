@@ -184,8 +184,7 @@ def _by_modality(config: TrainConfig) -> dict[str, dict[str, Any]]:
 
 def _digests(config: TrainConfig) -> dict[str, str]:
     """SHA-256 of the files of plug-ins, as they were when the run began."""
-    chosen = [getattr(config, choice) for choice in BY_CHOICE]
-    now = plugins.digests([*chosen, *config.encoders.values()])
+    now = plugins.digests(config.chosen)
     before = {path: config.plugins.get(path, digest) for path, digest in now.items()}
     for path, digest in now.items():
         if digest != before[path]:
