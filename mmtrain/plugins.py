@@ -38,22 +38,11 @@ def allowing() -> Iterator[None]:
         _ALLOWED.reset(token)
 
 
-def require_consent(names: Iterable[str], place: str) -> None:
-    """Refuses plug-ins that are named by a file, and whose code has not run in this process.
-
-    Args:
-        names: Names in the file; those of our own and of installed packages always pass.
-        place: Name of the file, for the message.
-
-    Raises:
-        ConfigError: There is such a plug-in, outside of `allowing`.
-    """
-    strange = [name for name in names if is_plugin(name) and not _is_loaded(name)]
-    if strange and not _ALLOWED.get():
-        raise ConfigError(
-            f"{place} names the plug-in {strange[0]}, whose code would run here; if you trust it, "
-            "say --allow-plugins (in Python: `with mmtrain.plugins.allowing():`)"
-        )
+def without_consent(names: Iterable[str]) -> list[str]:
+    """Plug-ins among ``names`` whose code has not run in this process, outside of `allowing`."""
+    if _ALLOWED.get():
+        return []
+    return [name for name in names if is_plugin(name) and not _is_loaded(name)]
 
 
 def is_plugin(name: str) -> bool:

@@ -13,6 +13,7 @@ from mmprep.cli.group import counted
 from mmtrain import plugins
 from mmtrain.cli.progress import watching
 from mmtrain.comparison.entrants import Contest, seeds_of
+from mmtrain.config.overrides import require_consent
 from mmtrain.config.request import Request
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError, Interrupted
@@ -60,7 +61,7 @@ def run_again(
     with plugins.allowing() if given.get("allow_changed") else nullcontext():
         request.load_plugins()
         base = read_config(path)
-        plugins.require_consent(base.chosen, str(path))
+        require_consent(base, str(path))
         config = request.config(base)
         if changed := base.differences(config):
             raise ConfigError(

@@ -195,6 +195,29 @@ def _digests(config: TrainConfig) -> dict[str, str]:
     return before
 
 
+def require_consent(config: TrainConfig, place: str) -> None:
+    """Refuses a config from a file that names plug-ins, unless the user consents to their code.
+
+    Args:
+        config: Content of the file.
+        place: Name of the file, for the message.
+
+    Raises:
+        ConfigError: There is a plug-in that nobody consented to, see `mmtrain.plugins`.
+    """
+    strange = plugins.without_consent(config.chosen)
+    if not strange:
+        return
+    now = plugins.digests(strange)
+    before = {path: config.plugins.get(path, digest) for path, digest in now.items()}
+    changes = [changed_file(p, before[p], now[p]) for p in now if now[p] != before[p]]
+    consent = (
+        f"{place} names the plug-in {strange[0]}, whose code would run here; if you trust it, say "
+        "--allow-plugins (in Python: `with mmtrain.plugins.allowing():`)"
+    )
+    raise ConfigError("; ".join([consent, *changes]))
+
+
 def require_encoders(config: TrainConfig, modalities: Iterable[str]) -> None:
     """Refuses an encoder for a modality that the data lack.
 

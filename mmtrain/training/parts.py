@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from mmprep.format.damage import naming_damage
-from mmtrain import plugins
-from mmtrain.config.overrides import require_encoders, resolved
+from mmtrain.config.overrides import require_consent, require_encoders, resolved
 from mmtrain.config.run import TrainConfig
 from mmtrain.curricula.base import Curriculum
 from mmtrain.curricula.catalog import CURRICULA
@@ -126,7 +125,7 @@ def config_of(folder: Path) -> TrainConfig:
         DataError: It is damaged.
     """
     config = read_config(folder / CONFIG)
-    plugins.require_consent(config.chosen, str(folder / CONFIG))
+    require_consent(config, str(folder / CONFIG))
     return config
 
 
