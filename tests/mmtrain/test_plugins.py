@@ -225,7 +225,7 @@ def stranger(trained, tmp_path):
         digest = hashlib.sha256(STRANGE.encode()).hexdigest()
         named = name.format(folder=folder)
         files = {named.rpartition(":")[0]: digest} if ".py" in named else {}
-        config |= {"method": named, "plugins": files, "settings": {}}
+        config |= {"method": named, "plugins": files}
         (folder / "run/config.json").write_text(json.dumps(config))
         return folder
 
