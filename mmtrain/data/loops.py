@@ -9,13 +9,15 @@ saves the positions of its workers can be resumed: torchdata's StatefulDataLoade
 import mmap
 import sys
 from multiprocessing.context import get_spawning_popen
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from torch.utils.data import get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from mmtrain.errors import ConfigError
 from mmtrain.types import Batch
+
+_MOST_WORKERS: Final = 4096
 
 
 class WorkerPlace(NamedTuple):
@@ -31,26 +33,36 @@ def worker_place() -> WorkerPlace:
     return WorkerPlace() if info is None else WorkerPlace(info.id, info.num_workers)
 
 
-class SharedFlag:
-    """A flag that worker processes raise for the process that they come from.
+class Copies:
+    """The worker processes that have iterated over copies of a stream since its epoch was begun.
 
-    Raised as well when it is pickled for a worker: a process that is not forked shares no memory.
+    Forked workers share the memory in which each leaves its mark. Others get a copy that is pickled
+    once for each, in the order of their numbers, and the pickling is counted.
     """
 
-    def __init__(self) -> None:
-        self._byte = mmap.mmap(-1, 1)
+    def __init__(self, number: int | None = None) -> None:
+        self._marks = mmap.mmap(-1, _MOST_WORKERS)
+        self._pickled, self._number = 0, number
 
     def __bool__(self) -> bool:
-        return self._byte[0] != 0
+        return self._pickled > 0 or self._marks.find(b"\1") >= 0
 
-    def set(self, raised: bool) -> None:
-        """Raises or lowers the flag."""
-        self._byte[0] = int(raised)
+    def clear(self) -> None:
+        """Forgets all: an epoch is begun."""
+        self._pickled, self._marks[:] = 0, bytes(_MOST_WORKERS)
 
-    def __reduce__(self) -> tuple[type["SharedFlag"], tuple[()]]:
-        if get_spawning_popen() is not None:
-            self.set(True)
-        return SharedFlag, ()
+    def add(self, place: WorkerPlace) -> bool:
+        """Notes the worker process at ``place``; False if it was there before in this epoch."""
+        own = place.number % _MOST_WORKERS
+        new = not self._marks[own] and self._number in (None, place.number)
+        self._marks[own] = 1
+        return new
+
+    def __reduce__(self) -> tuple[type["Copies"], tuple[int | None]]:
+        if get_spawning_popen() is None:
+            return Copies, (None,)
+        self._pickled += 1
+        return Copies, (self._pickled - 1,)
 
 
 def refuse_collating() -> None:

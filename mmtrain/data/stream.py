@@ -21,7 +21,7 @@ from mmtrain.data.batches.decode import Decoder, PartSource
 from mmtrain.data.batches.view import View
 from mmtrain.data.batches.workers import Workers
 from mmtrain.data.dataset import ShardedDataset
-from mmtrain.data.loops import SharedFlag, refuse_collating, refuse_dispatching, worker_place
+from mmtrain.data.loops import Copies, refuse_collating, refuse_dispatching, worker_place
 from mmtrain.data.order import SampleOrder, Share, slots, steps
 from mmtrain.data.reading.cache import open_cache
 from mmtrain.data.reading.local import Bytes
@@ -119,7 +119,7 @@ class OrderedStream(IterableDataset[Batch]):
         self._digest = ""
         self._seed = self._epoch = self._position = self._first = 0
         self._iterated = self._in_turn = False
-        self._in_workers = SharedFlag()
+        self._copies = Copies()
         self.traffic = Traffic()
         self.skipped: dict[str, str] = {}
 
@@ -145,7 +145,7 @@ class OrderedStream(IterableDataset[Batch]):
             raise ConfigError(f"position {position} of an order of {len(order)} visits")
         self._order, self._digest = order, ""
         self._seed, self._epoch = seed, epoch
-        self._in_workers.set(False)
+        self._copies.clear()
         self._go_to(position)
 
     @property
@@ -171,7 +171,7 @@ class OrderedStream(IterableDataset[Batch]):
             ConfigError: No epoch was begun, or worker processes have copies of the stream, of which
                 their loader alone knows what they handed out.
         """
-        if self._in_workers and get_worker_info() is None:
+        if self._copies and get_worker_info() is None:
             raise ConfigError(
                 "worker processes stream this epoch, and their loader has the state: save that of "
                 "torchdata's StatefulDataLoader, or give the DataLoader num_workers=0"
@@ -225,28 +225,31 @@ class OrderedStream(IterableDataset[Batch]):
         order = self._require_order()
         refuse_dispatching()
         self.dataset.check_process()
-        # Refused rather than empty or half: loops that forget `begin` would train on nothing after
-        # their first epoch, and see no error.
+        self._refuse_again()
+        self._take_turn(len(order))
+        return self._batches(order)
+
+    def _refuse_again(self) -> None:
+        """Refuses a second iteration: loops that forget `begin` would train on nothing, unseen."""
         if self._iterated:
             raise ConfigError(
                 f"epoch {self._epoch} was iterated over already; call begin(order, seed=..., "
                 "epoch=...) before each iteration, and load_state_dict(state) behind it to go on "
                 "within an epoch"
             )
-        self._iterated = True
-        self._take_turn(len(order))
-        return self._batches(order)
 
     def _take_turn(self, visits: int) -> None:
         """Moves to the first batch of this worker process, if there are several."""
-        if get_worker_info() is not None:
-            self._in_workers.set(True)
         if not self._in_turn:
             ahead = worker_place().number * self.batch_size
             self._position = min(self._position + ahead, visits)
             self._in_turn = True
 
     def _batches(self, order: SampleOrder) -> Generator[Batch, None, None]:
+        # Only now, for some loops make an iterator and drop it before they take the next.
+        self._iterated |= get_worker_info() is not None and not self._copies.add(worker_place())
+        self._refuse_again()
+        self._iterated = True
         pending = deque[_PendingBatch]()
         cache = open_cache(self.dataset, self.options)
         stride = self.batch_size * worker_place().workers

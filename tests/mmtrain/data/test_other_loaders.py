@@ -1,5 +1,6 @@
 """The stream in the loaders and loops of torchdata, Lightning and accelerate, each the real one."""
 
+import gc
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ class TestStatefulDataLoader:
         self.loader = module.StatefulDataLoader
 
     @FORKS
-    @pytest.mark.parametrize("workers", [0, 1, 2, 3])
-    @pytest.mark.parametrize("done", [0, 1, 2, 3, 4])
+    @pytest.mark.parametrize(
+        ("workers", "done"), [(0, 2), (1, 2), (2, 0), (2, 1), (2, 2), (2, 3), (2, 4), (3, 2)]
+    )
     def test_a_resumed_epoch_loses_and_repeats_nothing(
         self, workers: int, done: int, farm: ShardedDataset
     ) -> None:
@@ -33,6 +35,9 @@ class TestStatefulDataLoader:
         loader = self.loader(stream_of(farm), batch_size=None, num_workers=workers)
         first = list(islice(loader, done))
         state = loader.state_dict()
+        # A loader that is dropped by chance in a forked process of another would wait there.
+        del loader
+        gc.collect()
         resumed = self.loader(stream_of(farm), batch_size=None, num_workers=workers)
         resumed.load_state_dict(state)
         assert_same(first + list(resumed), straight)
@@ -41,9 +46,12 @@ class TestStatefulDataLoader:
     def test_the_epoch_after_a_resumed_one_is_whole(self, farm: ShardedDataset) -> None:
         loader = self.loader(stream_of(farm), batch_size=None, num_workers=2)
         list(islice(loader, 3))
+        state = loader.state_dict()
+        del loader
+        gc.collect()
         stream = stream_of(farm)
         resumed = self.loader(stream, batch_size=None, num_workers=2)
-        resumed.load_state_dict(loader.state_dict())
+        resumed.load_state_dict(state)
         assert len(list(resumed)) == 1
         begin(stream, 1)
         assert_same(list(resumed), list(stream_of(farm, 1)))
@@ -80,7 +88,7 @@ class TestLightning:
 
             def training_step(self, batch: Any, number: int) -> Any:
                 seen.append(batch.ids.tolist())
-                return self.weight * batch.inputs["visual"].mean()
+                return self.weight * batch.inputs["visual"].float().mean()
 
             def configure_optimizers(self) -> Any:
                 return torch.optim.SGD(self.parameters(), lr=0.1)
