@@ -62,10 +62,12 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmprep.errors", "mmprep.failure", "mmprep.format", "mmprep.shards", "mmprep.storage"),
         "mmprep.printable",
     ),
+    "mmprep/foreign": ("mmprep.errors", "mmprep.format", "mmprep.storage", "mmprep.version"),
     "mmprep/cli": (
         *("mmprep.build", "mmprep.clips", "mmprep.datasets", "mmprep.errors", "mmprep.failure"),
         *("mmprep.format", "mmprep.inspection", "mmprep.manifest", "mmprep.shards"),
         *("mmprep.storage", "mmprep.version", "mmprep.assignments", "mmprep.printable"),
+        "mmprep.foreign",
     ),
     "mmprep/manifest": ("mmprep.errors", "mmprep.format", "mmprep.splits"),
     "mmprep": ("mmprep",),

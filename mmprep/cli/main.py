@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmprep.cli.group import Group, listed
+from mmprep.cli.index import index
 from mmprep.cli.options import (
     anonymous,
     as_json,
@@ -338,3 +339,6 @@ def repair(
     from mmprep.cli import actions
 
     actions.run_repair(out, raw, workers, clip_timeout, endpoint, as_json)
+
+
+main.add_command(index)

@@ -225,7 +225,9 @@ class OrderedStream(IterableDataset[Batch]):
         order = self._require_order()
         refuse_dispatching()
         self.dataset.check_process()
-        self._refuse_again()
+        # In a worker process later: an error here ends the process, and nobody reads its message.
+        if get_worker_info() is None:
+            self._refuse_again()
         self._take_turn(len(order))
         return self._batches(order)
 
