@@ -112,6 +112,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.fields", "mmtrain.plugins"),
     ),
     "mmtrain/training": (
+        *("mmprep.version", "mmtrain.names"),
         *("mmprep.format", "mmprep.storage", "mmtrain.config", "mmtrain.curricula"),
         "mmtrain.data",
         *("mmtrain.errors", "mmtrain.files", "mmtrain.functional", "mmtrain.methods"),
@@ -138,6 +139,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.training", "mmtrain.methods", "mmtrain.plugins"),
     ),
     "mmtrain/cli": (
+        "mmtrain.plugins",
         *("mmprep.cli.group", "mmprep.errors", "mmprep.version", "mmtrain.catalog"),
         *("mmtrain.comparison", "mmtrain.config", "mmtrain.curricula", "mmtrain.errors"),
         *("mmtrain.evaluation", "mmtrain.methods", "mmtrain.models", "mmtrain.names"),

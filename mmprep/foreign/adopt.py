@@ -171,8 +171,8 @@ def adopt(
             _read(tar, split, rows, rule, out)
     classes = _classes([label for _, label, _, _ in rows.entries])
     rows.entries = [
-        (entry, label if label in classes else str(int(label)), *place)
-        for entry, label, *place in rows.entries
+        (entry, label if label in classes else str(int(label)), split, shard)
+        for entry, label, split, shard in rows.entries
     ]
     index = _index(rows, classes, [*by_split])
     store = LocalStore(out)

@@ -22,7 +22,7 @@ def allow_single_values(model: nn.Module) -> None:
     for module in model.modules():
         own = isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
         if own and not hasattr(module, "single"):
-            module.single = False
+            module.__dict__["single"] = False
             module.register_forward_pre_hook(_enter_evaluation)
             module.register_forward_hook(_leave_evaluation, always_call=True)
 
@@ -33,12 +33,12 @@ def _is_single(values: Tensor) -> bool:
 
 def _enter_evaluation(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     if module.training and _is_single(inputs[0]):
-        module.training, module.single = False, True
+        module.training, module.__dict__["single"] = False, True
 
 
 def _leave_evaluation(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-    if module.single:
-        module.training, module.single = True, False
+    if module.__dict__["single"]:
+        module.training, module.__dict__["single"] = True, False
 
 
 @contextmanager
