@@ -4,18 +4,45 @@
 an installed package has a name of its own if the package declares an entry point for it in the
 group of the catalog: ``mmtrain.methods``, ``mmtrain.curricula``, ``mmtrain.fusions`` or
 ``mmtrain.encoders``. Files are not trusted less than packages: both run in this process.
+
+A name that a user gives is loaded without more ado. One that is read from the folder of a run may
+be a stranger's, with its file in the same folder: it is loaded only within `allowing`, or where
+this process has run the same code already. That a digest agrees with the config proves nothing
+here, for whoever wrote the one wrote the other.
 """
 
 import hashlib
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
 from mmtrain.errors import ConfigError, UnknownName
+
+_ALLOWED: Final = ContextVar("mmtrain_plugins_allowed", default=False)
+
+
+@contextmanager
+def allowing() -> Iterator[None]:
+    """Consents to the plug-ins that the runs name which are opened in this context."""
+    token = _ALLOWED.set(True)
+    try:
+        yield
+    finally:
+        _ALLOWED.reset(token)
+
+
+def without_consent(names: Iterable[str]) -> list[str]:
+    """Plug-ins among ``names`` whose code has not run in this process, outside of `allowing`."""
+    if _ALLOWED.get():
+        return []
+    return [name for name in names if is_plugin(name) and not _is_loaded(name)]
 
 
 def is_plugin(name: str) -> bool:
@@ -98,12 +125,25 @@ def _read(path: Path) -> bytes:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
 
 
+def _is_loaded(name: str) -> bool:
+    """Whether the code behind ``name`` has run in this process."""
+    place, _ = split(name)
+    path = Path(place).resolve()
+    if not _is_file(place):
+        return place in sys.modules
+    return path.is_file() and _module_name(path, _read(path)) in sys.modules
+
+
+def _module_name(path: Path, source: bytes) -> str:
+    # The digest is in the name: a changed file is another module, and both can be there.
+    digest = hashlib.sha256(f"{path}\n".encode() + source).hexdigest()
+    return f"mmtrain_plugin_{digest[:32]}"
+
+
 def _run(path: Path) -> ModuleType:
     """The module of a file; the same one again as long as the file is the same."""
     source = _read(path)
-    # The digest is in the name: a changed file is another module, and both can be there.
-    digest = hashlib.sha256(f"{path}\n".encode() + source).hexdigest()
-    name = f"mmtrain_plugin_{digest[:16]}"
+    name = _module_name(path, source)
     if name in sys.modules:
         return sys.modules[name]
     module = ModuleType(name)

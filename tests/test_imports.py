@@ -66,10 +66,12 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmprep.errors", "mmprep.failure", "mmprep.format", "mmprep.shards", "mmprep.storage"),
         "mmprep.printable",
     ),
+    "mmprep/foreign": ("mmprep.errors", "mmprep.format", "mmprep.storage", "mmprep.version"),
     "mmprep/cli": (
         *("mmprep.build", "mmprep.clips", "mmprep.datasets", "mmprep.errors", "mmprep.failure"),
         *("mmprep.format", "mmprep.inspection", "mmprep.manifest", "mmprep.shards"),
         *("mmprep.storage", "mmprep.version", "mmprep.assignments", "mmprep.printable"),
+        "mmprep.foreign",
     ),
     "mmprep/manifest": ("mmprep.errors", "mmprep.format", "mmprep.splits"),
     "mmprep": ("mmprep",),
@@ -119,7 +121,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.fields", "mmtrain.plugins", "mmtrain.modalities"),
     ),
     "mmtrain/training": (
-        "mmtrain.modalities",
+        *("mmprep.version", "mmtrain.modalities", "mmtrain.names"),
         *("mmprep.format", "mmprep.storage", "mmtrain.config", "mmtrain.curricula"),
         "mmtrain.data",
         *("mmtrain.errors", "mmtrain.files", "mmtrain.functional", "mmtrain.methods"),
@@ -147,6 +149,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.training", "mmtrain.methods", "mmtrain.plugins", "mmtrain.tasks"),
     ),
     "mmtrain/cli": (
+        "mmtrain.plugins",
         *("mmprep.cli.group", "mmprep.errors", "mmprep.version", "mmtrain.catalog"),
         *("mmtrain.comparison", "mmtrain.config", "mmtrain.curricula", "mmtrain.errors"),
         *("mmtrain.evaluation", "mmtrain.methods", "mmtrain.models", "mmtrain.names"),

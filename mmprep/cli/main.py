@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmprep.cli.group import Group, listed
+from mmprep.cli.index import index
 from mmprep.cli.options import (
     access_options,
     as_json,
@@ -350,3 +351,6 @@ def repair(
     from mmprep.cli import actions
 
     actions.run_repair(out, raw, workers, clip_timeout, access, as_json)
+
+
+main.add_command(index)

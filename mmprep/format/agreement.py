@@ -9,6 +9,7 @@ from mmprep.format.dataset import DATASET, INDEX, Dataset
 from mmprep.format.index import Index
 from mmprep.format.index_checks import REMEDY
 from mmprep.format.parts import RECORD
+from mmprep.format.placed import open_placed
 
 
 def open_index(path: Path, dataset: Dataset, place: str) -> Index:
@@ -28,7 +29,7 @@ def open_index(path: Path, dataset: Dataset, place: str) -> Index:
     expected = dataset.files.get(INDEX)
     if expected is not None and file_digest(path) != expected:
         raise DataError(f"{place}/{INDEX}: does not fit {DATASET}; {REMEDY}")
-    index = Index.open(path)
+    index = open_placed(path)
     listed = {
         "shards": [shard.name for shard in dataset.shards],
         "classes": list(dataset.classes),

@@ -49,6 +49,8 @@ def disk_refusal(error: OSError) -> str:
     hints = {
         errno.ENOSPC: "the disk is full; free some space and run the same command again",
         errno.EDQUOT: "the quota is used up; free some space and run the same command again",
+        errno.EFBIG: "a file may not be so large here (ulimit -f); raise the limit and run the "
+        "same command again",
         errno.EROFS: "the file system is read-only; choose another place",
         errno.EACCES: "permission denied; choose another place or change its permissions",
     }

@@ -9,7 +9,7 @@ import click
 
 from mmprep.cli.group import Command, listed
 from mmtrain.cli.names import CATALOGS, names_in
-from mmtrain.cli.options import as_json, run_options
+from mmtrain.cli.options import allow_plugins, as_json, run_options
 from mmtrain.config.recipes import BUDGETS
 from mmtrain.config.run import TrainConfig
 
@@ -95,6 +95,7 @@ jobs_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the comparison, DIR.",
 )
+@allow_plugins
 @as_json
 @click.pass_context
 def compare(ctx: click.Context, /, out: Path, jobs: int, as_json: bool, **options: Any) -> None:

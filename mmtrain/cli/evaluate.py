@@ -6,7 +6,14 @@ from pathlib import Path
 import click
 
 from mmprep.cli.group import Command
-from mmtrain.cli.options import as_json, finished_run, moved_data, other_device, split
+from mmtrain.cli.options import (
+    allow_plugins,
+    as_json,
+    finished_run,
+    moved_data,
+    other_device,
+    split,
+)
 
 
 @click.command(
@@ -41,6 +48,7 @@ from mmtrain.cli.options import as_json, finished_run, moved_data, other_device,
     help="Seed of these draws, which are the same for every run.",
 )
 @other_device
+@allow_plugins
 @as_json
 def evaluate(
     run: Path,

@@ -12,7 +12,7 @@ from mmprep.cli.group import Group
 from mmtrain.cli.catalogs import listing
 from mmtrain.cli.compare import compare
 from mmtrain.cli.evaluate import evaluate
-from mmtrain.cli.options import as_json, moved_data, run_options
+from mmtrain.cli.options import allow_plugins, as_json, moved_data, run_options
 from mmtrain.cli.probe import probe
 from mmtrain.cli.report import report
 from mmtrain.cli.study import studies, study
@@ -34,32 +34,52 @@ def main() -> None:
     epilog="\b\nExamples:\n"
     "  mmtrain train --data shards/keypad --encoder small-cnn --epochs 12 \\\n"
     "      --set view.size=64 --set view.frames=1 --out runs/joint\n"
-    "  mmtrain train --out runs/joint --resume"
+    "  mmtrain train --out runs/joint --resume\n"
+    "  mmtrain train --config runs/joint/config.json --out runs/joint-again"
 )
 @run_options()
 @click.option(
     "--out",
-    required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the run, RUN.",
+    help="Folder of the run, RUN. [default: with --config, one beside the old run; else none]",
 )
 @click.option(
     "--resume", is_flag=True, help="Go on with the run in --out; start it if there is none."
 )
+@click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The config.json of a run, which is started again from its beginning; options may change "
+    "where it reads and computes, but not what.",
+)
+@allow_plugins
 @as_json
 def train(
-    settings: tuple[str, ...], out: Path, resume: bool, as_json: bool, **options: Any
+    settings: tuple[str, ...],
+    out: Path | None,
+    resume: bool,
+    config: Path | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Train on shards, then test the epoch that was best on val.
 
-    Writes RUN: config.json, metrics.jsonl (one line per epoch), checkpoint.pt, best.pt, ledger/
-    and, at the end, result.json.
+    Writes RUN: config.json, run.json (commands, versions, device), metrics.jsonl (one line per
+    epoch), checkpoint.pt, best.pt, ledger/ and, at the end, result.json.
     """
     from mmtrain.cli import train
     from mmtrain.training.ranks import speaks
 
     given = {name: value for name, value in options.items() if value is not None}
-    result = train.run_train(given, settings, out, resume)
+    if config is not None and resume:
+        raise click.UsageError("--config starts a run again and --resume goes on with one")
+    if config is not None:
+        result = train.run_again(config, given, settings, out)
+    elif out is None:
+        raise click.UsageError("Missing option '--out'.")
+    else:
+        result = train.run_train(given, settings, out, resume)
     if speaks():
         click.echo(json.dumps(result) if as_json else train.summary(result))
 
@@ -88,6 +108,7 @@ def recipes(name: str | None, as_json: bool) -> None:
 @main.command(epilog="\b\nExample:\n  mmtrain audit runs/joint")
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @moved_data
+@allow_plugins
 @as_json
 @click.pass_context
 def audit(ctx: click.Context, run: Path, data: str | None, as_json: bool) -> None:

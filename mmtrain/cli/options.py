@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from mmprep.storage.access import seconds_of
+from mmtrain import plugins
 from mmtrain.cli.names import CATALOGS, given_texts, modalities, name_in
 from mmtrain.config.run import DEVICES, PRECISIONS, TrainConfig
 
@@ -17,6 +18,21 @@ as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout."
 )
 finished_run = click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+
+
+def _allow_plugins(ctx: click.Context, param: click.Parameter, given: bool) -> None:
+    if given:
+        ctx.with_resource(plugins.allowing())
+
+
+allow_plugins = click.option(
+    "--allow-plugins",
+    is_flag=True,
+    expose_value=False,
+    callback=_allow_plugins,
+    help="Run the code of the plug-ins that the config of RUN names; look at it first if RUN came "
+    "from somebody else.",
+)
 moved_data = click.option(
     "--data", metavar="DIR_OR_URL", help="Place of the shards, if they have moved."
 )

@@ -6,7 +6,14 @@ from pathlib import Path
 import click
 
 from mmprep.cli.group import Command
-from mmtrain.cli.options import as_json, finished_run, moved_data, other_device, split
+from mmtrain.cli.options import (
+    allow_plugins,
+    as_json,
+    finished_run,
+    moved_data,
+    other_device,
+    split,
+)
 
 
 @click.command(
@@ -25,6 +32,7 @@ from mmtrain.cli.options import as_json, finished_run, moved_data, other_device,
     help="Run of a single modality on the same data, to compare with; repeatable.",
 )
 @other_device
+@allow_plugins
 @as_json
 def probe(
     run: Path,

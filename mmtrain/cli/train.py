@@ -1,20 +1,27 @@
 """The work of `train` and `compare`: makes the config, trains; progress and logs go to stderr."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from mmprep.cli.group import counted
+from mmtrain import plugins
 from mmtrain.cli.measured import main_measure, other_measures
 from mmtrain.cli.progress import watching
 from mmtrain.comparison.entrants import Contest, seeds_of
 from mmtrain.comparison.study import Study, contest_of
+from mmtrain.config.overrides import require_consent
 from mmtrain.config.request import Request
-from mmtrain.errors import Interrupted
-from mmtrain.training.parts import CONFIG, config_of
+from mmtrain.config.run import TrainConfig
+from mmtrain.errors import ConfigError, Interrupted
+from mmtrain.training.history import Origin, origin_of, recipe_record
+from mmtrain.training.launch import launch_of
+from mmtrain.training.parts import CONFIG, config_of, read_config
 from mmtrain.training.train import train
 
 
@@ -29,11 +36,57 @@ def run_train(
         out: Folder of the run.
         resume: Whether to go on with a run that is there.
     """
-    base = config_of(out) if resume and (out / CONFIG).exists() else None
-    config = _request(given, settings).config(base)
+    request = _request(given, settings)
+    with plugins.allowing() if given.get("allow_changed") else nullcontext():
+        # Whoever names a plug-in here wants its code to run, also for a config that names it.
+        request.load_plugins()
+        base = config_of(out) if resume and (out / CONFIG).exists() else None
+        config = request.config(base)
+        recipe = None if request.recipe is None else recipe_record(request.recipe)
+        return _train(config, out, resume, Origin(recipe=recipe))
+
+
+def run_again(
+    path: Path, given: Mapping[str, Any], settings: Sequence[str], out: Path | None
+) -> dict[str, Any]:
+    """Starts the run of a config.json once more, and returns the content of its result.json.
+
+    Args:
+        path: The config.json.
+        given: Options that were given, which may not change what the run computes.
+        settings: Texts of ``--set``, likewise.
+        out: Folder of the new run; None chooses one beside the old.
+    """
+    if given.get("recipe") is not None:
+        raise ConfigError("--config holds every value of a run: leave --recipe out")
+    request = _request(given, settings)
+    with plugins.allowing() if given.get("allow_changed") else nullcontext():
+        request.load_plugins()
+        base = read_config(path)
+        require_consent(base, str(path))
+        config = request.config(base)
+        if changed := base.differences(config):
+            raise ConfigError(
+                f"--config starts the same run again, and {'; '.join(changed)} would make it "
+                "another; leave that out, or train without --config"
+            )
+        origin = origin_of(path)
+        return _train(config, out or _free_name(path), False, origin)
+
+
+def _free_name(path: Path) -> Path:
+    """Folder beside that of a config.json which is not there: RUN-2, or the next number."""
+    if path.name != CONFIG or launch_of().world > 1:
+        raise ConfigError("--out is needed: the folder of the new run")
+    run = path.resolve().parent
+    names = (run.with_name(f"{run.name}-{number}") for number in count(2))
+    return next(name for name in names if not name.exists())
+
+
+def _train(config: TrainConfig, out: Path, resume: bool, origin: Origin) -> dict[str, Any]:
     try:
         with watching(Console(stderr=True), config.epochs) as watch:
-            return train(config, out, resume=resume, watch=watch)
+            return train(config, out, resume=resume, watch=watch, origin=origin)
     except KeyboardInterrupt as error:
         raise Interrupted("Stopped. The same command with --resume goes on from here") from error
 
@@ -53,6 +106,7 @@ def run_compare(
     from mmtrain.comparison.compare import compare
 
     request = _request(given, ())
+    request.load_plugins()
     common = {"base": Request(options=request.options).config(), "recipe": request.recipe}
     seeds = seeds_of(entrants["seeds"])
     contest = Contest(**{**entrants, **common, "seeds": seeds, "given": request.options})

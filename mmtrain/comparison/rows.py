@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from mmtrain.comparison.table import Row
 from mmtrain.config.overrides import with_defaults
 from mmtrain.config.run import TrainConfig
-from mmtrain.training.parts import CONFIG, config_of
+from mmtrain.training.parts import CONFIG, config_of, read_config
 from mmtrain.training.train import RESULT, result_of
 
 
@@ -38,7 +38,7 @@ def earlier_rows(folder: Path, labels: Iterable[str]) -> list[Row]:
     for home in sorted(path for path in folder.iterdir() if path.is_dir()):
         runs = finished_runs(home)
         if runs and home.name not in taken:
-            config = config_of(next(iter(runs.values())))
+            config = read_config(next(iter(runs.values())) / CONFIG)
             results = {seed: read_result(path) for seed, path in runs.items()}
             setting = _setting_of(home, config)
             rows.append(Row(label=home.name, config=config, setting=setting, results=results))

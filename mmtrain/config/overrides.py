@@ -210,9 +210,7 @@ def _by_modality(config: TrainConfig) -> dict[str, dict[str, Any]]:
 
 def _digests(config: TrainConfig) -> dict[str, str]:
     """SHA-256 of the files of plug-ins and tokenizer, as they were when the run began."""
-    chosen = [getattr(config, choice) for choice in BY_CHOICE]
-    chosen += [config.task] if config.task else []
-    now = plugins.digests([*chosen, *config.encoders.values()])
+    now = plugins.digests(config.chosen)
     if config.view.tokenizer != BYTES:
         now |= plugins.digests_of_files([config.view.tokenizer])
     before = {path: config.plugins.get(path, digest) for path, digest in now.items()}
@@ -223,6 +221,29 @@ def _digests(config: TrainConfig) -> dict[str, str]:
                 raise ConfigError(message)
             log.warning("%s", message)
     return before
+
+
+def require_consent(config: TrainConfig, place: str) -> None:
+    """Refuses a config from a file that names plug-ins, unless the user consents to their code.
+
+    Args:
+        config: Content of the file.
+        place: Name of the file, for the message.
+
+    Raises:
+        ConfigError: There is a plug-in that nobody consented to, see `mmtrain.plugins`.
+    """
+    strange = plugins.without_consent(config.chosen)
+    if not strange:
+        return
+    now = plugins.digests(strange)
+    before = {path: config.plugins.get(path, digest) for path, digest in now.items()}
+    changes = [changed_file(p, before[p], now[p]) for p in now if now[p] != before[p]]
+    consent = (
+        f"{place} names the plug-in {strange[0]}, whose code would run here; if you trust it, say "
+        "--allow-plugins (in Python: `with mmtrain.plugins.allowing():`)"
+    )
+    raise ConfigError("; ".join([consent, *changes]))
 
 
 def require_encoders(config: TrainConfig, modalities: Iterable[str]) -> None:

@@ -56,6 +56,18 @@ class Request:
             config = paired(_with(recipes.applied(name, config, self.budget), options))
         return config.changed(overrides(self.settings, config))
 
+    def load_plugins(self) -> None:
+        """Loads the plug-ins that the options name.
+
+        Raises:
+            ConfigError: One cannot be loaded.
+            UnknownName: Its file or module has no such class.
+        """
+        for key, name in _spelled(self.options).items():
+            chosen = key in BY_CHOICE or key.startswith("encoders.")
+            if chosen and plugins.is_plugin(name):
+                plugins.load(name)
+
 
 def encoders_of(texts: Sequence[str]) -> dict[str, Any]:
     """Changes of a config that texts of ``--encoder`` stand for.

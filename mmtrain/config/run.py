@@ -192,6 +192,12 @@ class TrainConfig:
         if len(set(self.modalities)) < len(self.modalities):
             raise ConfigError(f"a modality is named twice: {', '.join(self.modalities)}")
 
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Names of everything that is chosen: method, curriculum, fusion, encoders and task."""
+        task = (self.task,) if self.task else ()
+        return (*(getattr(self, choice) for choice in CHOICES), *self.encoders.values(), *task)
+
     def encoder_of(self, modality: str) -> str:
         """Name of the encoder of ``modality``."""
         return self.encoders.get(modality) or encoder_for(modality, self.encoder)

@@ -232,7 +232,7 @@ def _read_description(store: Store) -> Dataset:
     if store.size(DATASET) is None:
         raise ConfigError(
             f"{store.url}: no {DATASET}; not a data set, or a build that has not finished (run the "
-            "same `mmprep build` again). Shards of other tools stream by `ForeignStream`"
+            "same `mmprep build` again). For tars of other tools run `mmprep index`"
         )
     try:
         text = store.read(DATASET).decode()

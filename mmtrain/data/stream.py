@@ -10,18 +10,18 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import closing
 from functools import partial
-from typing import Any, Final, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 
 from mmtrain.data.batches.buffer import BatchBuffer
 from mmtrain.data.batches.decode import Decoder, PartSource
 from mmtrain.data.batches.view import View
 from mmtrain.data.batches.workers import Workers
 from mmtrain.data.dataset import ShardedDataset
-from mmtrain.data.loops import refuse_collating, refuse_worker_process
+from mmtrain.data.loops import Copies, refuse_collating, refuse_dispatching, worker_place
 from mmtrain.data.order import SampleOrder, Share, slots, steps
 from mmtrain.data.reading.cache import open_cache
 from mmtrain.data.reading.local import Bytes
@@ -45,18 +45,21 @@ class StreamState(TypedDict):
     Attributes:
         seed: Seed of frames, crops and flips.
         epoch: Number of the epoch.
-        position: Number of visits handed out, by all ranks together.
+        position: Number of visits handed out, by all ranks together; in one of several worker
+            processes, the position of its next batch.
         order: Hash of the epoch's order.
+        workers: Number of worker processes, in one of them.
     """
 
     seed: int
     epoch: int
     position: int
     order: str
+    workers: NotRequired[int]
 
 
 class _PendingBatch(NamedTuple):
-    """Batch that threads are filling; ``end`` is the position behind its last visit."""
+    """Batch that threads are filling; ``end`` is the position from which this process goes on."""
 
     end: int
     ids: NDArray[np.int64]
@@ -75,7 +78,8 @@ class OrderedStream(IterableDataset[Batch]):
     the number of visits handed out, so that a training loop saves it beside its model.
 
     Each `begin` or `load_state_dict` allows one iteration. torch's DataLoader may wrap the stream
-    with ``batch_size=None`` and no worker processes.
+    with ``batch_size=None``. It needs no worker processes, for threads do the work; with some, each
+    makes its turn of the batches, and only torchdata's StatefulDataLoader can be resumed.
 
     Example:
         >>> stream = OrderedStream(dataset, ("audio", "visual"), 64, View())
@@ -120,7 +124,8 @@ class OrderedStream(IterableDataset[Batch]):
         self._order: SampleOrder | None = None
         self._digest = ""
         self._seed = self._epoch = self._position = self._first = 0
-        self._iterated = False
+        self._iterated = self._in_turn = False
+        self._copies = Copies()
         self.targets: Callable[[NDArray[np.int64]], NDArray[Any]] = self._classes
         self.traffic = Traffic()
         self.skipped: dict[str, str] = {}
@@ -147,6 +152,7 @@ class OrderedStream(IterableDataset[Batch]):
             raise ConfigError(f"position {position} of an order of {len(order)} visits")
         self._order, self._digest = order, ""
         self._seed, self._epoch = seed, epoch
+        self._copies.clear()
         self._go_to(position)
 
     @property
@@ -166,15 +172,27 @@ class OrderedStream(IterableDataset[Batch]):
         return True
 
     def state_dict(self) -> StreamState:
-        """Returns the position of the stream, behind the batch that it handed out last."""
+        """Returns the position of the stream, behind the batch that it handed out last.
+
+        Raises:
+            ConfigError: No epoch was begun, or worker processes have copies of the stream, of which
+                their loader alone knows what they handed out.
+        """
+        if self._copies and get_worker_info() is None:
+            raise ConfigError(
+                "worker processes stream this epoch, and their loader has the state: save that of "
+                "torchdata's StatefulDataLoader, or give the DataLoader num_workers=0"
+            )
         # Once an epoch: for a million visits the hash takes a while.
         self._digest = self._digest or self._require_order().digest()
-        return {
+        state: StreamState = {
             "seed": self._seed,
             "epoch": self._epoch,
             "position": self._position,
             "order": self._digest,
         }
+        workers = worker_place().workers
+        return state if workers == 1 else {**state, "workers": workers}
 
     def load_state_dict(self, state: StreamState) -> None:
         """Moves to the position of another stream, after `begin` with the same order.
@@ -183,45 +201,70 @@ class OrderedStream(IterableDataset[Batch]):
             state: Position that `state_dict` has returned.
 
         Raises:
-            ConfigError: The epoch that was begun is another.
+            ConfigError: The epoch that was begun is another, or worker processes streamed it of
+                which there are not as many here.
         """
-        mine = {**self.state_dict(), "position": state["position"]}
-        if mine != state:
+        workers, here = state.get("workers", 1), worker_place().workers
+        if workers not in (1, here):
+            raise ConfigError(
+                f"{workers} worker processes streamed the epoch, and here are {here}; give the "
+                f"DataLoader num_workers={workers} again"
+            )
+        mine, theirs = {**self.state_dict(), "position": state["position"]}, {**state}
+        mine.pop("workers", None)
+        theirs.pop("workers", None)
+        if mine != theirs:
             raise ConfigError(
                 f"the run was saved in seed {state['seed']}, epoch {state['epoch']}, order "
                 f"{state['order']}; begun are seed {mine['seed']}, epoch {mine['epoch']}, order "
                 f"{mine['order']}. Resume with the same data, seed, curriculum and scores"
             )
         self._go_to(state["position"])
+        self._in_turn = workers > 1
 
     def __iter__(self) -> Generator[Batch, None, None]:
         """Yields the batches of the epoch that are left; closing the generator stops its threads.
 
         Raises:
-            ConfigError: No epoch was begun, this one was iterated over already, or the caller is a
-                worker process of a DataLoader.
+            ConfigError: No epoch was begun, or this one was iterated over already.
             DataError: Bytes are damaged; names shard and sample.
         """
         order = self._require_order()
-        refuse_worker_process()
+        refuse_dispatching()
         self.dataset.check_process()
-        # Refused rather than empty or half: loops that forget `begin` would train on nothing after
-        # their first epoch, and see no error.
+        # In a worker process later: an error here ends the process, and nobody reads its message.
+        if get_worker_info() is None:
+            self._refuse_again()
+        self._take_turn(len(order))
+        return self._batches(order)
+
+    def _refuse_again(self) -> None:
+        """Refuses a second iteration: loops that forget `begin` would train on nothing, unseen."""
         if self._iterated:
             raise ConfigError(
                 f"epoch {self._epoch} was iterated over already; call begin(order, seed=..., "
                 "epoch=...) before each iteration, and load_state_dict(state) behind it to go on "
                 "within an epoch"
             )
-        self._iterated = True
-        return self._batches(order)
+
+    def _take_turn(self, visits: int) -> None:
+        """Moves to the first batch of this worker process, if there are several."""
+        if not self._in_turn:
+            ahead = worker_place().number * self.batch_size
+            self._position = min(self._position + ahead, visits)
+            self._in_turn = True
 
     def _batches(self, order: SampleOrder) -> Generator[Batch, None, None]:
+        # Only now, for some loops make an iterator and drop it before they take the next.
+        self._iterated |= get_worker_info() is not None and not self._copies.add(worker_place())
+        self._refuse_again()
+        self._iterated = True
         pending = deque[_PendingBatch]()
         cache = open_cache(self.dataset, self.options)
+        stride = self.batch_size * worker_place().workers
         with Workers(self.dataset, self.options, self.skipped, cache) as workers:
-            for start in range(self._position, len(order), self.batch_size):
-                pending.append(self._submit(workers, order, start))
+            for start in range(self._position, len(order), stride):
+                pending.append(self._submit(workers, order, start, min(start + stride, len(order))))
                 if len(pending) > self.options.ahead:
                     yield self._collect(pending.popleft())
             while pending:
@@ -229,7 +272,7 @@ class OrderedStream(IterableDataset[Batch]):
 
     def _go_to(self, position: int) -> None:
         self._position = self._first = position
-        self._iterated = False
+        self._iterated = self._in_turn = False
 
     def _classes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         return self.dataset.targets[ids].astype(np.int64)
@@ -239,7 +282,9 @@ class OrderedStream(IterableDataset[Batch]):
             raise ConfigError("no epoch was begun; call begin(order, seed=..., epoch=...) first")
         return self._order
 
-    def _submit(self, workers: Workers, order: SampleOrder, start: int) -> _PendingBatch:
+    def _submit(
+        self, workers: Workers, order: SampleOrder, start: int, behind: int
+    ) -> _PendingBatch:
         taken = slots(len(order), start, self.batch_size, self.share)
         ids = order.ids[taken.positions]
         end = min(start + self.batch_size, len(order))
@@ -249,9 +294,10 @@ class OrderedStream(IterableDataset[Batch]):
             [draws[i] for i in (taken.positions - start).tolist()],
             taken.filler,
             self._shown(order, taken.positions, ids),
-            pin=self.options.pin,
+            # A worker process has no context on the GPU, and must not make one.
+            pin=self.options.pin and get_worker_info() is None,
         )
-        return _PendingBatch(end, ids, buffer, workers.fill(buffer, ids.tolist()))
+        return _PendingBatch(behind, ids, buffer, workers.fill(buffer, ids.tolist()))
 
     def _shown(
         self, order: SampleOrder, positions: NDArray[np.int64], ids: NDArray[np.int64]

@@ -1,12 +1,44 @@
-"""Running statistics of batch normalisation, over the ranks and over steps without data."""
+"""Batch normalisation over ranks, over steps without data, and over a single value."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mmtrain.training.ranks import Ranks
+
+
+def allow_single_values(model: nn.Module) -> None:
+    """Lets layers of ``model`` train on one value a channel, by their running statistics.
+
+    Such is the last sample of an epoch where it is alone in its step, or on its rank, and the map
+    is 1 x 1: `resnet18` on pictures of 32 pixels. One value has no spread to be divided by, and
+    torch raises. Leaving the sample out, or moving it to another step, would change the epoch and
+    make it depend on the number of ranks; instead the layer normalises as in evaluation, and its
+    statistics stay as they are.
+    """
+    for module in model.modules():
+        own = isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+        if own and not hasattr(module, "single"):
+            module.__dict__["single"] = False
+            module.register_forward_pre_hook(_enter_evaluation)
+            module.register_forward_hook(_leave_evaluation, always_call=True)
+
+
+def _is_single(values: Tensor) -> bool:
+    return values.numel() == values.shape[1]
+
+
+def _enter_evaluation(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    if module.training and _is_single(inputs[0]):
+        module.training, module.__dict__["single"] = False, True
+
+
+def _leave_evaluation(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+    if module.__dict__["single"]:
+        module.training, module.__dict__["single"] = True, False
 
 
 @contextmanager

@@ -4,7 +4,7 @@ No other module sets CUDA up. What it calls of ``torch.cuda`` goes through `Cuda
 without a GPU put a fake in its place.
 """
 
-import os
+import platform
 from dataclasses import replace
 from typing import Any, Final, Protocol, TypeVar
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmtrain.errors import ConfigError
 from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.training.launch import launch_of
 from mmtrain.types import Batch
 
 _Model = TypeVar("_Model", bound=nn.Module)
@@ -37,6 +38,10 @@ class Cuda:
     def device_count(self) -> int:
         """Number of devices that this process sees."""
         return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+    def name(self) -> str:
+        """Name of the current device, such as that of its maker."""
+        return torch.cuda.get_device_name()
 
     def set_device(self, index: int) -> None:
         """Makes a device the current one, on which allocations without a device land."""
@@ -80,11 +85,18 @@ def device_of(name: str, cuda: Cuda = CUDA) -> torch.device:
     return torch.device(name)
 
 
+def device_name(name: str, cuda: Cuda = CUDA) -> str:
+    """Kind of a device that is set up: the GPU's name, or that of the CPU's architecture."""
+    if device_of(name, cuda).type == "cuda":
+        return cuda.name()
+    return f"cpu ({platform.machine()})"
+
+
 def set_up(name: str, cuda: Cuda = CUDA) -> torch.device:
     """Picks this rank's device, and makes it the current one before anything is allocated.
 
-    The rank is ``LOCAL_RANK``, which torchrun sets. Where each process sees one GPU only (Slurm
-    with one GPU a task), that one is taken whatever the rank.
+    The rank is that on this host, such as torchrun's ``LOCAL_RANK``. Where each process sees one
+    GPU only (Slurm with one GPU a task), that one is taken whatever the rank.
 
     Args:
         name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -106,15 +118,15 @@ def set_up(name: str, cuda: Cuda = CUDA) -> torch.device:
 def _index(device: torch.device, visible: int) -> int:
     if not visible:
         raise ConfigError("there is no CUDA device here; choose --device cpu or auto")
-    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    rank = launch_of().local_rank
     if device.index is None:
-        index, place = rank if visible > 1 else 0, f"LOCAL_RANK {rank}"
+        index, place = rank if visible > 1 else 0, f"local rank {rank}"
     else:
         index, place = device.index, f"--device {device}"
         if rank:
             raise ConfigError(
-                f"--device {device} is one device, and LOCAL_RANK is {rank}; choose --device cuda, "
-                "which gives each rank its own"
+                f"--device {device} is one device, and the local rank is {rank}; choose "
+                "--device cuda, which gives each rank its own"
             )
     if index >= visible:
         raise ConfigError(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmprep.format.damage import naming_damage
 from mmprep.format.npy import parse_array
-from mmtrain.files import sync_folder
+from mmtrain.files import naming_refusals, sync_folder
 
 _ITEM: Final = np.dtype("<i8").itemsize
 _NAME: Final = re.compile(r"epoch-\d{5}\.rank\d{1,6}\.npy", re.ASCII)
@@ -32,24 +32,25 @@ class Ledger:
     def __init__(self, folder: Path, rank: int = 0) -> None:
         self._folder, self._rank = folder, rank
         self._file: BinaryIO | None = None
-        self._count = 0
+        self._path, self._count = folder, 0
 
     def begin(self, epoch: int, kept: int = 0) -> None:
         """Starts the file of ``epoch``, or goes on behind its first ``kept`` visits."""
         self.close()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / name(epoch, self._rank)
+        self._path = path = self._folder / name(epoch, self._rank)
         new = not path.exists()
         self._count = min(kept, len(read(path)))
-        # What is kept is not written anew: a kill at this moment must not lose it.
-        self._file = path.open("r+b" if self._count else "wb")
-        self._write_header()
-        self._file.truncate(self._file.tell() + self._count * _ITEM)
-        self.flush()
-        if new:
-            # A synced file may still be lost with its name.
-            sync_folder(self._folder)
-            sync_folder(self._folder.parent)
+        with naming_refusals(path):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            # What is kept is not written anew: a kill at this moment must not lose it.
+            self._file = path.open("r+b" if self._count else "wb")
+            self._write_header()
+            self._file.truncate(self._file.tell() + self._count * _ITEM)
+            self.flush()
+            if new:
+                # A synced file may still be lost with its name.
+                sync_folder(self._folder)
+                sync_folder(self._folder.parent)
 
     def cut(self, epoch: int, kept: int) -> None:
         """Keeps the first ``kept`` visits of ``epoch``, and drops the rest."""
@@ -63,7 +64,8 @@ class Ledger:
 
     def record(self, ids: NDArray[np.int64]) -> None:
         """Appends visits."""
-        self._opened().write(np.ascontiguousarray(ids, "<i8").tobytes())
+        with naming_refusals(self._path):
+            self._opened().write(np.ascontiguousarray(ids, "<i8").tobytes())
         self._count += len(ids)
 
     def flush(self) -> None:
@@ -71,10 +73,11 @@ class Ledger:
         if self._file is None:
             return
         file = self._file
-        self._write_header()
-        file.seek(0, os.SEEK_END)
-        file.flush()
-        os.fsync(file.fileno())
+        with naming_refusals(self._path):
+            self._write_header()
+            file.seek(0, os.SEEK_END)
+            file.flush()
+            os.fsync(file.fileno())
 
     def close(self) -> None:
         """Flushes and closes the current file."""

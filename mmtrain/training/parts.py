@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from mmprep.format.damage import naming_damage
-from mmtrain.config.overrides import require_encoders, resolved
+from mmtrain.config.overrides import require_consent, require_encoders, resolved
 from mmtrain.config.run import TrainConfig
 from mmtrain.curricula.base import Curriculum
 from mmtrain.curricula.catalog import CURRICULA
@@ -173,14 +173,25 @@ def model_of(config: TrainConfig, feed: Feed) -> MultimodalModel:
 
 
 def config_of(folder: Path) -> TrainConfig:
-    """Reads the config of the run in ``folder``.
+    """Reads the config of the run in ``folder``, to compute with it.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is none, or it names a plug-in without consent, see `plugins.allowing`.
         DataError: It is damaged.
     """
-    path = folder / CONFIG
+    config = read_config(folder / CONFIG)
+    require_consent(config, str(folder / CONFIG))
+    return config
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Reads the config of a run from its config.json, to show it; loads nothing that it names.
+
+    Raises:
+        ConfigError: There is no such file.
+        DataError: It is damaged.
+    """
     if not path.exists():
-        raise ConfigError(f"{folder} holds no run: there is no {CONFIG}")
+        raise ConfigError(f"{path.parent} holds no run: there is no {path.name}")
     with naming_damage(str(path), "take it from a copy of the run, or train in a new folder"):
         return TrainConfig.from_json(path.read_text("utf-8"), str(path))

@@ -1,11 +1,10 @@
-"""The processes that train together: torchrun starts them, and every sum over them is here.
+"""The processes that train together, and every sum over them; `launch` says who started them.
 
 Tensors on a GPU are added up there, through NCCL. Messages that steer the run (waiting for each
 other, flags, counts, meters) go between CPUs, through gloo: the answer is there when the call
 returns, and the GPU need not stop for it.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from torch import Tensor, nn
 from torch.distributed.distributed_c10d import Store
 from torch.distributed.rendezvous import rendezvous
 
-from mmtrain.errors import ConfigError, Interrupted, RunError
+from mmtrain.errors import Interrupted, RunError
 from mmtrain.training.failure_watch import FAILURE, watching_for_failure
+from mmtrain.training.launch import Launch, launch_of
 
 _Model = TypeVar("_Model", bound=nn.Module)
 # A rank that is silent for so long is taken for dead; one that has died is noticed at once. A
@@ -199,7 +199,7 @@ ALONE: Final = Ranks()
 
 @contextmanager
 def join_ranks(device: torch.device, backend: str | None = None) -> Iterator[Ranks]:
-    """Joins the ranks that torchrun has started; this process alone, if it has started none.
+    """Joins the ranks that a launcher has started; this process alone, if none did.
 
     An error in one rank ends the others with its message.
 
@@ -210,20 +210,14 @@ def join_ranks(device: torch.device, backend: str | None = None) -> Iterator[Ran
 
     Raises:
         ConfigError: The environment names some ranks, but not where they meet.
-        RunError: On every rank but the one that failed.
+        RunError: They do not meet; or, on every rank but the one that failed, its message.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1 and backend is None:
+    launch = launch_of()
+    if launch.world == 1 and backend is None:
         yield Ranks()
         return
-    if missing := [
-        name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ
-    ]:
-        raise ConfigError(
-            f"WORLD_SIZE is {world}, but {', '.join(missing)} is not set; start with torchrun"
-        )
     patience = _PATIENCE[device.type]
-    store, rank, world = next(rendezvous("env://", timeout=patience))
+    store, rank, world = _meet(launch, patience)
     backend = backend or ("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     dist.init_process_group(
         backend,
@@ -247,6 +241,25 @@ def join_ranks(device: torch.device, backend: str | None = None) -> Iterator[Ran
         dist.destroy_process_group()
 
 
+def _meet(launch: Launch, patience: timedelta) -> tuple[Store, int, int]:
+    """Store, rank and number of the ranks, when all of them have come."""
+    address = "env://"
+    if launch.meeting is not None:
+        host, port = launch.meeting
+        address = f"tcp://{host}:{port}?rank={launch.rank}&world_size={launch.world}"
+    try:
+        store, rank, world = next(rendezvous(address, timeout=patience))
+    except (RuntimeError, OSError) as error:
+        place = "MASTER_ADDR and MASTER_PORT" if launch.meeting is None else f"{host}:{port}"
+        text = str(error).partition("\n")[0]
+        raise RunError(
+            f"rank {launch.rank} of {launch.world} does not meet the others at {place} "
+            f"({text:.200}); set MASTER_ADDR and MASTER_PORT to a host and a free port that all of "
+            "them reach"
+        ) from error
+    return store, rank, world
+
+
 def speaks() -> bool:
-    """Whether this process is the first of those that torchrun started, or the only one."""
-    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK") == "0"
+    """Whether this process is the first of those that a launcher started, or the only one."""
+    return launch_of().rank == 0

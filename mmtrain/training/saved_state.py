@@ -11,6 +11,7 @@ from mmtrain.curricula.base import Curriculum
 from mmtrain.methods.base import Method, Run
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.training import checkpoint
+from mmtrain.training.batch_norm import allow_single_values
 from mmtrain.training.device import copy_to
 from mmtrain.training.optimizer import Optimizer
 from mmtrain.training.schedule import Schedule
@@ -81,15 +82,15 @@ def setup(run: Run, method: Method, saved: Mapping[str, Any] | None) -> None:
         method: Method of the run.
         saved: Checkpoint; None starts from the beginning.
     """
-    if saved is None:
-        method.setup(run)
-        return
     # Twice: what is built may depend on the state (AUG grows as many classifiers as it had), and
     # building may set it for the first time (IGM's projections).
-    method.load_state_dict(copy_to(run.device, saved["method"]))
+    if saved is not None:
+        method.load_state_dict(copy_to(run.device, saved["method"]))
     method.setup(run)
-    method.load_state_dict(copy_to(run.device, saved["method"]))
-    run.model.load_state_dict(saved["model"])
+    if saved is not None:
+        method.load_state_dict(copy_to(run.device, saved["method"]))
+        run.model.load_state_dict(saved["model"])
+    allow_single_values(run.model)
 
 
 def snapshot(

@@ -21,9 +21,11 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
 from mmtrain.errors import ConfigError, RunError
 from mmtrain.tasks.catalog import CLASSIFICATION
+from mmtrain.training import history
 from mmtrain.training.assemble import assemble, require_buildable
 from mmtrain.training.checkpoint import BEST
 from mmtrain.training.device import device_of, set_up
+from mmtrain.training.history import Origin
 from mmtrain.training.metrics_log import MetricsFile
 from mmtrain.training.parts import CONFIG, config_of, fitted, shards_of
 from mmtrain.training.ranks import Ranks, join_ranks
@@ -33,10 +35,16 @@ from mmtrain.training.watch import Watch
 log = logging.getLogger(__name__)
 
 RESULT: Final = "result.json"
+_NEW: Final = Origin()
 
 
 def train(
-    config: TrainConfig, folder: Path, *, resume: bool = False, watch: Watch | None = None
+    config: TrainConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    watch: Watch | None = None,
+    origin: Origin = _NEW,
 ) -> dict[str, Any]:
     """Trains, tests the epoch that was best on val, and returns the contents of RUN/result.json.
 
@@ -45,13 +53,17 @@ def train(
         folder: RUN; new or empty, unless ``resume``.
         resume: Whether to go on with the run in ``folder``, or start it if there is none.
         watch: Observer of the progress.
+        origin: Origin of the config, which run.json names.
 
     Raises:
-        ConfigError: The request does not fit the data, or ``folder`` holds another run.
+        ConfigError: The request does not fit the data, ``folder`` holds another run, or the data
+            are not those of the run that is started again.
         RunError: The loss is not finite, memory is short, or a signal asked to stop.
         DataError: A sample is damaged.
     """
     with join_ranks(set_up(config.device)) as ranks, shards_of(config) as dataset:
+        root = dataset.description.root
+        origin.require_data(root, config.data)
         config = fitted(config, dataset)
         if not ranks.first:
             watch = None
@@ -66,14 +78,15 @@ def train(
         ):
             done = folder / RESULT
             if not done.exists():
-                assembled = assemble(config, dataset, folder, watch=watch, ranks=ranks)
-                with assembled as run, _stop_on_signals(run):
-                    run.method.fit(run)
-                result = _result(config, dataset, folder, ranks)
-                if ranks.first:
-                    text = json.dumps(result, indent=1)
-                    files.replace(done, lambda file: file.write(f"{text}\n".encode()))
-                ranks.wait()
+                with history.recorded(folder, config, root, origin, ranks):
+                    assembled = assemble(config, dataset, folder, watch=watch, ranks=ranks)
+                    with assembled as run, _stop_on_signals(run):
+                        run.method.fit(run)
+                    result = _result(config, dataset, folder, ranks)
+                    if ranks.first:
+                        text = json.dumps(result, indent=1)
+                        files.replace(done, lambda file: file.write(f"{text}\n".encode()))
+                    ranks.wait()
             # From the file on all ranks, for only the first has measured everything.
             return result_of(folder)
 
@@ -136,9 +149,10 @@ def _hold_folder(folder: Path, config: TrainConfig, resume: bool, ranks: Ranks) 
         )
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
-        if not there:
-            text = config.to_json().encode()
-            files.replace(folder / CONFIG, lambda file: file.write(text))
+        text, path = config.to_json().encode(), folder / CONFIG
+        # A resumed run may have its data, its device and others of `FREE` elsewhere from now on.
+        if not path.exists() or path.read_bytes() != text:
+            files.replace(path, lambda file: file.write(text))
         ranks.wait()
         yield
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,7 @@ import textwrap
 import pytest
 from click.testing import CliRunner
 
+from mmtrain import plugins
 from mmtrain.cli.main import main
 from mmtrain.config.overrides import resolved
 from mmtrain.config.request import Request
@@ -188,6 +190,98 @@ def test_a_comparison_takes_plug_ins_by_the_name_of_their_class(shards, tmp_path
     assert done.exit_code == 2
     assert "--allow-changed" in done.stderr
     assert run(*arguments, "--allow-changed").exit_code == 0
+
+
+STRANGE = """
+from pathlib import Path
+
+from mmtrain.methods.base import Method
+
+Path(__file__).with_name("ran").write_text("x")
+
+
+class Half(Method):
+    pass
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(shards, tmp_path_factory):
+    """A run of a method of ours."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train(small(shards, epochs=1), folder)
+    return folder
+
+
+@pytest.fixture
+def stranger(trained, tmp_path):
+    """A run that somebody else trained with a class in a file or module, which came with it."""
+
+    def received(name):
+        folder = tmp_path / "received"
+        shutil.copytree(trained, folder / "run")
+        (folder / "evil.py").write_text(STRANGE)
+        config = json.loads((folder / "run/config.json").read_text())
+        digest = hashlib.sha256(STRANGE.encode()).hexdigest()
+        named = name.format(folder=folder)
+        files = {named.rpartition(":")[0]: digest} if ".py" in named else {}
+        config |= {"method": named, "plugins": files}
+        (folder / "run/config.json").write_text(json.dumps(config))
+        return folder
+
+    return received
+
+
+@pytest.mark.parametrize("name", ["{folder}/evil.py:Half", "./evil.py:Half", "evil:Half"])
+def test_a_run_of_a_stranger_runs_no_code(stranger, monkeypatch, name):
+    folder = stranger(name)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    commands = (
+        ("eval", "run"),
+        ("probe", "run"),
+        ("audit", "run"),
+        ("train", "--resume", "--out", "run"),
+        ("train", "--config", "run/config.json"),
+    )
+    for command in commands:
+        done = run(*command)
+        assert (done.exit_code, (folder / "ran").exists()) == (2, False), command
+        assert ":Half, whose code would run here" in done.stderr
+        assert "--allow-plugins" in done.stderr
+    with pytest.raises(ConfigError, match="allowing"):
+        evaluate(folder / "run")
+
+
+def test_a_page_of_a_strangers_run_needs_no_consent_since_it_loads_nothing(stranger, tmp_path):
+    folder = stranger("{folder}/evil.py:Half")
+    assert run("report", folder / "run", "--html", tmp_path / "page.html").exit_code == 0
+    assert not (folder / "ran").exists()
+
+
+def test_a_teacher_of_a_stranger_runs_no_code(stranger, shards, tmp_path):
+    folder = stranger("{folder}/evil.py:Half")
+    settings = {"method": {"teachers": (str(folder / "run"), str(folder / "run"))}}
+    with pytest.raises(ConfigError, match="whose code would run here"):
+        train(small(shards, epochs=1, method="umt", settings=settings), tmp_path / "pupil")
+    assert not (folder / "ran").exists()
+
+
+def test_consent_lets_the_code_of_a_run_run_and_ends_with_its_context(stranger):
+    folder = stranger("{folder}/evil.py:Half")
+    with plugins.allowing():
+        assert plugins.without_consent([f"{folder}/evil.py:Half"]) == []
+    assert plugins.without_consent([f"{folder}/evil.py:Half"])
+    assert run("eval", folder / "run", "--allow-plugins").exit_code == 0
+    assert (folder / "ran").exists()
+
+
+def test_naming_a_plug_in_is_consent_to_it(stranger):
+    folder = stranger("{folder}/evil.py:Half")
+    (folder / "run/result.json").unlink()
+    named = ("--method", f"{folder}/evil.py:Half")
+    assert run("train", "--out", folder / "run", "--resume").exit_code == 2
+    assert run("train", "--out", folder / "run", "--resume", *named).exit_code == 0
 
 
 @pytest.mark.slow

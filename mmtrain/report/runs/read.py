@@ -14,7 +14,7 @@ from mmtrain.errors import ConfigError, DataError
 from mmtrain.report.runs.records import Epoch, Evaluation, Probe, Result, SplitMeasures
 from mmtrain.tasks.measures import rank, shown
 from mmtrain.training import scores
-from mmtrain.training.parts import config_of
+from mmtrain.training.parts import CONFIG, read_config
 from mmtrain.training.run import METRICS
 from mmtrain.training.train import RESULT
 
@@ -129,7 +129,7 @@ def _record(folder: Path, name: str) -> RunRecord:
         paths = sorted(folder.glob(f"{what}-*.json"))
         return {path.stem.removeprefix(f"{what}-"): _json(path, make) for path in paths}
 
-    config = config_of(folder)
+    config = read_config(folder / CONFIG)
     result = folder / RESULT
     return RunRecord(
         name=name,

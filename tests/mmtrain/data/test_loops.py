@@ -20,6 +20,10 @@ from tests.support.streammaker import CLASSES, same
 
 BOTH = ("audio", "visual")
 VIEW = View(frames=3, size=24)
+# Newer Pythons warn of threads, which these children do not use; torch of more workers than cores.
+FORKS = pytest.mark.filterwarnings(
+    "ignore:.*fork.*:DeprecationWarning", "ignore:This DataLoader will create"
+)
 
 
 def stream_of(farm: ShardedDataset, epoch: int = 0) -> OrderedStream:
@@ -62,6 +66,16 @@ def test_a_second_iteration_is_refused_in_the_middle_of_an_epoch_too(farm: Shard
     with pytest.raises(ConfigError, match="iterated over already"):
         iter(stream)
     assert len(list(batches)) == 3
+
+
+def test_an_iterator_that_was_dropped_before_its_first_batch_does_not_count(
+    farm: ShardedDataset,
+) -> None:
+    stream = stream_of(farm)
+    dropped = iter(stream)
+    assert_same(list(iter(stream)), list(stream_of(farm)))
+    with pytest.raises(ConfigError, match="iterated over already"):
+        next(dropped)
 
 
 def test_a_loaded_state_allows_to_iterate_over_the_rest(farm: ShardedDataset) -> None:
@@ -160,10 +174,53 @@ def test_a_second_pass_over_foreign_shards_needs_begin(farm: ShardedDataset) -> 
     assert_same(list(stream), first)
 
 
-def test_worker_processes_are_refused_with_the_cure(farm: ShardedDataset) -> None:
-    loader = DataLoader(stream_of(farm), batch_size=None, num_workers=2)
-    with pytest.raises(ConfigError, match=r"num_workers=0.*StreamOptions\(workers="):
+@FORKS
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_worker_processes_share_an_epoch_and_keep_its_order(
+    workers: int, farm: ShardedDataset
+) -> None:
+    stream = stream_of(farm)
+    loader = DataLoader(stream, batch_size=None, num_workers=workers)
+    assert_same(list(loader), list(stream_of(farm)))
+    # Only their loader could know what they have handed out.
+    with pytest.raises(ConfigError, match="StatefulDataLoader, or give the DataLoader num_workers"):
+        stream.state_dict()
+    begin(stream, 1)
+    assert stream.state_dict()["position"] == 0
+
+
+@FORKS
+def test_workers_that_stay_need_to_be_begun_again_too(farm: ShardedDataset) -> None:
+    stream = stream_of(farm)
+    loader = DataLoader(stream, batch_size=None, num_workers=2, persistent_workers=True)
+    list(loader)
+    with pytest.raises(ConfigError, match="call begin"):
         list(loader)
+
+
+@FORKS
+def test_new_workers_do_not_repeat_an_epoch(farm: ShardedDataset) -> None:
+    loader = DataLoader(stream_of(farm), batch_size=None, num_workers=2)
+    list(loader)
+    with pytest.raises(ConfigError, match="call begin"):
+        list(loader)
+
+
+@pytest.mark.slow
+def test_processes_that_are_not_forked_are_seen_as_well(farm: ShardedDataset) -> None:
+    stream = stream_of(farm)
+    loader = DataLoader(stream, batch_size=None, num_workers=1, multiprocessing_context="spawn")
+    assert_same(list(loader), list(stream_of(farm)))
+    with pytest.raises(ConfigError, match="their loader has the state"):
+        stream.state_dict()
+    with pytest.raises(ConfigError, match="call begin"):
+        list(loader)
+
+
+def test_worker_processes_are_refused_for_foreign_shards(farm: ShardedDataset) -> None:
+    stream = ForeignStream(farm.store, BOTH, 6, VIEW, Layout(classes=CLASSES))
+    with pytest.raises(ConfigError, match=r"num_workers=0.*StreamOptions\(workers="):
+        list(DataLoader(stream, batch_size=None, num_workers=2))
 
 
 def test_a_batch_pins_every_tensor(farm: ShardedDataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def test_one_visible_device_is_taken_whatever_the_rank(rank, local):
 def test_a_rank_without_a_device_is_refused_by_name(rank, devices, local):
     rank(local)
     cuda = FakeCuda(devices)
-    with pytest.raises(ConfigError, match=rf"LOCAL_RANK {local} has no device.* sees {devices}"):
+    with pytest.raises(ConfigError, match=rf"local rank {local} has no device.* sees {devices}"):
         set_up("cuda", cuda)
     assert not cuda.calls
 
@@ -69,7 +69,7 @@ def test_a_device_by_number():
 
 def test_one_device_by_number_is_not_for_several_ranks(rank):
     rank(1)
-    with pytest.raises(ConfigError, match="LOCAL_RANK is 1; choose --device cuda"):
+    with pytest.raises(ConfigError, match="the local rank is 1; choose --device cuda"):
         set_up("cuda:1", FakeCuda(2))
 
 

@@ -113,6 +113,11 @@ def test_methods_have_the_values_of_their_papers(recipe, method, values):
         ("kinetics-sounds", "bss-h", 120, 32, 0.1, 70),
         ("kinetics-sounds", "bss-l", 100, 32, 0.1, 70),
         ("vggsound", "bss-l", 100, 16, 0.01, 70),
+        ("vggsound", "ogm", 100, 32, 0.001, 70),
+        ("vggsound", "opm+ogm", 100, 32, 0.001, 70),
+        ("ave", "ogm-ge", 80, 64, 1e-4, 60),
+        ("ave", "opm", 80, 64, 1e-4, 60),
+        ("ave", "joint", 80, 64, 0.01, 60),
         ("nvgesture", "amss", 100, 4, 0.01, 80),
         ("nvgesture", "aug", 100, 2, 0.01, 70),
         ("twitter2015", "aug", 100, 32, 2e-5, 70),
@@ -132,6 +137,26 @@ def test_methods_change_the_run_as_their_authors_do(recipe, method, epochs, batc
     config, _ = of(recipe, method)
     found = (config.epochs, config.batch_size, config.optimizer.lr, config.schedule.every)
     assert found == (epochs, batch, lr, every)
+
+
+@pytest.mark.parametrize("recipe", ["crema-d-ogm", "kinetics-sounds", "kinetics-sounds-ogm"])
+@pytest.mark.parametrize("method", ["ogm", "ogm-ge"])
+def test_the_form_of_ogms_code_edits_the_tensors_that_the_code_edits(recipe, method):
+    _, own = of(recipe, method)
+    assert (own["form"], own["tensors"]) == ("cvpr22", "conv")
+
+
+@pytest.mark.parametrize("method", ["multitask", "bss-h", "bss-l"])
+def test_bss_sees_a_single_large_picture_of_vggsound(method):
+    assert of("vggsound", method)[0].view.size == 384
+    assert of("vggsound", method)[0].view.frames == 1
+    assert of("vggsound", "ogm")[0].view.size == 224
+
+
+def test_keypad_says_of_which_methods_its_optimizer_makes_little():
+    config, _ = of("keypad", "ogm")
+    assert config.optimizer.name == "adamw"
+    assert "of OGM's methods only the changes" in recipes.text("keypad")
 
 
 @pytest.mark.parametrize(
