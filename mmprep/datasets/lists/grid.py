@@ -99,9 +99,9 @@ def read(lists: Lists, spec: Spec) -> list[Listed]:
         for clip, path in sorted(alignments.items())
     ]
     if listed and not any(clip.split == "train" for clip in listed):
-        speakers = ", ".join(sorted({clip.extra["speaker"] for clip in listed}))
+        held = ", ".join(sorted({clip.extra["speaker"] for clip in listed}))
         raise ConfigError(
-            f"{spec.name}: no clip for train: lists.speakers holds out all of {speakers}; get "
+            f"{spec.name}: no clip for train: lists.speakers holds out all of {held}; get "
             "more speakers, or leave out the variant"
         )
     return listed
