@@ -70,7 +70,8 @@ def test_rows_without_any_of_it_are_of_format_1(tmp_path: Path) -> None:
 
 
 def test_a_task_of_its_own_makes_format_2(tmp_path: Path) -> None:
-    shards = make_rows(tmp_path / "out", rows(target=lambda i: (0.5,)), task="regression")
+    made = rows(target=lambda i: (0.5,))
+    shards = make_rows(tmp_path / "out", made, parts=PARTS, task="regression")
     plain = json.loads(shards.store.read(DATASET))
     assert (plain["format"], plain["task"], plain["additions"]) == (2, "regression", ["target"])
 
