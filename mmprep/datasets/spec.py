@@ -30,7 +30,7 @@ _SOUNDS: Final = (
     "wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac", "wma", "aif", "aiff",
 )
 # fmt: on
-_ARRAYS: Final = ("npy",)
+_ARRAYS: Final = ("npy", "npz", "pkl", "pickle", "csd")
 _GROUP: Final = "mmprep.datasets"
 
 # Suffixes for which `any` stands in a TOML's [sources], best first.

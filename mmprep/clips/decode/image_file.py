@@ -72,6 +72,24 @@ def _check_size(content: bytes) -> None:
         check_picture(abs(width), abs(height))
     elif content.startswith(_GIF) and len(content) >= 10:
         check_picture(*struct.unpack("<HH", content[6:10]))
+    elif _is_webp(content):
+        check_picture(*_webp_size(content))
+
+
+def _is_webp(content: bytes) -> bool:
+    return content.startswith(b"RIFF") and content[8:12] == b"WEBP" and len(content) >= 30
+
+
+def _webp_size(content: bytes) -> tuple[int, int]:
+    """Width and height by the first chunk: of an extended, a lossless or a lossy picture."""
+    if content[12:16] == b"VP8X":
+        width, height = (int.from_bytes(content[at : at + 3], "little") for at in (24, 27))
+        return width + 1, height + 1
+    if content[12:16] == b"VP8L":
+        bits = int.from_bytes(content[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack("<HH", content[26:30])
+    return width & 0x3FFF, height & 0x3FFF
 
 
 def _check_end(content: bytes) -> None:
@@ -102,7 +120,7 @@ def _may_be_transparent(content: bytes) -> bool:
     if content.startswith(_PNG):
         # Colour types 4 and 6 have alpha; a palette may have it in a chunk before the data.
         return content[25:26] in (b"\4", b"\6") or b"tRNS" in content[: content.find(b"IDAT")]
-    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+    if _is_webp(content):
         kind = content[12:16]
         return kind == b"VP8L" or (kind == b"VP8X" and any(flag & 0x10 for flag in content[20:21]))
     return content.startswith(_GIF)

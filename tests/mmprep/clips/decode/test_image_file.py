@@ -186,6 +186,30 @@ def test_a_jpeg_that_claims_too_many_pixels_is_refused(tmp_path: Path) -> None:
     assert caught.value.cause == "too-large"
 
 
+@pytest.mark.parametrize(
+    ("options", "at", "claim"),
+    [
+        ({"quality": 90}, 26, b"\xff\x3f\xff\x3f"),
+        ({"lossless": True}, 21, b"\xff\xff\xff\x0f"),
+        ({"quality": 90, "exif": Image.Exif().tobytes()}, 24, b"\xff\x3f\0\xff\x3f\0"),
+    ],
+    ids=["lossy", "lossless", "extended"],
+)
+def test_a_webp_that_claims_too_many_pixels_is_refused(
+    tmp_path: Path, options: dict[str, Any], at: int, claim: bytes
+) -> None:
+    path = tmp_path / "a.webp"
+    scene().save(path, **options)
+    content = bytearray(path.read_bytes())
+    # 16,383 x 16,383, the largest that a picture may claim.
+    content[at : at + len(claim)] = claim
+    path.write_bytes(content)
+    with pytest.raises(ClipError) as caught:
+        read_image(path)
+    assert caught.value.cause == "too-large"
+    assert "1638" in caught.value.message
+
+
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"no image at all")
     with pytest.raises(ValueError, match="not an image"):
