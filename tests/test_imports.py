@@ -136,7 +136,13 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.training", "mmtrain.methods", "mmtrain.plugins"),
     ),
     "mmtrain/cli": (
-        *("mmprep.cli.group", "mmprep.errors", "mmprep.version", "mmtrain.catalog"),
+        *(
+            "mmprep.cli.group",
+            "mmprep.errors",
+            "mmprep.version",
+            "mmprep.storage.access",
+            "mmtrain.catalog",
+        ),
         *("mmtrain.comparison", "mmtrain.config", "mmtrain.curricula", "mmtrain.errors"),
         *("mmtrain.evaluation", "mmtrain.methods", "mmtrain.models", "mmtrain.names"),
         *("mmtrain.report", "mmtrain.training"),
