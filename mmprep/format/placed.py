@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from mmprep.errors import DataError
 from mmprep.format.hdf5 import map_table, opened, plain_table
 from mmprep.format.index import Index, Layout, Member
-from mmprep.format.index_checks import REMEDY
 from mmprep.format.tar import BLOCK, padded_size
 
 _BEGIN: Final = "begin"
