@@ -199,5 +199,23 @@ FUSIONS: Final["Catalog[Fusion]"] = Catalog(
             "Liu et al., ACL 2018",
             "All products of the modalities' features, through factors of low rank.",
         ),
+        Entry(
+            "avga",
+            "avga:AVGA",
+            "Tian et al., ECCV 2018",
+            "Audio guides attention to pictures, and LSTMs label segments; layout by our reading.",
+        ),
+        Entry(
+            "psp",
+            "psp:PSP",
+            "Zhou et al., CVPR 2021",
+            "Segments take from matching segments of other modalities; layout by our reading.",
+        ),
+        Entry(
+            "avsdn",
+            "avsdn:AVSDN",
+            "Lin et al., ICASSP 2019",
+            "An LSTM labels segments from the states of one for each modality; our reading.",
+        ),
     ),
 )

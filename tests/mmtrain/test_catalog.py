@@ -21,7 +21,8 @@ def test_the_names_of_the_catalogs():
     assert ENCODERS.names == (*pictures, "text-cnn", "transformer", "transformers")
     simple = ("concat", "sum", "weight", "film", "gated", "mlp")
     deep = ("mmtm", "centralnet", "attention", "ml-lstm", "lmf")
-    assert FUSIONS.names == simple + deep
+    task_models = ("avga", "psp", "avsdn")
+    assert FUSIONS.names == simple + deep + task_models
 
 
 @pytest.mark.parametrize("catalog", CATALOGS, ids=lambda catalog: catalog.plural)
