@@ -217,5 +217,23 @@ FUSIONS: Final["Catalog[Fusion]"] = Catalog(
             "Lin et al., ICASSP 2019",
             "An LSTM labels segments from the states of one for each modality; our reading.",
         ),
+        Entry(
+            "mwtsm",
+            "mwtsm:MWTSM",
+            "Wei et al., TPAMI 2024",
+            "Time windows of all modalities attend to each other; our reading of Ghaleb et al.",
+        ),
+        Entry(
+            "avsd",
+            "avsd:AVSD",
+            "Schwartz et al., CVPR 2019",
+            "A question attends to the steps of each other modality; our reading.",
+        ),
+        Entry(
+            "panoavqa",
+            "panoavqa:PanoAVQA",
+            "Yun et al., ICCV 2021",
+            "Words, steps of sound and places attend to each other in a transformer; our reading.",
+        ),
     ),
 )

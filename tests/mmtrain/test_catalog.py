@@ -21,7 +21,7 @@ def test_the_names_of_the_catalogs():
     assert ENCODERS.names == (*pictures, "text-cnn", "transformer", "transformers")
     simple = ("concat", "sum", "weight", "film", "gated", "mlp")
     deep = ("mmtm", "centralnet", "attention", "ml-lstm", "lmf")
-    task_models = ("avga", "psp", "avsdn")
+    task_models = ("avga", "psp", "avsdn", "mwtsm", "avsd", "panoavqa")
     assert FUSIONS.names == simple + deep + task_models
 
 

@@ -1,11 +1,18 @@
-"""Settings of the fusions that do not fit every number of classes, or are large."""
+"""Settings of the task models, which do not fit every number of classes and are large."""
 
-_SEGMENTED = ("avga", "avsdn", "psp")
+_SIDE = {"side": 2, "hidden": 16}
+_SMALL = {
+    "avga": {**_SIDE, "units": 8, "state": 8},
+    "psp": {**_SIDE, "units": 8, "state": 8},
+    "avsdn": {"state": 8},
+    "mwtsm": {"steps": 6, "hidden": 16},
+    "avsd": {"words": 4, "steps": 3, "hidden": 16},
+    "panoavqa": {**_SIDE, "words": 4, "steps": 3},
+}
+SEGMENTED = ("avga", "psp", "avsdn")
 
 
 def settings_of(fusion, segments):
     """Small settings of a fusion in the catalog, for logits that ``segments`` divide."""
-    if fusion not in _SEGMENTED:
-        return {}
-    small = {"segments": segments, "state": 8}
-    return small if fusion == "avsdn" else {**small, "side": 2, "hidden": 16, "units": 8}
+    small = _SMALL.get(fusion, {})
+    return {**small, "segments": segments} if fusion in SEGMENTED else small

@@ -8,23 +8,26 @@ from mmtrain.training import checkpoint
 from mmtrain.training.checkpoint import CHECKPOINT
 from mmtrain.training.train import train
 from tests.support.enginework import lines
-from tests.support.fusionwork import settings_of
+from tests.support.fusionwork import SEGMENTED, settings_of
 from tests.support.taskwork import tiny
 
 
-def config_of(shards, fusion, method):
+def config_of(shards, fusion, method, modalities=("audio", "visual"), **settings):
     return tiny(
         shards,
         fusion=fusion,
         method=method,
-        modalities=("audio", "visual"),
+        modalities=modalities,
         epochs=1,
-        view=ViewConfig(frames=4, size=32),
-        settings={"encoder": {"width": 64}, "fusion": settings_of(fusion, segments=4)},
+        view=ViewConfig(frames=4, size=32, length=12),
+        settings={
+            "encoder": {"width": 64},
+            "fusion": {**settings_of(fusion, segments=4), **settings},
+        },
     )
 
 
-@pytest.mark.parametrize("fusion", ["avga", "psp", "avsdn"])
+@pytest.mark.parametrize("fusion", SEGMENTED)
 @pytest.mark.parametrize("method", ["ogm", "opm", "opm+ogm"])
 def test_segments_are_learnt_modulated(task_shards, tmp_path, fusion, method):
     train(config_of(task_shards("localisation"), fusion, method), tmp_path)
@@ -39,9 +42,22 @@ def test_segments_are_learnt_modulated(task_shards, tmp_path, fusion, method):
     assert 0 <= line["val"]["accuracy"] <= 1
 
 
+@pytest.mark.parametrize("fusion", ["avsd", "panoavqa"])
+@pytest.mark.parametrize("method", ["ogm", "opm", "opm+ogm"])
+def test_questions_are_answered_modulated(task_shards, tmp_path, fusion, method):
+    modalities = ("audio", "visual", "text")
+    shards = task_shards("answers")
+
+    train(config_of(shards, fusion, method, modalities, question="text"), tmp_path)
+
+    (line,) = lines(tmp_path)
+    assert len({line["logged"][f"score.{m}"] for m in modalities}) == 3
+    assert 0 < line["train_loss"] < 10
+    assert set(line["val"]["groups"]) <= {"Audio Counting", "Visual Location"}
+
+
 def test_another_number_of_segments_is_refused_by_name(task_shards, tmp_path):
-    config = config_of(task_shards("localisation"), "avga", "ogm")
-    config.settings["fusion"]["segments"] = 10
+    config = config_of(task_shards("localisation"), "avga", "ogm", segments=10)
 
     with pytest.raises(ConfigError, match="task's 16 logits are not those of 10 segments"):
         train(config, tmp_path / "run")
