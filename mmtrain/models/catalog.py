@@ -75,6 +75,13 @@ ENCODERS: Final["Catalog[Encoder]"] = Catalog(
             takes=(TOKENS, SEQUENCE),
         ),
         Entry(
+            "projection",
+            "projection:Projection",
+            "Pappagari et al., ICASSP 2020",
+            "One layer on the mean step: embeddings from a file, as of a speaker; our reading.",
+            takes=(SEQUENCE,),
+        ),
+        Entry(
             "transformers",
             "from_transformers:Transformers",
             "-",
