@@ -149,8 +149,8 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.training", "mmtrain.methods", "mmtrain.plugins", "mmtrain.tasks"),
     ),
     "mmtrain/cli": (
-        "mmtrain.plugins",
-        *("mmprep.cli.group", "mmprep.errors", "mmprep.version", "mmtrain.catalog"),
+        *("mmprep.cli.group", "mmprep.errors", "mmprep.storage.access", "mmprep.version"),
+        *("mmtrain.catalog", "mmtrain.plugins"),
         *("mmtrain.comparison", "mmtrain.config", "mmtrain.curricula", "mmtrain.errors"),
         *("mmtrain.evaluation", "mmtrain.methods", "mmtrain.models", "mmtrain.names"),
         *("mmtrain.report", "mmtrain.tasks", "mmtrain.training"),

@@ -14,7 +14,7 @@ from mmprep.format import crc32c
 # same ones, with which it streams such tars without an index.
 PATTERNS: Final[Mapping[str, str]] = {
     "frames": r"(frame\d*\.)?jpe?g",
-    "spectrogram": r"(.*\.)?npy",
+    "spectrogram": r"(?!(speech|face|words)\.npy)(.*\.)?npy",
     "flow": r"flow\d*\.jpe?g",
     "difference": r"difference\d*\.jpe?g",
     "depth": r"depth\d*\.jpe?g",

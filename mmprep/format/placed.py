@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from mmprep.errors import DataError
 from mmprep.format.hdf5 import map_table, opened, plain_table
 from mmprep.format.index import Index, Layout, Member
-from mmprep.format.index_checks import REMEDY
 from mmprep.format.tar import BLOCK, padded_size
 
 _BEGIN: Final = "begin"
 _DTYPE: Final = "<u8"
+_REMEDY: Final = "copy the data set again, or run `mmprep index` in a new folder"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,7 +68,7 @@ def open_placed(path: Path) -> Index:
         DataError: The file is no index, or its columns do not fit together.
     """
     index = Index.open(path)
-    with opened(path, "an index", REMEDY) as file:
+    with opened(path, "an index", _REMEDY) as file:
         if _BEGIN not in file:
             return index
         begin = map_table(path, plain_table(file, _BEGIN, _DTYPE, 1))
@@ -76,10 +76,10 @@ def open_placed(path: Path) -> Index:
     inside = np.ones(len(begin), bool)
     inside[index.first.astype(np.int64)] = False
     if len(begin) != len(index.size) or not (index.counts.sum(axis=1) > 0).all():
-        raise DataError(f"{path}: column {_BEGIN!r} does not fit the members; {REMEDY}")
+        raise DataError(f"{path}: column {_BEGIN!r} does not fit the members; {_REMEDY}")
     ends = begin[:-1] + index.size[:-1].astype(np.uint64)
     if (begin < BLOCK).any() or (begin[1:] < ends)[inside[1:]].any():
-        raise DataError(f"{path}: column {_BEGIN!r} is out of order; {REMEDY}")
+        raise DataError(f"{path}: column {_BEGIN!r} is out of order; {_REMEDY}")
     columns = {field.name: getattr(index, field.name) for field in fields(index)}
     return PlacedIndex(**columns, begin=begin)
 

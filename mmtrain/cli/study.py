@@ -54,7 +54,9 @@ def study(
     shown(ctx, table, out, as_json)
 
 
-@click.command(epilog="\b\nExamples:\n  mmtrain studies\n  mmtrain studies ogm-fusions")
+@click.command(
+    cls=Command, epilog="\b\nExamples:\n  mmtrain studies\n  mmtrain studies ogm-fusions"
+)
 @click.argument("name", required=False)
 @as_json
 def studies(name: str | None, as_json: bool) -> None:

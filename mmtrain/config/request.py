@@ -53,6 +53,9 @@ class Request:
         config = paired(_with(base, options))
         if self.recipe is not None:
             name = canonical(self.recipe, recipes.names())
+            if "curriculum" in options:
+                # A method may have brought another, which must keep what the recipe has for it.
+                options["curriculum"] = config.curriculum
             config = paired(_with(recipes.applied(name, config, self.budget), options))
         return config.changed(overrides(self.settings, config))
 

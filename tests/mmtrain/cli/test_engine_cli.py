@@ -55,6 +55,8 @@ def test_resuming_needs_nothing_but_the_folder(finished):
 def test_of_several_ranks_one_says_what_came_out(finished, monkeypatch):
     result = json.loads((finished[0] / "result.json").read_text())
     monkeypatch.setattr("mmtrain.cli.train.run_train", lambda *_: result)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", "29500")
     said = {}
     for world, rank in (("1", "1"), ("2", "0"), ("2", "1")):
         monkeypatch.setenv("WORLD_SIZE", world)

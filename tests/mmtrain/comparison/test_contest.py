@@ -61,6 +61,13 @@ def test_a_setting_is_for_a_method_that_takes_part(dataset):
         contest(dataset.store.url, "multitask", settings_for=("multitsk:lr=1",))
 
 
+def test_a_recipe_has_values_for_the_curriculum_that_a_method_brings(dataset):
+    given = contest(dataset.store.url, "joint", "bss-h", recipe="av-mnist", given={"batch_size": 4})
+    _, brought = (entrant.config for entrant in given.entrants(dataset))
+    assert brought.curriculum == "bss-h"
+    assert brought.settings["curriculum"]["grow"] == 2
+
+
 @pytest.mark.parametrize(("budget", "own"), [("equal", (3, 4)), ("authors", (5, 6))])
 def test_methods_have_one_budget_or_their_authors(dataset, tmp_path, budget, own):
     recipe = tmp_path / "mine.toml"
