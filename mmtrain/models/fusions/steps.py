@@ -54,7 +54,7 @@ class StepFusion(Fusion):
 
     def places(self, features: Features) -> dict[str, Float[Tensor, "batch steps places _"]]:
         """Modality to its features by step and place, in the order of modalities."""
-        return {m: features[m].unflatten(1, shape) for m, shape in self.shapes.items()}
+        return {m: features[m].reshape(-1, *shape) for m, shape in self.shapes.items()}
 
     def split(self, features: Features) -> dict[str, Tensor]:
         """Each modality's share by zeroing the others; see the class."""
