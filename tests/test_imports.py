@@ -86,7 +86,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmtrain/models/fusions": (
         *("mmtrain.errors", "mmtrain.models.layers", "mmtrain.models.encoders", "mmtrain.fields"),
-        "mmtrain.functional",
+        *("mmtrain.functional", "mmtrain.modalities"),
     ),
     "mmtrain/models": ("mmtrain.catalog", "mmtrain.errors", "mmtrain.modalities", "mmtrain.types"),
     "mmtrain/data/batches": (

@@ -75,6 +75,13 @@ ENCODERS: Final["Catalog[Encoder]"] = Catalog(
             takes=(TOKENS, SEQUENCE),
         ),
         Entry(
+            "projection",
+            "projection:Projection",
+            "Pappagari et al., ICASSP 2020",
+            "One layer on the mean step: embeddings from a file, as of a speaker; our reading.",
+            takes=(SEQUENCE,),
+        ),
+        Entry(
             "transformers",
             "from_transformers:Transformers",
             "-",
@@ -198,6 +205,42 @@ FUSIONS: Final["Catalog[Fusion]"] = Catalog(
             "lmf:LMF",
             "Liu et al., ACL 2018",
             "All products of the modalities' features, through factors of low rank.",
+        ),
+        Entry(
+            "avga",
+            "avga:AVGA",
+            "Tian et al., ECCV 2018",
+            "Audio guides attention to pictures, and LSTMs label segments; layout by our reading.",
+        ),
+        Entry(
+            "psp",
+            "psp:PSP",
+            "Zhou et al., CVPR 2021",
+            "Segments take from matching segments of other modalities; layout by our reading.",
+        ),
+        Entry(
+            "avsdn",
+            "avsdn:AVSDN",
+            "Lin et al., ICASSP 2019",
+            "An LSTM labels segments from the states of one for each modality; our reading.",
+        ),
+        Entry(
+            "mwtsm",
+            "mwtsm:MWTSM",
+            "Wei et al., TPAMI 2024",
+            "Time windows of all modalities attend to each other; our reading of Ghaleb et al.",
+        ),
+        Entry(
+            "avsd",
+            "avsd:AVSD",
+            "Schwartz et al., CVPR 2019",
+            "A question attends to the steps of each other modality; our reading.",
+        ),
+        Entry(
+            "panoavqa",
+            "panoavqa:PanoAVQA",
+            "Yun et al., ICCV 2021",
+            "Words, steps of sound and places attend to each other in a transformer; our reading.",
         ),
     ),
 )

@@ -18,10 +18,11 @@ every_entry = pytest.mark.parametrize(
 
 def test_the_names_of_the_catalogs():
     pictures = ("resnet18", "small-cnn", "resnet50", "tsn", "tsm", "timm")
-    assert ENCODERS.names == (*pictures, "text-cnn", "transformer", "transformers")
+    assert ENCODERS.names == (*pictures, "text-cnn", "transformer", "projection", "transformers")
     simple = ("concat", "sum", "weight", "film", "gated", "mlp")
     deep = ("mmtm", "centralnet", "attention", "ml-lstm", "lmf")
-    assert FUSIONS.names == simple + deep
+    task_models = ("avga", "psp", "avsdn", "mwtsm", "avsd", "panoavqa")
+    assert FUSIONS.names == simple + deep + task_models
 
 
 @pytest.mark.parametrize("catalog", CATALOGS, ids=lambda catalog: catalog.plural)

@@ -15,6 +15,7 @@ from mmtrain.models.encoders.small_cnn import SmallCNN
 from mmtrain.models.fusions.concat import Concat
 from mmtrain.models.multimodal import MultimodalModel, channels_of
 from mmtrain.types import Batch
+from tests.support.fusionwork import settings_of
 
 CLASSES = 5
 TARGET = torch.tensor([0, 1, 2])
@@ -42,7 +43,7 @@ def build(modalities=("audio", "visual", "flow"), fusion="concat", encoder="smal
     return MultimodalModel.build(
         channels_of(batch(modalities).inputs),
         dict.fromkeys(modalities, ENCODERS.load(encoder)),
-        partial(FUSIONS.load(fusion), classes=CLASSES),
+        partial(FUSIONS.load(fusion), classes=CLASSES, **settings_of(fusion, segments=CLASSES)),
         seed=seed,
     )
 
@@ -268,7 +269,7 @@ def test_every_fusion_joins_encoders_of_unequal_widths(fusion, modalities):
     model = MultimodalModel.build(
         channels_of(batch(modalities).inputs),
         {m: partial(SmallCNN, width=width) for m, width in widths.items()},
-        partial(FUSIONS.load(fusion), classes=CLASSES),
+        partial(FUSIONS.load(fusion), classes=CLASSES, **settings_of(fusion, segments=CLASSES)),
         seed=0,
     )
 

@@ -13,6 +13,7 @@ from mmtrain.models.fusions.stages import Widths
 from mmtrain.models.fusions.sum import Sum
 from mmtrain.models.fusions.weight import Weight
 from mmtrain.models.layers import seeded
+from tests.support.fusionwork import settings_of
 
 TWO = ("audio", "visual")
 THREE = ("audio", "visual", "flow")
@@ -40,7 +41,7 @@ def made(name, modalities, classes=4, width=16):
     """A fusion whose biases are not zero, as after training."""
     widths = width if isinstance(width, dict) else dict.fromkeys(modalities, width)
     with seeded(0):
-        fusion = FUSIONS.load(name)(staged(widths), classes)
+        fusion = FUSIONS.load(name)(staged(widths), classes, **settings_of(name, segments=2))
         for key, parameter in fusion.named_parameters():
             if key.endswith("bias"):
                 torch.nn.init.normal_(parameter)

@@ -9,6 +9,7 @@ from mmtrain.training import checkpoint
 from mmtrain.training.checkpoint import CHECKPOINT
 from mmtrain.training.train import train
 from tests.support.enginework import lines, small
+from tests.support.fusionwork import settings_of
 from tests.support.shardmaker import shards_of
 
 MODALITIES = (("audio", "visual"), ("audio", "visual", "flow"))
@@ -30,7 +31,9 @@ def config_of(shards, fusion, method, modalities):
         optimizer=OptimizerConfig(lr=0.01),
         settings={
             "encoder": {"width": 64},
-            "fusion": {"hidden": SMALL[fusion]} if fusion in SMALL else {},
+            "fusion": {"hidden": SMALL[fusion]}
+            if fusion in SMALL
+            else settings_of(fusion, segments=3),
         },
     )
 
