@@ -12,7 +12,7 @@ RUNNABLE = (
     "mmprep.assignments",
     "mmprep.datasets.lists.youtube",
     "mmprep.html.markup",
-    "mmprep.manifest",
+    "mmprep.manifest.rows",
     "mmprep.printable",
     "mmprep.splits",
     "mmtrain.config.request",

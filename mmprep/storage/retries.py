@@ -17,7 +17,7 @@ from mmprep.errors import StoreError
 log = logging.getLogger(__name__)
 
 _BACKOFF_S: Final = 0.2
-_LONGEST_PAUSE_S: Final = 5.0
+LONGEST_PAUSE_S: Final = 5.0
 # Failures after which the wait is announced, about a second after the first.
 _ANNOUNCED: Final = 4
 # Credentials of the machine that are not there will not come, but their server may be busy.
@@ -82,7 +82,7 @@ class Patience:
             raise error
         self._failures += 1
         elapsed = time.monotonic() - self._started
-        longest = min(self._backoff_s * 2.0 ** (min(self._failures, 30) - 1), _LONGEST_PAUSE_S)
+        longest = min(self._backoff_s * 2.0 ** (min(self._failures, 30) - 1), LONGEST_PAUSE_S)
         pause: float = longest * random.uniform(0.5, 1)
         if elapsed + pause > patience:
             tries = "1 try" if self._failures == 1 else f"{self._failures} tries"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from storemodel import CacheModel, Clock, Gate, Store, StoreModel
 
 from mmprep.format import Index
+from mmprep.storage.retries import LONGEST_PAUSE_S
 from mmtrain.data import SampleOrder, StreamOptions, View
 from mmtrain.data.order import Share, slots
 from mmtrain.data.reading.bucket import HedgeRule
@@ -147,9 +148,9 @@ class Read:
             rank.traffic.bytes += self._size
             self._arrived()
             return
-        pause = rank.patience.backoff_s * 2 ** (self._tries - 1) * rank.store.random.uniform(0.5, 1)
-        late = now - self._began + pause > rank.patience.give_up_s
-        if late or self._tries >= rank.patience.tries:
+        longest = min(rank.patience.backoff_s * 2 ** (self._tries - 1), LONGEST_PAUSE_S)
+        pause = longest * rank.store.random.uniform(0.5, 1)
+        if now - self._began + pause > rank.patience.give_up_s:
             rank.given_up += 1
             self._arrived()
             return

@@ -196,10 +196,11 @@ class Evaluation:
         if confusion.shape != (len(lines), len(lines)):
             raise ValueError(f"confusion of shape {confusion.shape} for {len(lines)} classes")
         points = dict(plain.get("scatter", {"true": (), "predicted": ()}))
+        measured = SplitMeasures.of(plain)
         first = shown(plain)[0]
         return cls(
             samples=int(plain["samples"]),
-            measures=SplitMeasures.of(plain),
+            measures=measured,
             by_class=lines,
             confusion=confusion,
             discrepancy={m: _number(rho) for m, rho in dict(plain["discrepancy"]).items()},
