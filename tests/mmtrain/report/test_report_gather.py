@@ -15,7 +15,7 @@ def test_a_finished_run(tmp_path):
     assert run.best == 1
     assert run.val.fused.value("accuracy") == 0.6
     assert run.test.head("fused").value("accuracy") == 0.4
-    assert run.test.head("visual").accuracy == pytest.approx(0.4 / 3)
+    assert run.test.head("visual").value("accuracy") == pytest.approx(0.4 / 3)
     assert run.test.head("flow") is None
     assert run.epochs[2].logged["k.visual"] == 0.75
 
