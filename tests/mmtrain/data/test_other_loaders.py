@@ -1,6 +1,6 @@
 """The stream in the loaders and loops of torchdata, Lightning and accelerate, each the real one."""
 
-import gc
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,13 @@ class TestStatefulDataLoader:
     @pytest.fixture(autouse=True)
     def _needs(self) -> None:
         module = pytest.importorskip("torchdata.stateful_dataloader")
-        self.loader = module.StatefulDataLoader
+        self.loader = partial(self._made, module.StatefulDataLoader)
+
+    @staticmethod
+    def _made(loader: Any, stream: Any, *, batch_size: None, num_workers: int) -> Any:
+        # Not forked: this process has threads of other tests, whose locks a child would inherit.
+        start = {"multiprocessing_context": "forkserver"} if num_workers else {}
+        return loader(stream, batch_size=batch_size, num_workers=num_workers, **start)
 
     @FORKS
     @pytest.mark.parametrize(
@@ -35,9 +41,6 @@ class TestStatefulDataLoader:
         loader = self.loader(stream_of(farm), batch_size=None, num_workers=workers)
         first = list(islice(loader, done))
         state = loader.state_dict()
-        # A loader that is dropped by chance in a forked process of another would wait there.
-        del loader
-        gc.collect()
         resumed = self.loader(stream_of(farm), batch_size=None, num_workers=workers)
         resumed.load_state_dict(state)
         assert_same(first + list(resumed), straight)
@@ -47,8 +50,6 @@ class TestStatefulDataLoader:
         loader = self.loader(stream_of(farm), batch_size=None, num_workers=2)
         list(islice(loader, 3))
         state = loader.state_dict()
-        del loader
-        gc.collect()
         stream = stream_of(farm)
         resumed = self.loader(stream, batch_size=None, num_workers=2)
         resumed.load_state_dict(state)
