@@ -95,7 +95,10 @@ def test_an_unknown_parameter_offers_few_names_and_no_empty_one(shards, tmp_path
 
 
 def parsed(command, *arguments):
-    with main.commands[command].make_context(command, [str(a) for a in arguments]) as context:
+    given = [str(argument) for argument in arguments]
+    # As below the group: click keeps what the first context makes of the option of help.
+    names = main.context_settings["help_option_names"]
+    with main.commands[command].make_context(command, given, help_option_names=names) as context:
         return context.params
 
 

@@ -30,6 +30,7 @@ lr = 1e30
 [set]
 epochs = 1
 """
+BUILT: set[str] = set()
 OPTIONS = ("--encoder", "small-cnn", "--batch-size", "4", "--device", "cpu", "--workers", "1")
 VIEW = ("--set", "view.frames=1", "--set", "view.size=32", "--set", "width=64")
 MODALITIES = ("--modalities", "audio,visual")
@@ -113,7 +114,10 @@ def test_every_row_of_every_study_can_be_built(name, more):
         entrants = contest.entrants(dataset)
         assert {*known.rows} <= {entrant.label for entrant in entrants}
         for entrant in entrants:
-            require_buildable(entrant.config, dataset)
+            # Many rows stand in several studies.
+            if repr(entrant.config) not in BUILT:
+                require_buildable(entrant.config, dataset)
+                BUILT.add(repr(entrant.config))
     assert {*known.baselines.values()} <= {*known.rows}
     assert known.baselines
 

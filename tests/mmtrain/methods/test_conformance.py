@@ -13,9 +13,14 @@ from mmtrain.training.parts import config_of
 from tests.support.enginework import lines
 from tests.support.rankwork import plan, said, together
 
-EACH = pytest.mark.parametrize("modalities", MODALITIES, ids=["two", "three"])
-METHOD = pytest.mark.parametrize("method", METHODS.names)
-GROUPS = [METHODS.names[start::5] for start in range(5)]  # A process for each.
+# One line for each class: the others of it have other values of its parameters.
+CLASSES = [*{entry.target: entry.name for entry in reversed(METHODS.entries)}.values()][::-1]
+GROUPS = [CLASSES[start::4] for start in range(4)]  # A process for each.
+# With three modalities every line, with two every class.
+CASES = [
+    *(pytest.param(name, MODALITIES[1], id=f"{name}-three") for name in METHODS.names),
+    *(pytest.param(name, MODALITIES[0], id=f"{name}-two") for name in CLASSES),
+]
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +29,7 @@ def trials(tmp_path_factory):
 
 
 # One test for all checks of a method, for they share its undisturbed run.
-@EACH
-@METHOD
+@pytest.mark.parametrize(("method", "modalities"), CASES)
 def test_it_does_what_every_method_must(trials, method, modalities):
     for check in CHECKS:
         check(trials, method, modalities)
@@ -130,7 +134,7 @@ def test_teachers_are_trained_without_the_settings_of_the_method(tmp_path):
     ]
 
 
-# With three modalities, each method; with two, whose sums are shorter, every fifth.
+# With three modalities every class; with two, whose sums are shorter, every fourth.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("modalities", "methods"),
