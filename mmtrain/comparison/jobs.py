@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import torch
 
+from mmtrain import plugins
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import Interrupted, MmtrainError
 from mmtrain.training.train import RESULT, train
@@ -184,23 +185,44 @@ def _stopping(workers: Sequence[_Worker]) -> Iterator[None]:
 def _main() -> None:
     """Trains the runs that stdin names, a line each, and answers with the error or null."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    # Answers alone go to stdout; what a method prints does not.
+    answers, sys.stdout = sys.stdout, sys.stderr
     # Between two runs there is nothing to finish.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    for line in sys.stdin:
-        plan = json.loads(line)
-        error = None
+    plans: SimpleQueue[str] = SimpleQueue()
+    threading.Thread(target=_listen, args=(plans,), daemon=True).start()
+    while True:
+        plan = json.loads(plans.get())
         try:
-            config = TrainConfig.from_json(json.dumps(plan["config"]), plan["folder"])
-            train(config, Path(plan["folder"]), resume=True)
+            error = _train(plan["config"], Path(plan["folder"]))
         except Interrupted:
             return
-        except MmtrainError as refused:
-            error = str(refused)
-        except Exception as unexpected:  # A method that breaks must not cost the others.
-            log.error("%s failed", plan["folder"], exc_info=True)
-            error = repr(unexpected)
-        sys.stdout.write(f"{json.dumps(error)}\n")
-        sys.stdout.flush()
+        answers.write(f"{json.dumps(error)}\n")
+        answers.flush()
+
+
+def _listen(plans: "SimpleQueue[str]") -> None:
+    """Passes plans on; asks this process to stop when the one that gives them has gone."""
+    for line in sys.stdin:
+        plans.put(line)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _train(config: Mapping[str, Any], folder: Path) -> str | None:
+    """Trains one run to its end; the error if it failed."""
+    try:
+        # Whoever gave the plan has consented to what it names.
+        with plugins.allowing():
+            given = TrainConfig.from_json(json.dumps(config), str(folder))
+            train(given, folder, resume=True)
+    except Interrupted:
+        raise
+    except MmtrainError as error:
+        return str(error)
+    except Exception as error:  # A method that breaks must not cost the others.
+        log.error("%s failed", folder, exc_info=True)
+        return repr(error)
+    return None
 
 
 if __name__ == "__main__":

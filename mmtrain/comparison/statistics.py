@@ -59,8 +59,8 @@ def paired(one: NDArray[np.float64], other: NDArray[np.float64], level: float = 
     analysis of variance without repetition), and its degrees of freedom are Satterthwaite's. ``A``
     alone would ask whether other seeds give the same on these very samples. A bootstrap over seeds
     and samples takes three or five seeds for the whole population: where seeds differ more than
-    samples do, it found differences that were not there in 24 % and 12 % of simulated comparisons
-    at a stated 5 %; this test found 3 % and 5 %.
+    samples do, it finds differences that are not there several times as often as it should, which
+    the test of this module shows.
 
     Args:
         one: (S, N) values of a method, such as 1 where it is right: S seeds, N samples.

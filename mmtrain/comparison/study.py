@@ -32,7 +32,6 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +39,7 @@ from typing import Any, Final
 from mmtrain import files
 from mmtrain.comparison.entrants import OPTIONS, Contest, setting_text
 from mmtrain.config.run import TrainConfig
+from mmtrain.config.shelf import Shelf
 from mmtrain.errors import ConfigError, UnknownName
 
 CONTROLS: Final = ("alone", "ensemble")
@@ -104,30 +104,9 @@ def _but_method(row: Mapping[str, Any]) -> str:
     return repr(sorted(same.items()))
 
 
-def names() -> tuple[str, ...]:
-    """Names of our studies."""
-    files = (file.name for file in resources.files(f"{__package__}.studies").iterdir())
-    return tuple(sorted(name[: -len(".toml")] for name in files if name.endswith(".toml")))
-
-
-def text(name: str) -> str:
-    """Text of a study, with its comments.
-
-    Args:
-        name: Name of a study, or a file that ends in ``.toml``.
-
-    Raises:
-        UnknownName: There is no such study.
-        ConfigError: The file cannot be read.
-    """
-    if name.endswith(".toml"):
-        try:
-            return Path(name).read_text("utf-8")
-        except (OSError, UnicodeError) as error:
-            raise ConfigError(f"cannot read the study {name}: {error}") from error
-    if name not in names():
-        raise UnknownName("study", name, names())
-    return (resources.files(f"{__package__}.studies") / f"{name}.toml").read_text("utf-8")
+_SHELF: Final = Shelf(kind="study", package=f"{__package__}.studies")
+names = _SHELF.names
+text = _SHELF.text
 
 
 def read(name: str) -> Study:

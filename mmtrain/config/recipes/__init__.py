@@ -16,42 +16,18 @@ A recipe of the user's own is a file: ``--recipe my.toml``.
 
 import tomllib
 from collections.abc import Mapping
-from importlib import resources
-from pathlib import Path
 from typing import Any, Final
 
 from mmtrain.config.run import CHOICES, TrainConfig, keys
-from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.config.shelf import Shelf
+from mmtrain.errors import ConfigError
 
 BUDGETS: Final = ("equal", "authors")
 # Sections that hold for a run of their method or curriculum only.
 _CHOSEN: Final = {"methods": "method", "curricula": "curriculum"}
-
-
-def names() -> tuple[str, ...]:
-    """Names of our recipes."""
-    files = (file.name for file in resources.files(__name__).iterdir())
-    return tuple(sorted(name[: -len(".toml")] for name in files if name.endswith(".toml")))
-
-
-def text(name: str) -> str:
-    """Text of a recipe, with its comments.
-
-    Args:
-        name: Name of a recipe, or a file that ends in ``.toml``.
-
-    Raises:
-        UnknownName: There is no such recipe.
-        ConfigError: The file cannot be read.
-    """
-    if name.endswith(".toml"):
-        try:
-            return Path(name).read_text("utf-8")
-        except (OSError, UnicodeError) as error:
-            raise ConfigError(f"cannot read the recipe {name}: {error}") from error
-    if name not in names():
-        raise UnknownName("recipe", name, names())
-    return (resources.files(__name__) / f"{name}.toml").read_text("utf-8")
+_SHELF: Final = Shelf(kind="recipe", package=__name__)
+names = _SHELF.names
+text = _SHELF.text
 
 
 def title(name: str) -> str:

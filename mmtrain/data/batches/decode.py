@@ -3,7 +3,6 @@
 Everything slow (JPEG, resizing, copying) releases the GIL, so that threads decode side by side.
 """
 
-import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmtrain.data.batches.array import array_header
+from mmtrain.data.batches.array import array_header, matrix_shape
 from mmtrain.data.batches.jpeg import crop_and_resize, decode_jpeg, jpeg_head, require_short_side
 from mmtrain.data.batches.view import Draws, View
 from mmtrain.data.reading.local import Bytes
@@ -273,14 +272,9 @@ def spectrogram_decoder(source: PartSource) -> Decoder:
         DataError: No example has two dimensions.
     """
     with closing(source.examples()) as examples:
-        for data in examples:
-            try:
-                begin, shape, dtype = array_header(data)
-            except DataError:
-                continue
-            # A header may claim any shape; a batch takes memory for those whose values are there.
-            if len(shape) == 2 and len(data) - begin == math.prod(shape) * dtype.itemsize > 0:
-                return SpectrogramDecoder(source.part, (shape[0], shape[1]))
+        shape = matrix_shape(examples)
+    if shape is not None:
+        return SpectrogramDecoder(source.part, shape)
     raise DataError(
         f"{source.place}: no {source.part} of frequencies by columns; run `mmprep verify`"
     )

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmtrain.data.batches.array import array_header
+from mmtrain.data.batches.array import array_header, matrix_shape
 from mmtrain.data.batches.decode import Decoder, PartSource
 from mmtrain.data.batches.view import Draws
 from mmtrain.data.reading.local import Bytes
@@ -78,12 +78,7 @@ def sequence_decoder(source: PartSource) -> Decoder:
         DataError: No example has two dimensions.
     """
     with closing(source.examples()) as examples:
-        for data in examples:
-            try:
-                begin, shape, dtype = array_header(data)
-            except DataError:
-                continue
-            # A header may claim any shape; a batch takes memory for those whose values are there.
-            if len(shape) == 2 and len(data) - begin == math.prod(shape) * dtype.itemsize > 0:
-                return SequenceDecoder(source.part, shape[1], source.view.steps)
+        shape = matrix_shape(examples)
+    if shape is not None:
+        return SequenceDecoder(source.part, shape[1], source.view.steps)
     raise DataError(f"{source.place}: no {source.part} of steps by features; run `mmprep verify`")

@@ -39,6 +39,21 @@ def test_no_difference_is_found_where_there_is_none(seeds, between_seeds):
     assert found / 500 < 0.08
 
 
+def test_a_bootstrap_over_three_seeds_finds_too_much():
+    rng = np.random.default_rng(11)
+    found = {"bootstrap": 0, "paired": 0}
+    for _ in range(150):
+        one, other = answers(rng, seeds=3, samples=300, between_seeds=0.4)
+        seeds = rng.multinomial(3, [1 / 3] * 3, 300) / 3
+        samples = rng.multinomial(300, [1 / 300] * 300, 300) / 300
+        means = np.einsum("bs,sn,bn->b", seeds, one - other, samples)
+        low, high = np.quantile(means, [0.025, 0.975])
+        found["bootstrap"] += not low <= 0 <= high
+        found["paired"] += paired(one, other).p < 0.05
+    assert found["bootstrap"] > 0.12 * 150
+    assert found["paired"] < 0.1 * 150
+
+
 @pytest.mark.parametrize("gain", [0.6, -0.6])
 def test_a_planted_difference_is_found(gain):
     rng = np.random.default_rng(6)

@@ -1,34 +1,55 @@
 """Studies: their files, the rows that these make, and one that is run, side by side and killed."""
 
+import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from mmtrain.cli.main import main
 from mmtrain.comparison import study
+from mmtrain.comparison.jobs import Job, run_jobs
 from mmtrain.data import open_dataset
-from mmtrain.errors import ConfigError
+from mmtrain.errors import ConfigError, Interrupted
 from mmtrain.training.assemble import require_buildable
 from tests.support import ROOT
 from tests.support.enginework import same, small
 from tests.support.shardmaker import shards_of
 
 TINY = """
-title = "Two methods, and a rate that is too high"
+title = "Two methods, and one that breaks"
 source = "no paper"
 seeds = 1
 [rows]
 method = ["joint", "multitask"]
 [[row]]
 label = "bad"
-lr = 1e30
+method = "LOUD.py:Loud"
 [set]
 epochs = 1
+"""
+LOUD = """
+from dataclasses import dataclass
+
+from mmtrain.methods.base import Method
+
+
+@dataclass(kw_only=True, eq=False)
+class Loud(Method):
+    '''Prints, and breaks.'''
+
+    def setup(self, run):
+        print("null")
+
+    def loss(self, run, out, batch):
+        raise ZeroDivisionError("on purpose")
 """
 BUILT: set[str] = set()
 OPTIONS = ("--encoder", "small-cnn", "--batch-size", "4", "--device", "cpu", "--workers", "1")
@@ -36,8 +57,8 @@ VIEW = ("--set", "view.frames=1", "--set", "view.size=32", "--set", "width=64")
 MODALITIES = ("--modalities", "audio,visual")
 
 
-def written(folder, text):
-    path = folder / "mine.toml"
+def written(folder, text, name="mine.toml"):
+    path = folder / name
     path.write_text(text)
     return str(path)
 
@@ -129,34 +150,72 @@ def command(shards, file, out, *more):
     )
 
 
+def wait_until_free(folder):
+    """Waits until no process holds a run below ``folder``."""
+    end = time.monotonic() + 60
+    for run in {path.parent for path in folder.rglob("config.json")}:
+        held = os.open(run, os.O_RDONLY)
+        while time.monotonic() < end:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.05)
+        os.close(held)
+
+
 def test_side_by_side_and_killed_it_ends_in_the_same_table(shards, tmp_path):
-    file = written(tmp_path, TINY)
-    straight = CliRunner().invoke(main, command(shards, file, tmp_path / "straight", "--json"))
+    written(tmp_path, LOUD, "loud.py")
+    file = written(tmp_path, TINY.replace("LOUD.py", str(tmp_path / "loud.py")))
+    straight = CliRunner().invoke(main, command(shards, file, tmp_path / "straight"))
     assert straight.exit_code == 1, straight.output
 
     out = tmp_path / "killed"
     line = [sys.executable, "-m", "mmtrain", *command(shards, file, out, "--jobs", "2", "--json")]
-    with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True) as first:
+    with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE) as first:
         while not [*out.rglob("result.json")] and first.poll() is None:
             time.sleep(0.05)
-        first.send_signal(signal.SIGTERM)
-        _, errors = first.communicate()
-    assert first.returncode == 1, errors
+        first.kill()
+        first.communicate()
+    assert first.returncode == -signal.SIGKILL
+    # Its processes see that it has gone, and stop.
+    wait_until_free(out)
     done = subprocess.run(line, cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == 1, done.stderr
 
-    one, other = json.loads(straight.stdout), json.loads(done.stdout)
+    one = json.loads((tmp_path / "straight" / "table.json").read_text())
+    other = json.loads(done.stdout)
     assert [row["label"] for row in other["rows"]] == ["joint", "multitask", "bad"]
     for a, b in zip(one["rows"], other["rows"], strict=True):
         for key in ("accuracy", "seeds", "interval", "shares", "against"):
             assert a.get(key) == b.get(key)
     assert same(tmp_path / "straight" / "joint" / "seed-0", out / "joint" / "seed-0")
-    assert (out / "study.toml").read_text() == TINY
+    assert (out / "study.toml").read_text() == Path(file).read_text()
     # The run that fails is named, and costs the others nothing.
     for table in (one, other):
         ((run, error),) = [(each["run"], each["error"]) for each in table["failed"]]
         assert run.endswith("bad/seed-0")
-        assert "the loss is" in error
+        assert error == "ZeroDivisionError('on purpose')"
+
+
+def test_a_request_to_stop_reaches_the_processes(shards, tmp_path):
+    config = small(shards, epochs=500, modalities=("audio", "visual"))
+    folder = tmp_path / "run"
+
+    def stop():
+        while not (folder / "metrics.jsonl").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    with pytest.raises(Interrupted, match="The same command goes on"):
+        run_jobs([Job(config=config, folder=folder)], 2)
+    # The process has ended, and has left what the next one continues.
+    held = os.open(folder, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(held)
+    assert (folder / "checkpoint.pt").exists()
+    assert not (folder / "result.json").exists()
 
 
 def test_studies_are_listed_and_shown():
