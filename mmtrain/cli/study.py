@@ -49,8 +49,7 @@ def study(
     asked = studies.read(name)
     seeds, settings = options.pop("seeds") or (), options.pop("settings") or ()
     given = {key: value for key, value in options.items() if value is not None}
-    studies.record(out, studies.text(name))
-    table = train.run_study(given, asked, seeds, settings, out, jobs)
+    table = train.run_study(given, asked, studies.text(name), seeds, settings, out, jobs)
     shown(ctx, table, out, as_json)
 
 

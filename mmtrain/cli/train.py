@@ -116,6 +116,7 @@ def run_compare(
 def run_study(
     given: Mapping[str, Any],
     study: Study,
+    text: str,
     seeds: Sequence[str],
     settings: Sequence[str],
     out: Path,
@@ -126,6 +127,7 @@ def run_study(
     Args:
         given: Options of a run that were given.
         study: The study.
+        text: Text of its file.
         seeds: Seeds as texts, in the place of the study's; none for these.
         settings: Texts of ``--set``.
         out: Folder of the study.
@@ -137,6 +139,7 @@ def run_study(
     contest = contest_of(
         study,
         Request(options=request.options).config(),
+        text=text,
         given=request.options,
         recipe=request.recipe,
         seeds=seeds_of(seeds),

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 Watching: TypeAlias = Callable[[int], AbstractContextManager[Watch | None]]
 Result: TypeAlias = dict[str, Any]
+STUDY: Final = "study.toml"
 # Files of the table beside table.json.
 _LAYOUTS: Final = {"table.md": markdown, "table.csv": as_csv, "table.tex": as_latex}
 
@@ -71,6 +72,9 @@ def compare(
         raise UnknownName("row of this comparison", contest.baseline, labels)
     for entrant in entrants:
         _refuse_other_runs(entrant, contest.seeds, folder)
+    if contest.study:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / STUDY, contest.study)
     paths = [path for path, _ in _planned(entrants, contest.seeds, folder)]
     trainer = Trainer(paths, watching)
     if jobs > 1:

@@ -65,6 +65,7 @@ class Contest:
         budget: One of `mmtrain.config.recipes.BUDGETS`: whether all have the epochs, batch, rate
             and view of the recipe, or each those of its authors where the recipe has them.
         given: Options that override the recipe, as `Request` takes them.
+        study: Text of the file that describes it, which is kept beside its results; empty for none.
     """
 
     base: TrainConfig
@@ -81,6 +82,7 @@ class Contest:
     recipe: str | None = None
     budget: str = "equal"
     given: Mapping[str, Any] = field(default_factory=dict)
+    study: str = ""
 
     def __post_init__(self) -> None:
         for name in ("curricula", "seeds") if self.variants else ("methods", "curricula", "seeds"):

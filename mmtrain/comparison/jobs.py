@@ -130,6 +130,11 @@ class _Worker:
             answer = ""
         if not answer:
             self.close()
+            if process.returncode < 0:
+                return (
+                    f"its process was killed by signal {-process.returncode}, as where memory is "
+                    "short; the same command tries it again"
+                )
             return f"its process ended with {process.returncode}; see above"
         error: str | None = json.loads(answer)
         return error

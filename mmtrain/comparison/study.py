@@ -33,10 +33,8 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
 from typing import Any, Final
 
-from mmtrain import files
 from mmtrain.comparison.entrants import OPTIONS, Contest, setting_text
 from mmtrain.config.run import TrainConfig
 from mmtrain.config.shelf import Shelf
@@ -47,8 +45,6 @@ _KEYS: Final = (
     *("title", "source", "differs", "needs", "baseline", "seeds", "controls", "recipe", "budget"),
     *("rows", "row", "set", "tune"),
 )
-# Copy of the file in the folder of its results.
-STUDY: Final = "study.toml"
 _LABEL: Final = re.compile(r"[^\w.,=+@-]+")
 
 
@@ -119,8 +115,9 @@ def read(name: str) -> Study:
         UnknownName: There is no such study.
         ConfigError: The file is wrong; the message names it and what to change.
     """
+    written = text(name)
     try:
-        return _study(tomllib.loads(text(name)))
+        return _study(tomllib.loads(written))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"study {name}: {error}") from error
     except ConfigError as error:
@@ -215,6 +212,7 @@ def contest_of(
     study: Study,
     base: TrainConfig,
     *,
+    text: str = "",
     given: Mapping[str, Any],
     recipe: str | None = None,
     seeds: Sequence[int] = (),
@@ -225,6 +223,7 @@ def contest_of(
     Args:
         study: The study.
         base: Config that all rows share.
+        text: Text of the study's file, which is kept beside its results.
         given: Options of the command line, which go before the recipe.
         recipe: Recipe of the command line, in the place of the study's.
         seeds: Seeds in the place of the study's.
@@ -245,10 +244,5 @@ def contest_of(
         recipe=recipe or study.recipe,
         budget=study.budget,
         given=given,
+        study=text,
     )
-
-
-def record(folder: Path, text: str) -> None:
-    """Writes the file of a study into its folder, where it can be read and run again."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files.replace(folder / STUDY, lambda file: file.write(text.encode()))

@@ -218,6 +218,14 @@ def test_a_request_to_stop_reaches_the_processes(shards, tmp_path):
     assert not (folder / "result.json").exists()
 
 
+def test_a_wrong_request_leaves_no_folder(shards, tmp_path):
+    file = written(tmp_path, TINY.replace("epochs = 1", "epcohs = 1"))
+    done = CliRunner().invoke(main, command(shards, file, tmp_path / "out"))
+    assert done.exit_code == 2
+    assert "did you mean epochs" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_studies_are_listed_and_shown():
     done = CliRunner().invoke(main, ["studies"])
     assert done.exit_code == 0
