@@ -1,7 +1,6 @@
-"""Runs in several processes of one machine, each of which takes one run after the other.
+"""Engine `local`: processes of this machine, each of which takes one run after the other.
 
-Each run keeps all of its state in its folder, so that anything may be killed and the same command
-goes on. Cores are shared between the processes, and GPUs are dealt out in turn.
+Cores are shared between the processes, and GPUs are dealt out in turn.
 """
 
 import json
@@ -12,9 +11,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -22,61 +21,51 @@ from typing import Any, Final
 import torch
 
 from mmtrain import plugins
+from mmtrain.comparison.charge import Charge
+from mmtrain.comparison.engines import Job, Outcome
+from mmtrain.comparison.engines.stopping import STOPPED, on_signals
+from mmtrain.comparison.engines.task import train_job
 from mmtrain.config.run import TrainConfig
-from mmtrain.errors import Interrupted, MmtrainError
-from mmtrain.training.train import RESULT, train
-
-log = logging.getLogger(__name__)
+from mmtrain.errors import Interrupted
 
 # Seconds between two looks at whether all is done.
 _LOOK_S: Final = 0.2
+# Variables of the environment: GPUs, by number or name, and threads of torch.
+_VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
+_THREADS: Final = "OMP_NUM_THREADS"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One run.
-
-    Attributes:
-        config: Its config.
-        folder: Its folder.
-    """
-
-    config: TrainConfig
-    folder: Path
-
-
-def run_jobs(jobs: Sequence[Job], at_once: int) -> dict[Path, str]:
-    """Trains or resumes runs, and leaves out those that are finished.
-
-    Args:
-        jobs: The runs.
-        at_once: Number of processes, at least 1.
-
-    Returns:
-        Folder of each run that failed to its error.
-
-    Raises:
-        Interrupted: A signal asked to stop; all processes have ended.
-    """
-    left = [job for job in jobs if not (job.folder / RESULT).exists()]
+def run(jobs: Sequence[Job], *, charge: Charge, at_once: int | None) -> Iterator[Outcome]:
+    """Carries out ``jobs`` (see `mmtrain.comparison.engines.Engine`), one at a time by default."""
+    at_once = min(at_once or 1, len(jobs))
     waiting: SimpleQueue[Job] = SimpleQueue()
-    for job in left:
+    ended: SimpleQueue[Outcome] = SimpleQueue()
+    for job in jobs:
         waiting.put(job)
-    workers = [_Worker(number, at_once) for number in range(min(at_once, len(left)))]
-    failed: dict[Path, str] = {}
-    with _stopping(workers), ThreadPoolExecutor(max(1, len(workers))) as threads:
-        ends = [threads.submit(_work_off, worker, waiting, failed, len(left)) for worker in workers]
-        while wait(ends, _LOOK_S).not_done:
-            continue  # Signals are handled between two waits.
-        for end in ends:
-            end.result()
+    workers = [_Worker(number, at_once) for number in range(at_once)]
+
+    def stop() -> None:
+        for worker in workers:
+            worker.stop()
+
+    with on_signals(stop), ThreadPoolExecutor(max(1, at_once)) as threads:
+        ends = [threads.submit(_work_off, worker, waiting, ended) for worker in workers]
+        try:
+            while not all(end.done() for end in ends) or not ended.empty():
+                # Signals are handled between two waits.
+                with suppress(Empty):
+                    yield ended.get(timeout=_LOOK_S)
+            for end in ends:
+                end.result()
+        except BaseException:
+            stop()
+            raise
     if any(worker.stopped for worker in workers):
-        raise Interrupted("Stopped. The same command goes on from here")
-    return failed
+        raise Interrupted(STOPPED)
 
 
 def _work_off(
-    worker: "_Worker", waiting: "SimpleQueue[Job]", failed: dict[Path, str], count: int
+    worker: "_Worker", waiting: "SimpleQueue[Job]", ended: "SimpleQueue[Outcome]"
 ) -> None:
     """Gives a worker one run after the other until none is left."""
     try:
@@ -86,12 +75,8 @@ def _work_off(
             except Empty:
                 break
             error = worker.run(job)
-            if worker.stopped:
-                break
-            how = "done" if error is None else f"failed: {error}"
-            log.info("%s %s, %d of %d not begun", job.folder, how, waiting.qsize(), count)
-            if error is not None:
-                failed[job.folder] = error
+            if not worker.stopped:
+                ended.put(Outcome(job, error))
     finally:
         worker.close()
 
@@ -105,11 +90,7 @@ class _Worker:
     """
 
     def __init__(self, number: int, at_once: int) -> None:
-        self._threads = max(1, (os.cpu_count() or 1) // at_once)
-        self._environment = {**os.environ, "OMP_NUM_THREADS": str(self._threads)}
-        devices = torch.cuda.device_count()
-        if devices > 1:
-            self._environment["CUDA_VISIBLE_DEVICES"] = str(number % devices)
+        self._own = resources_of(number, at_once)
         self._process: subprocess.Popen[str] | None = None
         self.stopped = False
 
@@ -117,8 +98,10 @@ class _Worker:
         """Trains one run to its end; the error if it failed."""
         config = job.config
         if config.workers is None:
-            config = replace(config, workers=self._threads)
+            config = replace(config, workers=int(self._own[_THREADS]))
         process = self._started()
+        if self.stopped:
+            process.terminate()  # The request came before there was a process to ask.
         plan = json.dumps({"config": asdict(config), "folder": str(job.folder)})
         try:
             assert process.stdin is not None
@@ -158,33 +141,34 @@ class _Worker:
     def _started(self) -> "subprocess.Popen[str]":
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mmtrain.comparison.jobs"],
+                [sys.executable, "-m", __name__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env=self._environment,
+                env={**os.environ, **self._own},
                 # A Ctrl-C of the terminal reaches this process alone, which asks the others.
                 start_new_session=True,
             )
         return self._process
 
 
-@contextmanager
-def _stopping(workers: Sequence[_Worker]) -> Iterator[None]:
-    """Asks all workers to stop when a signal asks this process to."""
+def resources_of(number: int, at_once: int) -> dict[str, str]:
+    """Variables that give one of several processes its share of the cores, and a GPU in turn.
 
-    def stop(*_: object) -> None:
-        for worker in workers:
-            worker.stop()
+    Args:
+        number: Place of the process among them, from 0.
+        at_once: Number of processes.
+    """
+    own = {_THREADS: str(max(1, (os.cpu_count() or 1) // at_once))}
+    devices = _devices()
+    return own | {_VISIBLE: devices[number % len(devices)]} if len(devices) > 1 else own
 
-    before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+def _devices() -> list[str]:
+    """Names of the GPUs that this process may use, as its children's environment takes them."""
+    count = torch.cuda.device_count()
+    names = [name.strip() for name in os.environ.get(_VISIBLE, "").split(",") if name.strip()]
+    return names[:count] or [str(number) for number in range(count)]
 
 
 def _main() -> None:
@@ -215,19 +199,10 @@ def _listen(plans: "SimpleQueue[str]") -> None:
 
 def _train(config: Mapping[str, Any], folder: Path) -> str | None:
     """Trains one run to its end; the error if it failed."""
-    try:
-        # Whoever gave the plan has consented to what it names.
-        with plugins.allowing():
-            given = TrainConfig.from_json(json.dumps(config), str(folder))
-            train(given, folder, resume=True)
-    except Interrupted:
-        raise
-    except MmtrainError as error:
-        return str(error)
-    except Exception as error:  # A method that breaks must not cost the others.
-        log.error("%s failed", folder, exc_info=True)
-        return repr(error)
-    return None
+    # Whoever gave the plan has consented to what it names.
+    with plugins.allowing():
+        given = TrainConfig.from_json(json.dumps(config), str(folder))
+    return train_job(Job(config=given, folder=folder))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,189 @@
+"""Engine `slurm`: the runs are elements of a job array, which submitit submits.
+
+Slurm may run an element again, and its run goes on from its checkpoint. The array outlives a killed
+command; its elements stop when the same command is run again.
+"""
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mmtrain.comparison.charge import Charge
+from mmtrain.comparison.engines import Job, Outcome
+from mmtrain.comparison.engines.remote import RemoteJob, run_remote, sent
+from mmtrain.comparison.engines.stopping import STOPPED, on_signals
+from mmtrain.errors import ConfigError, Interrupted
+from mmtrain.training.train import RESULT
+
+if TYPE_CHECKING:
+    import submitit
+
+log = logging.getLogger(__name__)
+
+# Largest array that Slurm accepts by default (MaxArraySize).
+_ELEMENTS: Final = 1000
+# Parameters that submitit has for every kind of cluster; all others are Slurm's own.
+_SHARED: Final = {"timeout_min", "cpus_per_task", "gpus_per_node", "mem_gb", "name", "nodes"}
+_DEFAULTS: Final = {"timeout_min": "240", "cpus_per_task": "4", "name": "mmtrain"}
+_POLL_S: Final = 1.0
+# Seconds for which a stop waits for the processes of this machine.
+_STOP_S: Final = 30.0
+_STOPPED_EXIT: Final = 143
+
+
+def run(
+    jobs: Sequence[Job],
+    *,
+    charge: Charge,
+    at_once: int | None,
+    parameters: Mapping[str, str] | None = None,
+) -> Iterator[Outcome]:
+    """Submits ``jobs`` as one array, and yields the outcome of each when its element has ended.
+
+    Args:
+        jobs: Runs that are not finished; every node must reach their folders and data.
+        charge: Command that has the folder of all runs.
+        at_once: Largest number of runs at once; by default that of the cluster.
+        parameters: Parameters of the jobs, such as ``partition``, ``account``, ``timeout_min``,
+            ``mem_gb``, ``gpus_per_node``, ``cpus_per_task`` (threads of a run); ``folder`` for
+            scripts and logs, on a file system that the nodes share, by default below the
+            comparison's; ``cluster=local`` runs the array on this machine.
+
+    Raises:
+        ConfigError: There is no Slurm here, or it does not know a parameter.
+        Interrupted: A signal asked to stop; the array is cancelled.
+    """
+    chosen = dict(parameters or {})
+    local = chosen.pop("cluster", "slurm") == "local"
+    if not local and shutil.which("sbatch") is None:
+        raise ConfigError(
+            "no sbatch here; submit from a login node of the cluster. --slurm cluster=local runs "
+            "the array on this machine, for a trial"
+        )
+    place = chosen.pop("folder", None) or str(charge.folder / ".slurm")
+    folder = Path(place).absolute() / charge.command[:8]
+    elements = min(len(jobs), _ELEMENTS)
+    if local:
+        # All elements begin at once there.
+        cores = os.cpu_count() or 1
+        elements = min(elements, at_once or cores)
+        chosen.setdefault("cpus_per_task", str(max(1, cores // elements)))
+    elif at_once is not None:
+        chosen.setdefault("array_parallelism", str(at_once))
+    values = _values({**_DEFAULTS, **chosen})
+    remote = sent(jobs, charge, int(values["cpus_per_task"]))
+    groups = [remote[number::elements] for number in range(elements)]
+    failed, stopping = False, list[bool]()
+    # Before the elements begin: what ignores SIGINT, as a job of a shell's background does, would
+    # have children that ignore it too, and they are asked to stop by it.
+    with on_signals(lambda: stopping.append(True)):
+        array = _submit(folder, "local" if local else "slurm", values, groups)
+        left = dict(zip(array, groups, strict=True))
+        try:
+            while left and not stopping:
+                for element in [element for element in left if element.done()]:
+                    for outcome in _outcomes(element, left.pop(element)):
+                        failed |= outcome.error is not None
+                        yield outcome
+                time.sleep(_POLL_S if left else 0)
+        finally:
+            for element in left:
+                element.cancel(check=False)
+            if local:
+                _wait(left)
+    if stopping:
+        raise Interrupted(STOPPED)
+    if not failed:
+        _remove(folder)
+        if "folder" not in (parameters or {}):
+            # With what earlier commands left there, which were killed.
+            shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def _values(texts: Mapping[str, str]) -> dict[str, Any]:
+    values = {k if k in _SHARED else f"slurm_{k}": _parse_value(v) for k, v in texts.items()}
+    threads = values["cpus_per_task"]
+    if not isinstance(threads, int) or threads < 1:
+        raise ConfigError(f"--slurm cpus_per_task is a number from 1; got {threads!r}")
+    return values
+
+
+def _submit(
+    folder: Path, cluster: str, values: Mapping[str, Any], groups: Sequence[Sequence[RemoteJob]]
+) -> "list[submitit.Job[list[str | None]]]":
+    import submitit
+
+    try:
+        executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+        executor.update_parameters(**values)
+    except (NameError, ValueError, AssertionError, RuntimeError) as error:
+        _remove(folder)
+        raise ConfigError(f"--slurm: {error}") from error
+    try:
+        return executor.map_array(_Element(), groups)
+    except (submitit.core.utils.FailedJobError, OSError) as error:
+        _remove(folder)
+        reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
+        raise ConfigError(f"Slurm took no job: {reason}; see --slurm for its parameters") from error
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder of scripts and logs, and the one above if there are no others in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.rmdir()
+
+
+class _Element:
+    """One element of the array, with one run or several. Finished runs are not made twice."""
+
+    def __call__(self, group: Sequence[RemoteJob]) -> list[str | None]:
+        try:
+            return [run_remote(remote) for remote in group]
+        except Interrupted as error:
+            log.warning("%s", error)
+            # No result, so that it is Slurm that says how the element goes on, or that it ended.
+            raise SystemExit(_STOPPED_EXIT) from error
+
+    def checkpoint(self, group: Sequence[RemoteJob]) -> "submitit.helpers.DelayedSubmission":
+        """Submission that replaces the element when Slurm takes its node or its time is over."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self, group)
+
+
+def _outcomes(
+    element: "submitit.Job[list[str | None]]", group: Sequence[RemoteJob]
+) -> Iterator[Outcome]:
+    if element.exception() is None:
+        errors = element.result()
+    else:
+        lost = (
+            f"job {element.job_id} of the array ended without its result; its log: "
+            f"{element.paths.stderr}; the same command tries it again"
+        )
+        finished = [(remote.job.folder / RESULT).exists() for remote in group]
+        errors = [None if done else lost for done in finished]
+    for remote, error in zip(group, errors, strict=True):
+        yield Outcome(remote.job, error)
+
+
+def _wait(elements: "Iterable[submitit.Job[list[str | None]]]") -> None:
+    """Waits for the processes of this machine, which were asked to stop."""
+    end = time.monotonic() + _STOP_S
+    while not all(element.done() for element in elements) and time.monotonic() < end:
+        time.sleep(_POLL_S / 10)
+
+
+def _parse_value(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

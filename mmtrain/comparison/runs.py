@@ -1,0 +1,242 @@
+"""The runs of a comparison: which there are, and how they are carried out."""
+
+import logging
+import os
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from mmtrain.comparison.charge import Charge
+from mmtrain.comparison.engines import Engine, Job
+from mmtrain.comparison.engines.task import wait_until_free
+from mmtrain.comparison.entrants import Entrant, folder_name
+from mmtrain.comparison.progress import Progress, reported
+from mmtrain.comparison.table import Row
+from mmtrain.config.run import TrainConfig
+from mmtrain.errors import Interrupted, MmtrainError
+from mmtrain.tasks.measures import rank
+from mmtrain.training.train import RESULT, train
+from mmtrain.training.watch import Watch
+
+log = logging.getLogger(__name__)
+
+Watching: TypeAlias = Callable[[int], AbstractContextManager[Watch | None]]
+Result: TypeAlias = dict[str, Any]
+# Time in which a result that was written on another machine must be seen here.
+_SEEN_WITHIN_S: Final = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One run of a comparison.
+
+    Attributes:
+        label: Label of the row that it is for.
+        folder: Its folder.
+        config: Its config, or where that depends on tuning, one that takes as long.
+        tuned: Whether tuning decides its config.
+        copied: Whether it is a copy of a run of the tuning, and takes no training.
+    """
+
+    label: str
+    folder: Path
+    config: TrainConfig
+    tuned: bool = False
+    copied: bool = False
+
+
+def planned(entrant: Entrant, seeds: Sequence[int], folder: Path) -> list[Planned]:
+    """All runs of an entrant, in the order in which they are trained one after the other."""
+    home = folder / entrant.label
+    runs = [
+        Planned(label=entrant.label, folder=home / "tune" / folder_name(setting), config=config)
+        for setting, config in entrant.grid.items()
+    ]
+    some = next(iter(entrant.grid.values()), entrant.config)
+    for seed in seeds:
+        one = Planned(
+            label=entrant.label,
+            folder=home / f"seed-{seed}",
+            config=replace(some, seed=seed),
+            tuned=bool(entrant.grid),
+            copied=bool(entrant.grid) and seed == seeds[0],
+        )
+        runs.append(one)
+    return runs
+
+
+class Trainer:
+    """Trains the runs of a plan one after the other, and goes on where one fails.
+
+    Args:
+        folders: Folders of all runs, in their order.
+        watching: Makes the object that shows the progress of a run.
+
+    Attributes:
+        failed: ``run`` and ``error`` of each run that failed.
+        given_up: Folder of each run that has failed elsewhere, to its error; it is not tried again.
+    """
+
+    def __init__(self, folders: Sequence[Path], watching: Watching) -> None:
+        self._folders, self._watching = folders, watching
+        self._seconds: list[float] = []
+        self.failed: list[dict[str, str]] = []
+        self.given_up: dict[Path, str] = {}
+
+    def run(self, config: TrainConfig, folder: Path) -> Result | None:
+        """The result of the run in ``folder``, trained or resumed if need be; None if it fails."""
+        if folder in self.given_up:
+            self.failed.append({"run": str(folder), "error": self.given_up[folder]})
+            return None
+        place = self._folders.index(folder)
+        finished = (folder / RESULT).exists()
+        which = f"run {place + 1} of {len(self._folders)}, {folder}"
+        log.info("%s%s", which, ", finished before" if finished else self._time_left(place))
+        before = time.monotonic()
+        try:
+            wait_until_free(folder)
+            with self._watching(config.epochs) as watch:
+                result = train(config, folder, resume=True, watch=watch)
+        except Interrupted as error:
+            raise Interrupted(f"Stopped in {which}. The same command goes on from here") from error
+        except Exception as error:  # A method that breaks must not cost the others.
+            message = str(error) if isinstance(error, MmtrainError) else repr(error)
+            unexpected = not isinstance(error, MmtrainError)
+            log.error("%s failed: %s", folder, message, exc_info=unexpected)
+            self.failed.append({"run": str(folder), "error": message})
+            return None
+        if not finished:
+            self._seconds.append(time.monotonic() - before)
+        return result
+
+    def _time_left(self, place: int) -> str:
+        if not self._seconds:
+            return ""
+        left = sum(not (folder / RESULT).exists() for folder in self._folders[place:])
+        return f", about {left * statistics.fmean(self._seconds):.0f} s left"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carrier:
+    """Carries runs out by an engine.
+
+    Attributes:
+        engine: The engine.
+        charge: This command, which has the folder of the comparison.
+        at_once: Number of runs at once; None for as many as the engine has room for.
+    """
+
+    engine: Engine
+    charge: Charge
+    at_once: int | None = None
+
+    def carry_out(self, jobs: Sequence[Job]) -> dict[Path, str]:
+        """Trains or resumes runs, and leaves out those that are finished.
+
+        Returns:
+            Folder of each run that failed to its error.
+
+        Raises:
+            Interrupted: A signal asked to stop.
+        """
+        left = [job for job in jobs if not (job.folder / RESULT).exists()]
+        if not left:
+            return {}
+        failed = {job.folder: "it was not carried out" for job in left}
+        progress = Progress(left)
+        with reported(progress):
+            for job, error in self.engine(left, charge=self.charge, at_once=self.at_once):
+                if error is None and not _seen(job.folder / RESULT):
+                    error = (
+                        "it has ended, and its result is not seen here; --out is a place on a file "
+                        "system that all nodes share"
+                    )
+                del failed[job.folder]
+                if error is not None:
+                    failed[job.folder] = error
+                    progress.failed.add(job.folder)
+                how = "done" if error is None else f"failed: {error}"
+                log.info("%s %s; %s", job.folder, how, progress.line())
+        return failed
+
+    def train_all(
+        self, entrants: Sequence[Entrant], seeds: Sequence[int], folder: Path, trainer: Trainer
+    ) -> None:
+        """Trains all runs, those of tuning first, so that ``trainer`` finds them finished."""
+        grids = [
+            Job(config=config, folder=folder / entrant.label / "tune" / folder_name(setting))
+            for entrant in entrants
+            for setting, config in entrant.grid.items()
+        ]
+        trainer.given_up |= self.carry_out(grids)
+        left = []
+        for entrant in entrants:
+            home = folder / entrant.label
+            setting, config = _tune(entrant, home, trainer)
+            # The run of the chosen setting is that of the first seed, see `row_of`.
+            for seed in seeds if setting is None else seeds[1:]:
+                if config is not None:
+                    run = replace(config, seed=seed)
+                    left.append(Job(config=run, folder=home / f"seed-{seed}"))
+        trainer.given_up |= self.carry_out(left)
+        trainer.failed.clear()
+
+
+def row_of(entrant: Entrant, seeds: Sequence[int], folder: Path, trainer: Trainer) -> Row:
+    """Tunes an entrant if need be, then runs it with every seed."""
+    home = folder / entrant.label
+    setting, config = _tune(entrant, home, trainer)
+    results = {}
+    for seed in seeds:
+        path = home / f"seed-{seed}"
+        if setting is not None and seed == seeds[0] and not path.exists():
+            _copy(home / "tune" / folder_name(setting), path)
+        if config and (result := trainer.run(replace(config, seed=seed), path)):
+            results[seed] = result
+    config = config or entrant.config
+    return Row(label=entrant.label, config=config, setting=setting, results=results)
+
+
+def _tune(entrant: Entrant, home: Path, trainer: Trainer) -> tuple[str | None, TrainConfig | None]:
+    """The setting that was best on val, never on test, and its config; None if all failed."""
+    if not entrant.grid:
+        return None, entrant.config
+    best: tuple[tuple[float, float], str] | None = None
+    for setting, config in entrant.grid.items():
+        result = trainer.run(config, home / "tune" / folder_name(setting))
+        if result is None:
+            continue
+        val = result["val"]
+        place = (rank(config.select, val[config.select]), -val["loss"])
+        if best is None or place > best[0]:
+            best = place, setting
+    return (best[1], entrant.grid[best[1]]) if best else (None, None)
+
+
+def _copy(tuned: Path, folder: Path) -> None:
+    """Copies the run of the chosen setting, which is also that of the first seed.
+
+    Its result names the folder of the run and is left out; `train` writes it anew.
+    """
+    aside = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(tuned, aside, ignore=shutil.ignore_patterns(RESULT))
+    aside.rename(folder)
+
+
+def _seen(path: Path) -> bool:
+    """Whether a file is there, or comes into view soon: network file systems remember absence."""
+    end = time.monotonic() + _SEEN_WITHIN_S
+    while not path.exists():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.2)
+        # To list a folder makes its machine look again.
+        with suppress(OSError):
+            os.listdir(path.parent)
+    return True
