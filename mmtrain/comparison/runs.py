@@ -1,5 +1,6 @@
 """The runs of a comparison: which there are, and how they are carried out."""
 
+import json
 import logging
 import os
 import shutil
@@ -12,15 +13,15 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from mmtrain.comparison.charge import Charge
-from mmtrain.comparison.engines import Engine, Job
-from mmtrain.comparison.engines.task import wait_until_free
+from mmtrain.comparison.engines import Engine, Job, Outcome
+from mmtrain.comparison.engines.task import outcome_of, wait_until_free
 from mmtrain.comparison.entrants import Entrant, folder_name
 from mmtrain.comparison.progress import Progress, reported
 from mmtrain.comparison.table import Row
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import Interrupted, MmtrainError
 from mmtrain.tasks.measures import rank
-from mmtrain.training.train import RESULT, train
+from mmtrain.training.train import RESULT, result_of, train
 from mmtrain.training.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -79,19 +80,21 @@ class Trainer:
 
     Attributes:
         failed: ``run`` and ``error`` of each run that failed.
-        given_up: Folder of each run that has failed elsewhere, to its error; it is not tried again.
+        given_up: Folder of each run that has failed elsewhere, to its end; it is not tried again.
+        lost: Folders of the runs that failed by no fault of their own, see `Outcome`.
     """
 
     def __init__(self, folders: Sequence[Path], watching: Watching) -> None:
         self._folders, self._watching = folders, watching
         self._seconds: list[float] = []
         self.failed: list[dict[str, str]] = []
-        self.given_up: dict[Path, str] = {}
+        self.given_up: dict[Path, Outcome] = {}
+        self.lost: set[Path] = set()
 
     def run(self, config: TrainConfig, folder: Path) -> Result | None:
         """The result of the run in ``folder``, trained or resumed if need be; None if it fails."""
         if folder in self.given_up:
-            self.failed.append({"run": str(folder), "error": self.given_up[folder]})
+            self._note(self.given_up[folder])
             return None
         place = self._folders.index(folder)
         finished = (folder / RESULT).exists()
@@ -105,14 +108,20 @@ class Trainer:
         except Interrupted as error:
             raise Interrupted(f"Stopped in {which}. The same command goes on from here") from error
         except Exception as error:  # A method that breaks must not cost the others.
-            message = str(error) if isinstance(error, MmtrainError) else repr(error)
+            outcome = outcome_of(Job(config=config, folder=folder), error)
             unexpected = not isinstance(error, MmtrainError)
-            log.error("%s failed: %s", folder, message, exc_info=unexpected)
-            self.failed.append({"run": str(folder), "error": message})
+            log.error("%s failed: %s", folder, outcome.error, exc_info=unexpected)
+            self._note(outcome)
             return None
         if not finished:
             self._seconds.append(time.monotonic() - before)
         return result
+
+    def _note(self, outcome: Outcome) -> None:
+        folder = outcome.job.folder
+        self.failed.append({"run": str(folder), "error": str(outcome.error)})
+        if outcome.lost:
+            self.lost.add(folder)
 
     def _time_left(self, place: int) -> str:
         if not self._seconds:
@@ -135,11 +144,11 @@ class Carrier:
     charge: Charge
     at_once: int | None = None
 
-    def carry_out(self, jobs: Sequence[Job]) -> dict[Path, str]:
+    def carry_out(self, jobs: Sequence[Job]) -> dict[Path, Outcome]:
         """Trains or resumes runs, and leaves out those that are finished.
 
         Returns:
-            Folder of each run that failed to its error.
+            Folder of each run that failed, to its end.
 
         Raises:
             Interrupted: A signal asked to stop.
@@ -147,21 +156,18 @@ class Carrier:
         left = [job for job in jobs if not (job.folder / RESULT).exists()]
         if not left:
             return {}
-        failed = {job.folder: "it was not carried out" for job in left}
+        failed = {job.folder: Outcome(job, "it was not begun", lost=True) for job in left}
         progress = Progress(left)
         with reported(progress):
-            for job, error in self.engine(left, charge=self.charge, at_once=self.at_once):
-                if error is None and not _seen(job.folder / RESULT):
-                    error = (
-                        "it has ended, and its result is not seen here; --out is a place on a file "
-                        "system that all nodes share"
-                    )
-                del failed[job.folder]
-                if error is not None:
-                    failed[job.folder] = error
-                    progress.failed.add(job.folder)
-                how = "done" if error is None else f"failed: {error}"
-                log.info("%s %s; %s", job.folder, how, progress.line())
+            for outcome in self.engine(left, charge=self.charge, at_once=self.at_once):
+                outcome = _confirmed(outcome)
+                folder = outcome.job.folder
+                del failed[folder]
+                if outcome.error is not None:
+                    failed[folder] = outcome
+                    progress.failed.add(folder)
+                how = "done" if outcome.error is None else f"failed: {outcome.error}"
+                log.info("%s %s; %s", folder, how, progress.line())
         return failed
 
     def train_all(
@@ -203,7 +209,10 @@ def row_of(entrant: Entrant, seeds: Sequence[int], folder: Path, trainer: Traine
 
 
 def _tune(entrant: Entrant, home: Path, trainer: Trainer) -> tuple[str | None, TrainConfig | None]:
-    """The setting that was best on val, never on test, and its config; None if all failed."""
+    """The setting that was best on val, never on test, and its config.
+
+    None if all failed, or if one was lost: the next command may find that it is better.
+    """
     if not entrant.grid:
         return None, entrant.config
     best: tuple[tuple[float, float], str] | None = None
@@ -215,18 +224,32 @@ def _tune(entrant: Entrant, home: Path, trainer: Trainer) -> tuple[str | None, T
         place = (rank(config.select, val[config.select]), -val["loss"])
         if best is None or place > best[0]:
             best = place, setting
-    return (best[1], entrant.grid[best[1]]) if best else (None, None)
+    lost = any(home / "tune" / folder_name(setting) in trainer.lost for setting in entrant.grid)
+    return (best[1], entrant.grid[best[1]]) if best and not lost else (None, None)
 
 
 def _copy(tuned: Path, folder: Path) -> None:
     """Copies the run of the chosen setting, which is also that of the first seed.
 
-    Its result names the folder of the run and is left out; `train` writes it anew.
+    Its result names the folder of the run.
     """
     aside = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(tuned, aside, ignore=shutil.ignore_patterns(RESULT))
+    text = json.dumps({**result_of(tuned), "run": str(folder)}, indent=1)
+    (aside / RESULT).write_text(f"{text}\n", encoding="utf-8")
     aside.rename(folder)
+
+
+def _confirmed(outcome: Outcome) -> Outcome:
+    """The outcome, but a failure where there is no result to be seen."""
+    if outcome.error is not None or _seen(outcome.job.folder / RESULT):
+        return outcome
+    reason = (
+        "it has ended, and its result is not seen here; give --out a place on a file system that "
+        "all nodes share"
+    )
+    return Outcome(outcome.job, reason, lost=True)
 
 
 def _seen(path: Path) -> bool:

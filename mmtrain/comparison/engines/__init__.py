@@ -36,10 +36,12 @@ class Outcome(NamedTuple):
     Attributes:
         job: The run.
         error: Reason for which it has no result; None where it has one.
+        lost: Whether that lies in a machine and not in the run, which may well end elsewhere.
     """
 
     job: Job
     error: str | None
+    lost: bool = False
 
 
 class Engine(Protocol):

@@ -74,9 +74,9 @@ def _work_off(
                 job = waiting.get_nowait()
             except Empty:
                 break
-            error = worker.run(job)
+            outcome = worker.run(job)
             if not worker.stopped:
-                ended.put(Outcome(job, error))
+                ended.put(outcome)
     finally:
         worker.close()
 
@@ -94,8 +94,8 @@ class _Worker:
         self._process: subprocess.Popen[str] | None = None
         self.stopped = False
 
-    def run(self, job: Job) -> str | None:
-        """Trains one run to its end; the error if it failed."""
+    def run(self, job: Job) -> Outcome:
+        """Trains one run to its end."""
         config = job.config
         if config.workers is None:
             config = replace(config, workers=int(self._own[_THREADS]))
@@ -113,14 +113,15 @@ class _Worker:
             answer = ""
         if not answer:
             self.close()
+            how = f"its process ended with {process.returncode}; see above"
             if process.returncode < 0:
-                return (
+                how = (
                     f"its process was killed by signal {-process.returncode}, as where memory is "
                     "short; the same command tries it again"
                 )
-            return f"its process ended with {process.returncode}; see above"
-        error: str | None = json.loads(answer)
-        return error
+            return Outcome(job, how, lost=True)
+        error, lost = json.loads(answer)
+        return Outcome(job, error, lost)
 
     def stop(self) -> None:
         """Asks the process to end its step, and to leave what the next command continues."""
@@ -172,7 +173,7 @@ def _devices() -> list[str]:
 
 
 def _main() -> None:
-    """Trains the runs that stdin names, a line each, and answers with the error or null."""
+    """Trains the runs that stdin names, a line each, and answers with `Outcome`'s other values."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     # Answers alone go to stdout; what a method prints does not.
     answers, sys.stdout = sys.stdout, sys.stderr
@@ -183,10 +184,10 @@ def _main() -> None:
     while True:
         plan = json.loads(plans.get())
         try:
-            error = _train(plan["config"], Path(plan["folder"]))
+            _, error, lost = _train(plan["config"], Path(plan["folder"]))
         except Interrupted:
             return
-        answers.write(f"{json.dumps(error)}\n")
+        answers.write(f"{json.dumps([error, lost])}\n")
         answers.flush()
 
 
@@ -197,8 +198,8 @@ def _listen(plans: "SimpleQueue[str]") -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _train(config: Mapping[str, Any], folder: Path) -> str | None:
-    """Trains one run to its end; the error if it failed."""
+def _train(config: Mapping[str, Any], folder: Path) -> Outcome:
+    """Trains one run to its end."""
     # Whoever gave the plan has consented to what it names.
     with plugins.allowing():
         given = TrainConfig.from_json(json.dumps(config), str(folder))

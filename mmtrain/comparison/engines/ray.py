@@ -69,7 +69,7 @@ def run(
                         running[remote.remote(one)] = one.job
                     done, _ = ray.wait(list(running), timeout=_LOOK_S)
                     for reference in done:
-                        yield Outcome(running.pop(reference), _error(reference))
+                        yield _outcome(running.pop(reference), reference)
             finally:
                 for reference in running:
                     ray.cancel(reference)
@@ -127,18 +127,19 @@ def needs_of(
     return needs
 
 
-def _error(reference: Any) -> str | None:
-    """Error of a task that has ended."""
+def _outcome(job: Job, reference: Any) -> Outcome:
+    """Outcome of a task that has ended."""
     import ray
 
     try:
-        error: str | None = ray.get(reference)
+        outcome: Outcome = ray.get(reference)
     except ray.exceptions.RayTaskError as failure:
-        return str(failure.cause)
+        return Outcome(job, str(failure.cause), lost=True)
     except ray.exceptions.RayError as failure:
         reason = (str(failure).strip().splitlines() or ["no reason given"])[0]
-        return f"its Ray worker was lost ({reason}); the same command tries it again"
-    return error
+        lost = f"its Ray worker was lost ({reason}); the same command tries it again"
+        return Outcome(job, lost, lost=True)
+    return outcome
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import torch
 
 from mmprep.version import VERSION
 from mmtrain.comparison.charge import Charge
-from mmtrain.comparison.engines import Job
+from mmtrain.comparison.engines import Job, Outcome
 from mmtrain.comparison.engines.task import train_job
 from mmtrain.errors import Interrupted
 
@@ -54,8 +54,8 @@ def sent(jobs: Sequence[Job], charge: Charge, threads: int) -> list[RemoteJob]:
     ]
 
 
-def run_remote(remote: RemoteJob) -> str | None:
-    """Trains a run on this machine, or goes on with it; the error if it fails.
+def run_remote(remote: RemoteJob) -> Outcome:
+    """Trains a run on this machine, or goes on with it.
 
     Raises:
         Interrupted: A signal asked to stop, or another command is in charge.
@@ -64,16 +64,20 @@ def run_remote(remote: RemoteJob) -> str | None:
     own = _versions()
     if changed := [name for name in own if own[name] != remote.versions.get(name)]:
         name = changed[0]
-        return (
+        reason = (
             f"{node} has {name} {own[name]}, the command has {remote.versions.get(name)}; install "
             "the same versions on every node"
         )
+        return Outcome(remote.job, reason, lost=True)
     try:
         os.chdir(remote.place)
     except OSError:
-        return f"{node} has no folder {remote.place}; start the command in one that all nodes share"
-    if reason := remote.charge.over():
-        raise Interrupted(f"{node}: {reason}")
+        reason = (
+            f"{node} has no folder {remote.place}; start the command in one that all nodes share"
+        )
+        return Outcome(remote.job, reason, lost=True)
+    if over := remote.charge.over():
+        raise Interrupted(f"{node}: {over}")
     torch.set_num_threads(remote.threads)
     config = remote.job.config
     if config.workers is None:

@@ -115,7 +115,7 @@ def _values(texts: Mapping[str, str]) -> dict[str, Any]:
 
 def _submit(
     folder: Path, cluster: str, values: Mapping[str, Any], groups: Sequence[Sequence[RemoteJob]]
-) -> "list[submitit.Job[list[str | None]]]":
+) -> "list[submitit.Job[list[Outcome]]]":
     import submitit
 
     try:
@@ -142,7 +142,7 @@ def _remove(folder: Path) -> None:
 class _Element:
     """One element of the array, with one run or several. Finished runs are not made twice."""
 
-    def __call__(self, group: Sequence[RemoteJob]) -> list[str | None]:
+    def __call__(self, group: Sequence[RemoteJob]) -> list[Outcome]:
         try:
             return [run_remote(remote) for remote in group]
         except Interrupted as error:
@@ -158,22 +158,21 @@ class _Element:
 
 
 def _outcomes(
-    element: "submitit.Job[list[str | None]]", group: Sequence[RemoteJob]
+    element: "submitit.Job[list[Outcome]]", group: Sequence[RemoteJob]
 ) -> Iterator[Outcome]:
     if element.exception() is None:
-        errors = element.result()
-    else:
-        lost = (
-            f"job {element.job_id} of the array ended without its result; its log: "
-            f"{element.paths.stderr}; the same command tries it again"
-        )
-        finished = [(remote.job.folder / RESULT).exists() for remote in group]
-        errors = [None if done else lost for done in finished]
-    for remote, error in zip(group, errors, strict=True):
-        yield Outcome(remote.job, error)
+        yield from element.result()
+        return
+    lost = (
+        f"job {element.job_id} of the array ended without its result; its log: "
+        f"{element.paths.stderr}; the same command tries it again"
+    )
+    for remote in group:
+        done = (remote.job.folder / RESULT).exists()
+        yield Outcome(remote.job, None) if done else Outcome(remote.job, lost, lost=True)
 
 
-def _wait(elements: "Iterable[submitit.Job[list[str | None]]]") -> None:
+def _wait(elements: "Iterable[submitit.Job[list[Outcome]]]") -> None:
     """Waits for the processes of this machine, which were asked to stop."""
     end = time.monotonic() + _STOP_S
     while not all(element.done() for element in elements) and time.monotonic() < end:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from mmtrain import plugins
-from mmtrain.comparison.engines import Job
-from mmtrain.errors import Interrupted, MmtrainError
+from mmtrain.comparison.engines import Job, Outcome
+from mmtrain.errors import Interrupted, MmtrainError, RunError
 from mmtrain.training.train import train
 from mmtrain.training.watch import Watch
 
@@ -20,8 +20,8 @@ _WAIT_S: Final = 300.0
 _LOOK_S: Final = 0.2
 
 
-def train_job(job: Job, watch: Watch | None = None) -> str | None:
-    """Trains a run to its end, or goes on with it; the error if it fails.
+def train_job(job: Job, watch: Watch | None = None) -> Outcome:
+    """Trains a run to its end, or goes on with it.
 
     Raises:
         Interrupted: A signal asked to stop.
@@ -33,12 +33,19 @@ def train_job(job: Job, watch: Watch | None = None) -> str | None:
             train(job.config, job.folder, resume=True, watch=watch)
     except Interrupted:
         raise
-    except MmtrainError as error:
-        return str(error)
     except Exception as error:  # A method that breaks must not cost the others.
-        log.error("%s failed", job.folder, exc_info=True)
-        return repr(error)
-    return None
+        if not isinstance(error, MmtrainError):
+            log.error("%s failed", job.folder, exc_info=True)
+        return outcome_of(job, error)
+    return Outcome(job, None)
+
+
+def outcome_of(job: Job, error: Exception) -> Outcome:
+    """Outcome of a run that an error has ended."""
+    message = str(error) if isinstance(error, MmtrainError) else repr(error)
+    # What the method or its settings do, it does anywhere: a loss that is not finite, say.
+    own = isinstance(error, RunError) or not isinstance(error, (MmtrainError, OSError))
+    return Outcome(job, message, lost=not own)
 
 
 def wait_until_free(folder: Path) -> None:

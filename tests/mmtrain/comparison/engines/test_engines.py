@@ -12,10 +12,11 @@ from click.testing import CliRunner
 from mmtrain.cli.main import main
 from mmtrain.comparison.charge import IN_CHARGE, taking_charge
 from mmtrain.comparison.compare import compare
-from mmtrain.comparison.engines import Job, engine_named
+from mmtrain.comparison.engines import Job, Outcome, engine_named
 from mmtrain.comparison.engines.local import resources_of
 from mmtrain.comparison.engines.ray import needs_of
 from mmtrain.comparison.engines.remote import run_remote, sent
+from mmtrain.comparison.engines.task import train_job
 from mmtrain.comparison.progress import Progress
 from mmtrain.errors import ConfigError, Interrupted
 from tests.support.enginework import small
@@ -158,13 +159,43 @@ def test_a_task_stops_when_another_command_takes_charge(shards, tmp_path):
         run_remote(remote)
 
 
-def test_a_node_that_differs_is_named(shards, tmp_path, monkeypatch):
+def test_a_node_that_differs_is_named(shards, tmp_path):
     with taking_charge(tmp_path) as charge:
         remote = remote_of(shards, tmp_path, charge)
-        other = replace(remote, versions={**remote.versions, "torch": "1.0"})
-        assert "the command has 1.0; install the same versions" in run_remote(other)
-        assert "has no folder /nowhere" in run_remote(replace(remote, place="/nowhere"))
+        for wrong, message in (
+            (replace(remote, versions={**remote.versions, "torch": "1.0"}), "the command has 1.0;"),
+            (replace(remote, place="/nowhere"), "has no folder /nowhere"),
+        ):
+            outcome = run_remote(wrong)
+            assert message in outcome.error
+            assert outcome.lost
     assert not (tmp_path / "out").exists()
+
+
+def test_a_row_of_whose_tuning_a_run_was_lost_is_left_to_the_next_command(shards, tmp_path):
+    given = contest(shards, "joint", seeds=(0, 1), tune=("lr=0.05,0.01",))
+    expected = compare(given, tmp_path / "straight")
+    lost = []
+
+    def engine(jobs, *, charge, at_once):
+        """Loses the first run, and trains the others here."""
+        for job in jobs:
+            if lost:
+                yield train_job(job)
+            else:
+                lost.append(str(job.folder))
+                yield Outcome(job, "its machine has gone", lost=True)
+
+    table = compare(given, tmp_path / "out", engine=engine)
+
+    assert table["failed"] == [{"run": lost[0], "error": "its machine has gone"}]
+    # Whichever setting is better is not known, so that none is trained with other seeds.
+    assert [row["seeds"] for row in table["rows"]] == [[]]
+    assert [path.name for path in (tmp_path / "out" / "joint").iterdir()] == ["tune"]
+    table = compare(given, tmp_path / "out", engine=engine)
+    assert table["failed"] == []
+    for name in ("accuracy", "seeds", "setting"):
+        assert table["rows"][0][name] == expected["rows"][0][name]
 
 
 def test_progress_counts_runs_and_epochs_in_their_folders(tmp_path):
