@@ -17,7 +17,7 @@ from mmtrain.comparison.engines import Engine, engine_named
 from mmtrain.comparison.entrants import Contest, Entrant
 from mmtrain.comparison.layouts import as_csv, as_latex
 from mmtrain.comparison.rows import differing, earlier_rows, finished_runs, with_earlier_seeds
-from mmtrain.comparison.runs import Carrier, Trainer, Watching, planned, row_of
+from mmtrain.comparison.runs import Carrier, Trainer, Watching, plan_runs, row_of
 from mmtrain.comparison.table import markdown, row_json
 from mmtrain.config.overrides import with_defaults
 from mmtrain.errors import ConfigError, UnknownName
@@ -75,7 +75,7 @@ def _compare(
     charge = stack.enter_context(taking_charge(folder))
     if contest.study:
         _write(folder / STUDY, contest.study)
-    paths = [run.folder for each in entrants for run in planned(each, contest.seeds, folder)]
+    paths = [run.folder for each in entrants for run in plan_runs(each, contest.seeds, folder)]
     trainer = Trainer(paths, watching)
     if engine is None and (jobs or 1) > 1:
         engine = engine_named("local")
@@ -141,7 +141,7 @@ def _refuse_other_runs(entrant: Entrant, seeds: Sequence[int], folder: Path) -> 
     Raises:
         ConfigError: There is such a run; names it and what differs.
     """
-    for run in planned(entrant, seeds, folder):
+    for run in plan_runs(entrant, seeds, folder):
         if not run.tuned and (run.folder / CONFIG).exists():
             _refuse(run.folder, with_defaults(config_of(run.folder)).differences(run.config))
     if not entrant.grid:

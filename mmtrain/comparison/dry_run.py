@@ -1,4 +1,4 @@
-"""What a comparison would do and take: its runs, and hours and bytes of those that are left."""
+"""Dry run of a comparison: its runs, and the hours and bytes of those that are left."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from mmtrain.comparison.compare import entrants_of
 from mmtrain.comparison.engines import Job
 from mmtrain.comparison.entrants import Contest, Entrant
 from mmtrain.comparison.progress import epochs_done
-from mmtrain.comparison.runs import Planned, planned
+from mmtrain.comparison.runs import PlannedRun, plan_runs
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import MmtrainError
 from mmtrain.training.estimate import Estimate, estimate
@@ -54,7 +54,7 @@ def dry_run(contest: Contest, folder: Path) -> dict[str, Any]:
 def _row(
     entrant: Entrant, seeds: Sequence[int], folder: Path, estimates: dict[str, Estimate | str]
 ) -> dict[str, Any]:
-    runs = [run for run in planned(entrant, seeds, folder) if not run.copied]
+    runs = [run for run in plan_runs(entrant, seeds, folder) if not run.copied]
     left = [run for run in runs if not (run.folder / RESULT).exists()]
     row: dict[str, Any] = {
         "label": entrant.label,
@@ -69,12 +69,12 @@ def _row(
         kind = _kind(run.config)
         if kind not in estimates:
             log.info("measuring a few steps of %s", entrant.label)
-            estimates[kind] = _estimated(run.config)
+            estimates[kind] = _try_estimate(run.config)
         row |= _with_run(row, run, estimates[kind])
     return row
 
 
-def _with_run(row: Mapping[str, Any], run: Planned, each: Estimate | str) -> dict[str, Any]:
+def _with_run(row: Mapping[str, Any], run: PlannedRun, each: Estimate | str) -> dict[str, Any]:
     """The values of a row that change when one run is added."""
     if isinstance(each, str):
         return {"error": each}
@@ -87,7 +87,7 @@ def _with_run(row: Mapping[str, Any], run: Planned, each: Estimate | str) -> dic
     }
 
 
-def _estimated(config: TrainConfig) -> Estimate | str:
+def _try_estimate(config: TrainConfig) -> Estimate | str:
     """Estimate of a run, or the reason for which it would fail."""
     try:
         return estimate(config)

@@ -51,7 +51,7 @@ class Progress:
 
 
 @contextmanager
-def reported(progress: Progress) -> Iterator[None]:
+def reporting(progress: Progress) -> Iterator[None]:
     """Logs a line of ``progress`` now and then, from a thread of its own."""
     over = threading.Event()
 

@@ -16,7 +16,7 @@ from mmtrain.comparison.charge import Charge
 from mmtrain.comparison.engines import Engine, Job, Outcome
 from mmtrain.comparison.engines.task import outcome_of, wait_until_free
 from mmtrain.comparison.entrants import Entrant, folder_name
-from mmtrain.comparison.progress import Progress, reported
+from mmtrain.comparison.progress import Progress, reporting
 from mmtrain.comparison.table import Row
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import Interrupted, MmtrainError
@@ -33,7 +33,7 @@ _SEEN_WITHIN_S: Final = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned:
+class PlannedRun:
     """One run of a comparison.
 
     Attributes:
@@ -51,16 +51,16 @@ class Planned:
     copied: bool = False
 
 
-def planned(entrant: Entrant, seeds: Sequence[int], folder: Path) -> list[Planned]:
+def plan_runs(entrant: Entrant, seeds: Sequence[int], folder: Path) -> list[PlannedRun]:
     """All runs of an entrant, in the order in which they are trained one after the other."""
     home = folder / entrant.label
     runs = [
-        Planned(label=entrant.label, folder=home / "tune" / folder_name(setting), config=config)
+        PlannedRun(label=entrant.label, folder=home / "tune" / folder_name(setting), config=config)
         for setting, config in entrant.grid.items()
     ]
     some = next(iter(entrant.grid.values()), entrant.config)
     for seed in seeds:
-        one = Planned(
+        one = PlannedRun(
             label=entrant.label,
             folder=home / f"seed-{seed}",
             config=replace(some, seed=seed),
@@ -158,9 +158,9 @@ class Carrier:
             return {}
         failed = {job.folder: Outcome(job, "it was not begun", lost=True) for job in left}
         progress = Progress(left)
-        with reported(progress):
+        with reporting(progress):
             for outcome in self.engine(left, charge=self.charge, at_once=self.at_once):
-                outcome = _confirmed(outcome)
+                outcome = _require_result(outcome)
                 folder = outcome.job.folder
                 del failed[folder]
                 if outcome.error is not None:
@@ -241,9 +241,9 @@ def _copy(tuned: Path, folder: Path) -> None:
     aside.rename(folder)
 
 
-def _confirmed(outcome: Outcome) -> Outcome:
+def _require_result(outcome: Outcome) -> Outcome:
     """The outcome, but a failure where there is no result to be seen."""
-    if outcome.error is not None or _seen(outcome.job.folder / RESULT):
+    if outcome.error is not None or _comes_into_view(outcome.job.folder / RESULT):
         return outcome
     reason = (
         "it has ended, and its result is not seen here; give --out a place on a file system that "
@@ -252,7 +252,7 @@ def _confirmed(outcome: Outcome) -> Outcome:
     return Outcome(outcome.job, reason, lost=True)
 
 
-def _seen(path: Path) -> bool:
+def _comes_into_view(path: Path) -> bool:
     """Whether a file is there, or comes into view soon: network file systems remember absence."""
     end = time.monotonic() + _SEEN_WITHIN_S
     while not path.exists():

@@ -39,7 +39,7 @@ _EPOCHS: Final = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a run takes, on this machine and in one process.
+    """Cost of a run, on this machine and in one process.
 
     Attributes:
         parameters: Number of parameters of the model, with those that its method adds.

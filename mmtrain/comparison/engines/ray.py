@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mmtrain.comparison.charge import Charge
 from mmtrain.comparison.engines import Job, Outcome
-from mmtrain.comparison.engines.remote import run_remote, sent
+from mmtrain.comparison.engines.remote import remote_jobs, run_remote
 from mmtrain.comparison.engines.stopping import STOPPED, on_signals
 from mmtrain.errors import ConfigError, Interrupted
 
@@ -58,7 +58,7 @@ def run(
         nodes = [node["Resources"] for node in every if node["Alive"]]
         needs = needs_of(nodes, jobs, at_once, given)
         remote = ray.remote(run_remote).options(max_retries=_RETRIES, **needs)
-        pending = list(reversed(sent(jobs, charge, max(1, int(needs["num_cpus"])))))
+        pending = list(reversed(remote_jobs(jobs, charge, max(1, int(needs["num_cpus"])))))
         running: dict[Any, Job] = {}
         stopping: list[bool] = []
         with on_signals(lambda: stopping.append(True)):

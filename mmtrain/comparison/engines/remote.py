@@ -44,7 +44,7 @@ class RemoteJob:
     versions: Mapping[str, str]
 
 
-def sent(jobs: Sequence[Job], charge: Charge, threads: int) -> list[RemoteJob]:
+def remote_jobs(jobs: Sequence[Job], charge: Charge, threads: int) -> list[RemoteJob]:
     """The ``jobs`` as other machines take them."""
     charge = replace(charge, folder=charge.folder.resolve())
     place, versions = str(Path.cwd()), _versions()

@@ -10,12 +10,13 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mmtrain.comparison.charge import Charge
 from mmtrain.comparison.engines import Job, Outcome
-from mmtrain.comparison.engines.remote import RemoteJob, run_remote, sent
+from mmtrain.comparison.engines.remote import RemoteJob, remote_jobs, run_remote
 from mmtrain.comparison.engines.stopping import STOPPED, on_signals
 from mmtrain.errors import ConfigError, Interrupted
 from mmtrain.training.train import RESULT
@@ -30,6 +31,7 @@ _ELEMENTS: Final = 1000
 # Parameters that submitit has for every kind of cluster; all others are Slurm's own.
 _SHARED: Final = {"timeout_min", "cpus_per_task", "gpus_per_node", "mem_gb", "name", "nodes"}
 _DEFAULTS: Final = {"timeout_min": "240", "cpus_per_task": "4", "name": "mmtrain"}
+_LOCAL: Final = "local"
 _POLL_S: Final = 1.0
 # Seconds for which a stop waits for the processes of this machine.
 _STOP_S: Final = 30.0
@@ -58,32 +60,14 @@ def run(
         ConfigError: There is no Slurm here, or it does not know a parameter.
         Interrupted: A signal asked to stop; the array is cancelled.
     """
-    chosen = dict(parameters or {})
-    local = chosen.pop("cluster", "slurm") == "local"
-    if not local and shutil.which("sbatch") is None:
-        raise ConfigError(
-            "no sbatch here; submit from a login node of the cluster. --slurm cluster=local runs "
-            "the array on this machine, for a trial"
-        )
-    place = chosen.pop("folder", None) or str(charge.folder / ".slurm")
-    folder = Path(place).absolute() / charge.command[:8]
-    elements = min(len(jobs), _ELEMENTS)
-    if local:
-        # All elements begin at once there.
-        cores = os.cpu_count() or 1
-        elements = min(elements, at_once or cores)
-        chosen.setdefault("cpus_per_task", str(max(1, cores // elements)))
-    elif at_once is not None:
-        chosen.setdefault("array_parallelism", str(at_once))
-    values = _values({**_DEFAULTS, **chosen})
-    remote = sent(jobs, charge, int(values["cpus_per_task"]))
-    groups = [remote[number::elements] for number in range(elements)]
+    array = _array(len(jobs), charge, at_once, parameters or {})
+    remote = remote_jobs(jobs, charge, int(array.values["cpus_per_task"]))
+    groups = [remote[number :: array.elements] for number in range(array.elements)]
     failed, stopping = False, list[bool]()
     # Before the elements begin: what ignores SIGINT, as a job of a shell's background does, would
     # have children that ignore it too, and they are asked to stop by it.
     with on_signals(lambda: stopping.append(True)):
-        array = _submit(folder, "local" if local else "slurm", values, groups)
-        left = dict(zip(array, groups, strict=True))
+        left = dict(zip(_submit(array, groups), groups, strict=True))
         try:
             while left and not stopping:
                 for element in [element for element in left if element.done()]:
@@ -94,15 +78,62 @@ def run(
         finally:
             for element in left:
                 element.cancel(check=False)
-            if local:
+            if array.cluster == _LOCAL:
                 _wait(left)
     if stopping:
         raise Interrupted(STOPPED)
     if not failed:
-        _remove(folder)
+        _remove(array.folder)
         if "folder" not in (parameters or {}):
             # With what earlier commands left there, which were killed.
-            shutil.rmtree(folder.parent, ignore_errors=True)
+            shutil.rmtree(array.folder.parent, ignore_errors=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Array:
+    """Request to submitit.
+
+    Attributes:
+        cluster: ``slurm``, or ``local`` for processes of this machine.
+        folder: Folder of scripts and logs.
+        elements: Number of elements.
+        values: Parameters, by submitit's names.
+    """
+
+    cluster: str
+    folder: Path
+    elements: int
+    values: Mapping[str, Any]
+
+
+def _array(jobs: int, charge: Charge, at_once: int | None, parameters: Mapping[str, str]) -> _Array:
+    """The array for so many ``jobs``.
+
+    Raises:
+        ConfigError: There is no Slurm here, or a parameter is wrong.
+    """
+    chosen = {**parameters}
+    cluster = chosen.pop("cluster", "slurm")
+    if cluster != _LOCAL and shutil.which("sbatch") is None:
+        raise ConfigError(
+            "no sbatch here; submit from a login node of the cluster. --slurm cluster=local runs "
+            "the array on this machine, for a trial"
+        )
+    place = chosen.pop("folder", None) or str(charge.folder / ".slurm")
+    elements = min(jobs, _ELEMENTS)
+    if cluster == _LOCAL:
+        # All elements begin at once there.
+        cores = os.cpu_count() or 1
+        elements = min(elements, at_once or cores)
+        chosen.setdefault("cpus_per_task", str(max(1, cores // elements)))
+    elif at_once is not None:
+        chosen.setdefault("array_parallelism", str(at_once))
+    return _Array(
+        cluster=cluster,
+        folder=Path(place).absolute() / charge.command[:8],
+        elements=elements,
+        values=_values({**_DEFAULTS, **chosen}),
+    )
 
 
 def _values(texts: Mapping[str, str]) -> dict[str, Any]:
@@ -114,20 +145,20 @@ def _values(texts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _submit(
-    folder: Path, cluster: str, values: Mapping[str, Any], groups: Sequence[Sequence[RemoteJob]]
+    array: _Array, groups: Sequence[Sequence[RemoteJob]]
 ) -> "list[submitit.Job[list[Outcome]]]":
     import submitit
 
     try:
-        executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
-        executor.update_parameters(**values)
+        executor = submitit.AutoExecutor(folder=array.folder, cluster=array.cluster)
+        executor.update_parameters(**array.values)
     except (NameError, ValueError, AssertionError, RuntimeError) as error:
-        _remove(folder)
+        _remove(array.folder)
         raise ConfigError(f"--slurm: {error}") from error
     try:
         return executor.map_array(_Element(), groups)
     except (submitit.core.utils.FailedJobError, OSError) as error:
-        _remove(folder)
+        _remove(array.folder)
         reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
         raise ConfigError(f"Slurm took no job: {reason}; see --slurm for its parameters") from error
 

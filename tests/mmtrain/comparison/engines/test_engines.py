@@ -15,7 +15,7 @@ from mmtrain.comparison.compare import compare
 from mmtrain.comparison.engines import Job, Outcome, engine_named
 from mmtrain.comparison.engines.local import resources_of
 from mmtrain.comparison.engines.ray import needs_of
-from mmtrain.comparison.engines.remote import run_remote, sent
+from mmtrain.comparison.engines.remote import remote_jobs, run_remote
 from mmtrain.comparison.engines.task import train_job
 from mmtrain.comparison.progress import Progress
 from mmtrain.errors import ConfigError, Interrupted
@@ -136,7 +136,7 @@ def test_a_second_command_in_the_same_folder_is_refused(shards, tmp_path):
 
 
 def remote_of(shards, tmp_path, charge, **changes):
-    (remote,) = sent(jobs_of(shards, tmp_path, 1, **changes), charge, 1)
+    (remote,) = remote_jobs(jobs_of(shards, tmp_path, 1, **changes), charge, 1)
     return remote
 
 
