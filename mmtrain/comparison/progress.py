@@ -32,7 +32,8 @@ class Progress:
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._jobs = jobs
         self.failed: set[Path] = set()
-        self._began, self._before = time.monotonic(), sum(map(epochs_done, jobs))
+        self._began = time.monotonic()
+        self._before = {job.folder: epochs_done(job) for job in jobs}
 
     def line(self) -> str:
         """The counts, and the time that is left at the pace so far, in words."""
@@ -43,7 +44,7 @@ class Progress:
         if self.failed:
             texts.append(f"{len(self.failed)} failed")
         texts.append(f"{epochs} of {counted(planned, 'epoch')}")
-        gained = epochs - self._before
+        gained = epochs - sum(self._before[job.folder] for job in going)
         if gained > 0 and epochs < planned:
             seconds = (planned - epochs) * (time.monotonic() - self._began) / gained
             texts.append(f"about {_time(seconds)} left")
