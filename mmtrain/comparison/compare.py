@@ -16,17 +16,15 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from mmtrain import files
-from mmtrain.comparison.against import findings
 from mmtrain.comparison.entrants import Contest, Entrant, folder_name
 from mmtrain.comparison.jobs import Job, run_jobs
-from mmtrain.comparison.layouts import as_csv, as_latex
+from mmtrain.comparison.manifest import StudyCommand
+from mmtrain.comparison.outputs import write_outputs
 from mmtrain.comparison.rows import differing, earlier_rows, finished_runs, with_earlier_seeds
-from mmtrain.comparison.table import Row, markdown, row_json
+from mmtrain.comparison.table import Row
 from mmtrain.config.overrides import with_defaults
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError, Interrupted, MmtrainError, UnknownName
-from mmtrain.evaluation.open_run import write_json
-from mmtrain.report import write
 from mmtrain.tasks.measures import rank
 from mmtrain.training.parts import CONFIG, config_of, shards_of
 from mmtrain.training.train import RESULT, train
@@ -37,8 +35,6 @@ log = logging.getLogger(__name__)
 Watching: TypeAlias = Callable[[int], AbstractContextManager[Watch | None]]
 Result: TypeAlias = dict[str, Any]
 STUDY: Final = "study.toml"
-# Files of the table beside table.json.
-_LAYOUTS: Final = {"table.md": markdown, "table.csv": as_csv, "table.tex": as_latex}
 
 
 def compare(
@@ -47,7 +43,7 @@ def compare(
     watching: Watching = lambda epochs: nullcontext(),
     jobs: int = 1,
 ) -> dict[str, Any]:
-    """Trains the missing runs, and writes DIR/table.{json,md,csv,tex} and DIR/report.html.
+    """Trains the missing runs, and writes what `mmtrain.comparison.outputs` does.
 
     Args:
         contest: Entrants, and their common settings.
@@ -64,6 +60,7 @@ def compare(
         UnknownName: No row has the name of the baseline.
         Interrupted: A signal asked to stop.
     """
+    command = StudyCommand()
     with shards_of(contest.base) as dataset:
         entrants = contest.entrants(dataset)
     labels = [entrant.label for entrant in entrants]
@@ -83,28 +80,9 @@ def compare(
     folder.mkdir(parents=True, exist_ok=True)
     rows = [with_earlier_seeds(row, folder / row.label) for row in asked]
     earlier = earlier_rows(folder, [row.label for row in rows])
-    rows += earlier
-    described = [row_json(row) for row in rows]
-    splits = {row["split"] for row in described} - {None}
-    found = {}
-    if len(splits) == 1 and len(rows) > 1:
-        baselines = {row.label: contest.baseline for row in rows} | dict(contest.baselines)
-        found = findings(rows, folder, splits.pop(), baselines, contest.base.data)
-    table = {
-        "data": contest.base.data,
-        "baseline": contest.baseline,
-        "seeds": list(dict.fromkeys((*contest.seeds, *(seed for r in rows for seed in r.results)))),
-        "rows": [{**row, **found.get(row["label"], {})} for row in described],
-        "earlier": [row.label for row in earlier],
-        "failed": trainer.failed,
-    }
-    write_json(folder / "table.json", table)
-    for name, layout in _LAYOUTS.items():
-        _write(folder / name, layout(table))
-    runs = [folder / row.label / f"seed-{seed}" for row in rows for seed in row.results]
-    if runs:
-        write(runs, folder / "report.html")
-    return table
+    return write_outputs(
+        contest, folder, [*rows, *earlier], [row.label for row in earlier], trainer.failed, command
+    )
 
 
 def _folders(folder: Path) -> list[str]:
