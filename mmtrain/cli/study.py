@@ -15,9 +15,16 @@ from mmtrain.cli.options import as_json, run_options
     cls=Command,
     epilog="\b\nExamples:\n"
     "  mmtrain study ogm-fusions --data shards/crema-d --recipe crema-d --out studies/fusions\n"
-    "  mmtrain study my.toml --data shards/keypad --jobs 4 --seeds 0-2 --out studies/mine",
+    "  mmtrain study my.toml --data shards/keypad --jobs 4 --seeds 0-2 --out studies/mine\n"
+    "  mmtrain study studies/mine --again --out studies/mine-again",
 )
-@click.argument("name", metavar="NAME|FILE.toml")
+@click.argument("name", metavar="NAME|FILE.toml|DIR")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Repeat the study in the folder DIR from its own records, on the same data, in a new "
+    "folder; options may change where it reads and computes, but not what.",
+)
 @click.option(
     "--seeds",
     multiple=True,
@@ -29,27 +36,41 @@ from mmtrain.cli.options import as_json, run_options
 @run_options("method", "curriculum", "fusion", "seed")
 @click.option(
     "--out",
-    required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the study, DIR.",
+    help="Folder of the study, DIR. [default: with --again, one beside the old; else none]",
 )
 @as_json
 @click.pass_context
 def study(
-    ctx: click.Context, /, name: str, out: Path, jobs: int, as_json: bool, **options: Any
+    ctx: click.Context,
+    /,
+    name: str,
+    again: bool,
+    out: Path | None,
+    jobs: int,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Make the table that a study describes: one of `mmtrain studies`, or a file of your own.
 
     Writes DIR: study.toml, a copy of what was asked; a folder of runs for each row; the table
-    (table.md, .csv, .tex and .json); and report.html. Killed, the same command goes on.
+    (table.md, .csv, .tex and .json) and the study's figures, all on the page study.html; curves of
+    all runs in report.html; and manifest.json (versions, machine, seconds). Killed, the same
+    command goes on.
     """
     from mmtrain.cli import train
     from mmtrain.comparison import study as studies
 
-    asked = studies.read(name)
-    seeds, settings = options.pop("seeds") or (), options.pop("settings") or ()
-    given = {key: value for key, value in options.items() if value is not None}
-    table = train.run_study(given, asked, studies.text(name), seeds, settings, out, jobs)
+    given = {key: value for key, value in options.items() if value}
+    if again:
+        out = out or train.free_name(Path(name))
+        table = train.repeat_study(Path(name), given, out, jobs)
+    elif out is None:
+        raise click.UsageError("Missing option '--out'.")
+    else:
+        asked = studies.read(name)
+        seeds, settings = given.pop("seeds", ()), given.pop("settings", ())
+        table = train.run_study(given, asked, studies.text(name), seeds, settings, out, jobs)
     shown(ctx, table, out, as_json)
 
 

@@ -59,7 +59,7 @@ class EnergyMeter:
 
 def _packages(rapl: Path) -> dict[str, tuple[float, float]]:
     """Name of each processor to its joules so far, and those at which it begins anew."""
-    counts = {}
+    counts: dict[str, tuple[float, float]] = {}
     for folder in sorted(rapl.glob("intel-rapl:*")):
         if folder.name.count(":") > 1:
             continue  # A part of a processor, whose energy is in the whole.

@@ -75,6 +75,18 @@ def sample_scores(folder: Path, split: str, data: str | None = None) -> SampleSc
     with open_run(folder, data) as run:
         require_split(run, split)
         made = _measured(run, split)
+    write_scores(path, made, weights)
+    return made
+
+
+def write_scores(path: Path, made: SampleScores, weights: str) -> None:
+    """Keeps scores in a file.
+
+    Args:
+        path: The file.
+        made: The scores.
+        weights: SHA-256 of the weights that they are of.
+    """
     plain: dict[str, Any] = {f"share.{m}": share for m, share in made.shares.items()}
     plain |= {f"scores.{m}": scores for m, scores in made.by_modality.items()}
     buffer = io.BytesIO()
@@ -89,7 +101,6 @@ def sample_scores(folder: Path, split: str, data: str | None = None) -> SampleSc
         **plain,
     )
     files.replace(path, lambda file: file.write(buffer.getvalue()))
-    return made
 
 
 def shares_of(values: Mapping[tuple[str, ...], float], chance: float) -> dict[str, float]:

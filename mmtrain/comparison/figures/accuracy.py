@@ -7,11 +7,20 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from mmtrain.comparison.figures.drawing import Drawing
+from mmtrain.comparison.figures.lines import legend_columns
 from mmtrain.comparison.figures.request import FigureRequest
 from mmtrain.comparison.figures.study_data import NothingToDraw, RowData, StudyData
-from mmtrain.comparison.figures.style import BLACK, COLOURS, GREY, HATCHES, blank, height_of
+from mmtrain.comparison.figures.style import (
+    BLACK,
+    COLOURS,
+    GREY,
+    HATCHES,
+    WIDTHS,
+    blank,
+    height_of,
+)
 from mmtrain.comparison.statistics import BETTER, UNDECIDED, WORSE, interval
-from mmtrain.tasks.measures import MEASURES
+from mmtrain.tasks.measures import MEASURES, Measure
 
 # Verdict to mark and its filling.
 _MARKS: Final[Mapping[str, tuple[str, str]]] = {
@@ -35,7 +44,9 @@ def draw(study: StudyData, request: FigureRequest) -> Drawing:
     bars = request.options.get("style") == "bars"
     width = str(request.options.get("width", "column"))
     controls = [] if request.rows else _controls(study, name)
-    figure = blank(width, height_of(len(rows), 0.75 + 0.14 * -(-(3 + len(controls)) // 2)))
+    keys = [*_marks(rows, study), *_lines(controls, measure)]
+    columns = legend_columns([str(key.get_label()) for key in keys], WIDTHS[width])
+    figure = blank(width, height_of(len(rows), 0.55 + 0.14 * -(-len(keys) // columns)))
     place = figure.subplots()
     for height, row in enumerate(rows):
         scaled = [measure.scale * value for value in values[row.label]]
@@ -43,21 +54,21 @@ def draw(study: StudyData, request: FigureRequest) -> Drawing:
             _bar(place, height, scaled, HATCHES[height % len(HATCHES)])
         else:
             _dot(place, height, scaled, _mark(row, study))
-    keys = [*_marks(rows, study), *_lines(place, controls, measure.scale)]
-    place.set_yticks(range(len(rows)), [row.title for row in rows])
+    _limit(place, [v for each in values.values() for v in each], measure, from_zero=bars)
+    _draw_lines(place, controls, measure.scale)
+    place.set_yticks(range(len(rows)), [row.label for row in rows])
     place.set_ylim(len(rows) - 0.4, -0.6)
     place.set_xlabel(f"{measure.title}{measure.unit}")
     place.grid(axis="x")
-    _limit(place, values, [v for _, v in controls], measure.percent)
     if keys:
-        figure.legend(handles=keys, loc="outside lower center", ncols=2)
+        figure.legend(handles=keys, loc="outside lower center", ncols=columns)
     return Drawing(figure, _text(rows, study, bars))
 
 
 def _controls(study: StudyData, name: str) -> list[tuple[str, float]]:
     """Title and value of each control."""
     rows = [row for row in study.rows if row.control and row.plain.get(name) is not None]
-    return [(row.title, float(row.plain[name]["mean"])) for row in rows]
+    return [(row.label, float(row.plain[name]["mean"])) for row in rows]
 
 
 def _mark(row: RowData, study: StudyData) -> tuple[str, str]:
@@ -100,35 +111,48 @@ def _marks(rows: Sequence[RowData], study: StudyData) -> list[Line2D]:
     ]
 
 
-def _lines(place: Axes, controls: Sequence[tuple[str, float]], scale: int) -> list[Line2D]:
-    keys = []
-    for (title, value), dashes in zip(controls, (*_CONTROLS,) * 9, strict=False):
-        look: dict[str, Any] = {"color": GREY, "linestyle": dashes, "linewidth": 0.9}
-        place.axvline(scale * value, **look, zorder=0.5)
-        keys.append(Line2D([], [], **look, label=title))
-    return keys
+def _lines(controls: Sequence[tuple[str, float]], measure: Measure) -> list[Line2D]:
+    """Keys of the controls, each with its value: it may lie outside of the axis."""
+    decimals = 1 if measure.percent else 3
+    return [
+        Line2D([], [], **_control(i), label=f"{title} {measure.scale * value:.{decimals}f}")
+        for i, (title, value) in enumerate(controls)
+    ]
 
 
-def _limit(
-    place: Axes, values: Mapping[str, Sequence[float]], controls: Sequence[float], percent: bool
-) -> None:
-    """Ends the axis at what was measured: an interval of two seeds may be longer than it."""
-    scale = 100 if percent else 1
-    known = [scale * v for each in (*values.values(), controls) for v in each]
-    room = 0.12 * (max(known) - min(known)) or 0.05 * abs(known[0]) or 1.0
+def _draw_lines(place: Axes, controls: Sequence[tuple[str, float]], scale: int) -> None:
+    """Draws the controls that are not too far from the rows."""
     low, high = place.get_xlim()
-    least, most = min(known) - 3 * room, max(known) + 3 * room
-    low, high = max(low, least), min(high, most)
-    place.set_xlim(
-        max(low, 0.0) if percent else low, min(high, 100.0 + room / 4) if percent else high
-    )
+    near = [scale * v for _, v in controls if low - (high - low) <= scale * v <= 2 * high - low]
+    for i, (_, value) in enumerate(controls):
+        if scale * value in near:
+            place.axvline(scale * value, **_control(i), zorder=0.5)
+    ends = [low, high, *near]
+    room = 0.03 * (max(ends) - min(ends))
+    place.set_xlim(min([low, *(v - room for v in near)]), max([high, *(v + room for v in near)]))
+
+
+def _control(number: int) -> dict[str, Any]:
+    dashes = _CONTROLS[number % len(_CONTROLS)]
+    return {"color": GREY, "linestyle": dashes, "linewidth": 0.9}
+
+
+def _limit(place: Axes, values: Sequence[float], measure: Measure, *, from_zero: bool) -> None:
+    """Ends the axis near what was measured: an interval of two seeds may be longer than it."""
+    known = [measure.scale * value for value in values]
+    room = 0.5 * (max(known) - min(known)) or 0.05 * abs(known[0]) or 1.0
+    low, high = place.get_xlim()
+    low, high = max(low, min(known) - room), min(high, max(known) + room)
+    if measure.percent:
+        low, high = max(low, 0.0), min(high, 101.0)
+    place.set_xlim(0.0 if from_zero else low, high)
 
 
 def _text(rows: Sequence[RowData], study: StudyData, bars: bool) -> str:
     several = max(len(row.runs) for row in rows) > 1
     text = "Bar: mean over seeds" if bars else "Mark: mean over seeds"
     if several:
-        text += "; line: its 95 % interval (Student's t); strokes: single seeds"
+        text += "; line: its 95 % interval (Student's t), cut at the axis; strokes: single seeds"
     if any(row.plain.get("against") for row in rows):
         text += (
             f". Better and worse than {study.table['baseline']} as the paired comparison of "

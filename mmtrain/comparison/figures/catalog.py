@@ -1,4 +1,4 @@
-"""The kinds of figures, one line each; nothing is drawn, and nothing heavy imported, until asked."""
+"""The kinds of figures, one line each; nothing heavy is imported until one is drawn."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -41,16 +41,16 @@ def draw(study: StudyData, request: FigureRequest) -> Drawing:
     order = _order(deltas, int(request.options.get("most", _MOST_CLASSES)))
     width = str(request.options.get("width", "page"))
     styles = looks([*deltas], None)
-    titles = {row.label: row.title for row in rows}
-    columns = legend_columns([titles[label] for label in deltas], WIDTHS[width])
+    columns = legend_columns([*deltas], WIDTHS[width])
     figure = blank(width, 0.75 + 0.17 * len(order) + 0.14 * -(-len(deltas) // columns))
     places = figure.subplots(1, len(heads), sharey=True, squeeze=False)[0]
     for place, head in zip(places, heads, strict=True):
         _panel(place, head, {k: d[head][order] for k, d in deltas.items() if head in d}, styles)
     places[0].set_yticks(range(len(order)), [names[i] for i in order])
     places[0].set_ylim(len(order) - 0.4, -0.6)
-    figure.supxlabel("points more than the baseline", fontsize=7.5)
-    keys = [_key(look, titles[label]) for label, look in styles.items()]
+    for place in places:
+        place.set_xlabel("points more than the baseline")
+    keys = [_key(look, label) for label, look in styles.items()]
     figure.legend(handles=keys, loc="outside lower center", ncols=columns, handlelength=1)
     return Drawing(figure, _text(study, rows, every, len(order), len(names)))
 

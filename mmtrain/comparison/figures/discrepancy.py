@@ -14,8 +14,8 @@ Pick: TypeAlias = Callable[[Mapping[str, Any]], float | None]
 
 def draw(study: StudyData, request: FigureRequest) -> Drawing:
     """Draws ``rho`` of the first of two modalities, or of each of three; or the gap."""
-    rows, left = chosen_lines(study, request)
-    rows = [row for row in rows if len(row.modalities) > 1]
+    several = [row.label for row in study.with_runs(request) if len(row.modalities) > 1]
+    rows, left = chosen_lines(study, request, several)
     if not rows:
         raise NothingToDraw("no row has several modalities")
     width = str(request.options.get("width", "column"))
@@ -48,7 +48,11 @@ def _curves(rows: Sequence[RowData], pick: Pick) -> dict[str, Any]:
 
 
 def _rho(modality: str) -> Pick:
-    return lambda line: (line.get("val") or {}).get(f"rho.{modality}")
+    def pick(line: Mapping[str, Any]) -> float | None:
+        value: float | None = (line.get("val") or {}).get(f"rho.{modality}")
+        return value
+
+    return pick
 
 
 def _gap(rows: Sequence[RowData]) -> tuple[Pick, str]:

@@ -1,7 +1,8 @@
 """Draws what was asked for, and says why where it cannot."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -31,7 +32,12 @@ def draw_figures(
     """
     drawn = []
     for request in requests:
-        record = {"name": request.name, "kind": request.kind, "files": [], "caption": ""}
+        record: dict[str, Any] = {
+            "name": request.name,
+            "kind": request.kind,
+            "files": [],
+            "caption": "",
+        }
         try:
             files, caption = _draw(request, study, folder)
             record |= {"files": files, "caption": str(caption), "left_out": None}
@@ -51,13 +57,25 @@ def drawing_of(request: FigureRequest, study: StudyData) -> Drawing:
     """
     module, _, function = FIGURES[request.kind].target.partition(":")
     draw: Draw = getattr(import_module(f"{__package__}.{module}"), function)
-    with matplotlib.rc_context(dict(RC)):
+    with matplotlib.rc_context(RC):
         return draw(study, request)
+
+
+@contextmanager
+def _quiet_fonts() -> Iterator[None]:
+    """Keeps the library that puts letters into a PDF from telling each step of it."""
+    fonts = logging.getLogger("fontTools")
+    before = fonts.level
+    fonts.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        fonts.setLevel(before)
 
 
 def _draw(request: FigureRequest, study: StudyData, folder: Path) -> tuple[list[str], Caption]:
     drawing = drawing_of(request, study)
     title = str(request.options.get("title") or study.table["title"] or "Comparison")
     caption = Caption(title=title, text=drawing.text, facts=study.table["facts"])
-    with matplotlib.rc_context(dict(RC)):
+    with matplotlib.rc_context(RC), _quiet_fonts():
         return save(drawing.figure, caption, folder, request.name), caption

@@ -1,12 +1,12 @@
 """Panels of lines, one a row, with one legend below them all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from mmtrain.comparison.figures.request import FigureRequest
 from mmtrain.comparison.figures.study_data import Curve, NothingToDraw, RowData, StudyData
@@ -16,6 +16,11 @@ from mmtrain.comparison.figures.style import GREY, MOST_LINES, WIDTHS, Look, bla
 MOST_BANDS: Final = 5
 _MARKS_A_LINE: Final = 7
 _PANEL: Final = 1.65  # inches of height
+# Steps of a decade for ticks of a logarithmic axis.
+_FINE: Final = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
+_MIDDLE: Final = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+_COARSE: Final = (1.0, 2.0, 5.0)
+_MOST_TICKS: Final = 7
 
 
 class Panel(NamedTuple):
@@ -49,9 +54,17 @@ class AxisNames:
     whole: bool = True
 
 
-def chosen_lines(study: StudyData, request: FigureRequest) -> tuple[list[RowData], str]:
-    """Rows of which there is a line, and the sentence about those that are left out."""
-    rows = study.with_runs(request)
+def chosen_lines(
+    study: StudyData, request: FigureRequest, having: Container[str] | None = None
+) -> tuple[list[RowData], str]:
+    """Rows of which there is a line, and the sentence about those that are left out.
+
+    Args:
+        study: The study.
+        request: The figure.
+        having: Labels of the rows that have what is drawn; all for None.
+    """
+    rows = [r for r in study.with_runs(request) if having is None or r.label in having]
     kept = rows if request.rows else study.best(rows, MOST_LINES)
     if len(kept) == len(rows):
         return rows, ""
@@ -73,20 +86,35 @@ def draw_panels(
     styles = looks(labels, study.baseline)
     columns = 1 if width == "column" else min(3, len(panels))
     lines = -(-len(panels) // columns)
-    titles = {row.label: row.title for row in rows}
-    places = legend_columns([titles[label] for label in labels], WIDTHS[width])
+    places = legend_columns(labels, WIDTHS[width])
     figure = blank(width, _PANEL * lines + 0.14 * -(-len(labels) // places) + 0.15)
-    grid = figure.subplots(lines, columns, sharex=True, sharey=len(panels) > 1, squeeze=False)
+    # Epochs are the same in all panels, and rates of modalities are not.
+    shared: Literal["all", "none"] = "all" if axes.whole else "none"
+    grid = figure.subplots(lines, columns, sharex=shared, sharey=True, squeeze=False)
     for place, panel in zip(grid.flat, panels, strict=False):
         _draw(place, panel, styles, axes)
-    for place in grid.flat[len(panels) :]:
-        place.set_visible(False)
-    for place in grid[-1]:
-        place.set_xlabel(axes.x)
-    for place in grid[:, 0]:
-        place.set_ylabel(axes.y)
-    add_legend(figure, grid.flat[: len(panels)], {label: titles[label] for label in labels}, places)
+    name_outer(grid, len(panels), axes.x, axes.y)
+    add_legend(figure, [*grid.flat][: len(panels)], labels, places)
     return figure
+
+
+def name_outer(grid: Any, count: int, x: str, y: str) -> None:
+    """Names the axes of a grid at its edges, and hides the places that stay empty.
+
+    Args:
+        grid: Axes in lines and columns.
+        count: Number of the places that are not empty.
+        x: Name of the horizontal axes.
+        y: Name of the vertical axes.
+    """
+    columns = grid.shape[1]
+    for number, place in enumerate(grid.flat):
+        place.set_visible(number < count)
+        if number < count <= number + columns:
+            place.set_xlabel(x)
+            place.tick_params(labelbottom=True)
+        if number % columns == 0:
+            place.set_ylabel(y)
 
 
 def draw_curve(place: Axes, curve: Curve, look: Look, label: str, *, band: bool) -> None:
@@ -113,20 +141,18 @@ def legend_columns(titles: Sequence[str], width: float) -> int:
     return max(1, min(len(titles), 4, int(width / (0.55 + 0.062 * longest))))
 
 
-def add_legend(
-    figure: Figure, places: Sequence[Axes], titles: Mapping[str, str], columns: int
-) -> None:
-    """Puts one legend below all panels, with each line once and in the order of ``titles``."""
+def add_legend(figure: Figure, places: Sequence[Axes], labels: Sequence[str], columns: int) -> None:
+    """Puts one legend below all panels, with each line once and in the order of ``labels``."""
     handles: dict[str, Any] = {}
     for place in places:
         for handle, label in zip(*place.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     # A single line needs no name.
-    known = [label for label in titles if label in handles]
-    if len(known) > 1 or len(titles) > 1:
+    known = [label for label in labels if label in handles]
+    if len(known) > 1:
         figure.legend(
             [handles[label] for label in known],
-            [titles[label] for label in known],
+            known,
             loc="outside lower center",
             ncols=columns,
         )
@@ -144,7 +170,19 @@ def _draw(place: Axes, panel: Panel, styles: Mapping[str, Look], axes: AxisNames
     if axes.whole:
         place.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if axes.log:
-        place.set_yscale("log", base=2)
+        place.set_yscale("log")
+        low, high = place.get_ylim()
+        place.set_yticks(_round_ratios(low, high))
         place.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        place.yaxis.set_minor_formatter(NullFormatter())
+        place.yaxis.set_minor_locator(NullLocator())
     place.grid(axis="y")
+
+
+def _round_ratios(low: float, high: float) -> list[float]:
+    """Some round numbers between two positive ones, the closer the ends the more of a decade."""
+    for steps in (_FINE, _MIDDLE, _COARSE, (1.0,)):
+        values = [step * 10.0**power for power in range(-8, 9) for step in steps]
+        within = [value for value in values if low <= value <= high]
+        if len(within) <= _MOST_TICKS:
+            return within
+    return within[:: -(-len(within) // _MOST_TICKS)]

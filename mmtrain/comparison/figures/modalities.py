@@ -1,7 +1,7 @@
 """The measure of all modalities together and of each modality's own logits, by row."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from matplotlib.axes import Axes
 
@@ -37,7 +37,7 @@ def draw(study: StudyData, request: FigureRequest) -> Drawing:
     for i, head in enumerate(heads):
         label = head if head == FUSED else f"own logits of {head}"
         place.plot([], [], _MARKS[i % len(_MARKS)], **_look(i), label=label)
-    place.set_yticks(range(len(rows)), [row.title for row in rows])
+    place.set_yticks(range(len(rows)), [row.label for row in rows])
     place.set_ylim(len(rows) - 0.4, -0.6)
     place.set_xlabel(f"{measure.title}{measure.unit}")
     place.grid(axis="x")
@@ -68,6 +68,6 @@ def _colour(number: int) -> str:
     return (BLACK, *COLOURS)[number % (1 + len(COLOURS))]
 
 
-def _look(number: int) -> dict[str, str]:
+def _look(number: int) -> dict[str, Any]:
     colour = _colour(number)
     return {"color": colour, "markerfacecolor": colour if number == 0 else "white"}

@@ -15,10 +15,9 @@ PROBES: Final = "probes.jsonl"
 
 def draw(study: StudyData, request: FigureRequest) -> Drawing:
     """Draws a panel for each modality, a line a row."""
-    rows, left = chosen_lines(study, request)
     points: dict[str, dict[str, dict[float, list[float]]]] = {}
     split = "val"
-    for row in rows:
+    for row in study.with_runs(request):
         for line in (line for run in row.runs.values() for line in probes_of(run)):
             split = line["split"]
             for modality, accuracy in line["accuracy"].items():
@@ -29,11 +28,12 @@ def draw(study: StudyData, request: FigureRequest) -> Drawing:
             f"no run has {PROBES}; train with probe_every = 5 in [set], or --set probe_every=5, in "
             "another --out"
         )
+    rows, left = chosen_lines(study, request, {r for by_row in points.values() for r in by_row})
     panels = [
         Panel(modality, {label: Curve.of(by_epoch) for label, by_epoch in by_row.items()})
         for modality, by_row in points.items()
     ]
-    names = AxisNames(y=f"probe's accuracy on {split} (%)")
+    names = AxisNames(y=f"probe on {split} (%)")
     width = str(request.options.get("width", "column"))
     return Drawing(
         draw_panels(panels, rows, study, width, names),

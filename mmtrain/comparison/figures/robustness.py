@@ -112,8 +112,9 @@ def _candidates(settings: Sequence[Amounts]) -> Iterator[Axis]:
 def _draw(study: StudyData, request: FigureRequest, change: Change) -> Drawing:
     name = study.measure(request)
     split = str(request.options.get("split", "test"))
-    rows, left = chosen_lines(study, request)
-    measured = {row.label: _points(row, split, name, change) for row in rows}
+    every = study.with_runs(request)
+    measured = {row.label: _points(row, split, name, change) for row in every}
+    rows, left = chosen_lines(study, request, [label for label, each in measured.items() if each])
     settings = list(dict.fromkeys(s for points in measured.values() for s in points if s))
     if not settings:
         raise NothingToDraw(

@@ -25,8 +25,9 @@ _FUSED: Final = "fused"
 
 def draw(study: StudyData, request: FigureRequest) -> Drawing:
     """Draws a panel for the fused prediction and one for each modality, a line a row."""
-    rows, left = chosen_lines(study, request)
-    rows = [row for row in rows if row.config is not None and ends_of(row.config)]
+    every = study.with_runs(request)
+    staged = [row.label for row in every if row.config is not None and ends_of(row.config)]
+    rows, left = chosen_lines(study, request, staged)
     if not rows:
         raise NothingToDraw("no row has a method with stages, such as igm")
     modalities = rows[0].modalities

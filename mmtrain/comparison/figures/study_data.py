@@ -74,11 +74,6 @@ class RowData:
         return str(self.plain["label"])
 
     @property
-    def title(self) -> str:
-        """Name of the row for readers."""
-        return str(self.plain.get("title", self.label))
-
-    @property
     def control(self) -> str | None:
         """Kind of control that the row is; None for all others."""
         kind: str | None = self.plain.get("control")

@@ -3,7 +3,6 @@
 A number decides colour, dashes and mark at once, so that figures can be read without colour too.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from matplotlib.figure import Figure
@@ -20,7 +19,7 @@ HATCHES: Final = ("", "////", "....", "xxxx", "\\\\\\\\", "++++", "oo")
 # Of more lines, nobody finds one.
 MOST_LINES: Final = 12
 
-RC: Final[Mapping[str, Any]] = {
+RC: Final[Any] = {  # To mypy, each of its keys is a type of its own.
     "font.family": ["DejaVu Sans"],
     "font.size": 7.5,
     "axes.titlesize": 7.5,

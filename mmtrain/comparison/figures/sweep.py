@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from mmtrain.comparison.figures.drawing import Drawing
-from mmtrain.comparison.figures.lines import add_legend, legend_columns
+from mmtrain.comparison.figures.lines import add_legend, legend_columns, name_outer
 from mmtrain.comparison.figures.parameters import (
     chosen_parameters,
     is_number,
@@ -49,7 +49,7 @@ class Sweep(NamedTuple):
     Attributes:
         parameters: Names of the one or two axes.
         points: Points of all series.
-        levels: Title of each row without a value of the parameters, to its measure.
+        levels: Label of each row without a value of the parameters, to its measure.
         where: Split and seeds, for the caption.
     """
 
@@ -103,7 +103,7 @@ def _of_rows(rows: Sequence[RowData], request: FigureRequest, name: str) -> Swee
             place = tuple(float(row.values[p]) for p in parameters)
             points.append(Point(series, place, Spread.of(measured)))
         elif not row.control:
-            levels[row.title] = Spread.of(measured).mean
+            levels[row.label] = Spread.of(measured).mean
     split = rows[0].plain["split"]
     where = f"on {split} by row: mean over seeds, with one standard deviation."
     return Sweep(parameters, points, levels, where)
@@ -121,7 +121,7 @@ def _of_grid(study: StudyData, rows: Sequence[RowData], request: FigureRequest, 
             value = (each["val"] or {}).get(name)
             if value is None or not all(map(is_number, place)):
                 continue
-            key = row.title, place
+            key = row.label, place
             former = best.get(key, (value, False))
             better = rank(name, value) >= rank(name, former[0])
             best[key] = (value if better else former[0], former[1] or each["chosen"])
@@ -141,14 +141,12 @@ def _of_grid(study: StudyData, rows: Sequence[RowData], request: FigureRequest, 
 
 def _lines(sweep: Sweep, measure: Measure, width: str, study: StudyData) -> Figure:
     series = list(dict.fromkeys(point.series for point in sweep.points))
-    levels = {title: title for title in sweep.levels}
-    names = {**{each: each for each in series if each}, **levels}
-    columns = legend_columns([*names], WIDTHS[width])
+    levels = [*sweep.levels]
+    names = [*(each for each in series if each), *levels]
+    columns = legend_columns(names, WIDTHS[width])
     figure = blank(width, 1.9 + 0.14 * -(-len(names) // columns))
     place = figure.subplots()
-    titles = {row.label: row.title for row in study.rows}
-    baseline = titles.get(study.baseline or "")
-    styles = looks([*series, *levels], baseline if baseline in (*series, *levels) else None)
+    styles = looks([*series, *levels], study.baseline)
     for each in series:
         _line(place, sorted(p for p in sweep.points if p.series == each), styles[each])
     for title, level in sweep.levels.items():
@@ -187,15 +185,10 @@ def _maps(sweep: Sweep, measure: Measure, width: str, study: StudyData) -> Figur
         points = [point for point in sweep.points if point.series == each]
         picture = _map(place, points, sweep, ends)
         place.set_title(each if len(series) > 1 else _levels_text(sweep, measure))
-    for place in grid.flat[len(series) :]:
-        place.set_visible(False)
-    for place in grid[-1]:
-        place.set_xlabel(_short(sweep.parameters[0]))
-    for place in grid[:, 0]:
-        place.set_ylabel(_short(sweep.parameters[1]))
+    name_outer(grid, len(series), _short(sweep.parameters[0]), _short(sweep.parameters[1]))
     bar = figure.colorbar(picture, ax=[*grid.flat], aspect=25, pad=0.02)
     bar.set_label(f"{measure.title}{measure.unit}")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     return figure
 
 

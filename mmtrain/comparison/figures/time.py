@@ -42,9 +42,9 @@ def draw(study: StudyData, request: FigureRequest) -> Drawing:
         if (ratio := ratio_of(row.label, known, study)) is not None:
             end = spread.mean + spread.std + 0.02 * longest
             place.text(end, height, f"{ratio:.2f}x", va="center", fontsize=6.5)
-    place.set_yticks(range(len(rows)), [row.title for row in rows])
+    place.set_yticks(range(len(rows)), [row.label for row in rows])
     place.set_ylim(len(rows) - 0.4, -0.6)
-    place.set_xlim(0, 1.16 * longest)
+    place.set_xlim(0, 1.2 * longest)
     place.set_xlabel("seconds an epoch")
     place.grid(axis="x")
     text = (
