@@ -143,7 +143,13 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.modalities", "mmtrain.report", "mmtrain.tasks"),
     ),
     "mmtrain/report": ("mmprep.html", "mmtrain.errors", "mmtrain.files", "mmtrain.tasks"),
+    "mmtrain/comparison/figures": (
+        *("mmprep.format.damage", "mmtrain.comparison.statistics", "mmtrain.config"),
+        *("mmtrain.errors", "mmtrain.evaluation", "mmtrain.files", "mmtrain.methods"),
+        *("mmtrain.tasks", "mmtrain.training"),
+    ),
     "mmtrain/comparison": (
+        *("mmprep.format", "mmprep.html", "mmprep.storage.redact", "mmprep.version"),
         *("mmtrain.config", "mmtrain.data", "mmtrain.errors", "mmtrain.evaluation"),
         *("mmtrain.files", "mmtrain.metrics", "mmtrain.names", "mmtrain.report"),
         *("mmtrain.training", "mmtrain.methods", "mmtrain.plugins", "mmtrain.tasks"),

@@ -61,7 +61,7 @@ def study(
     from mmtrain.cli import train
     from mmtrain.comparison import study as studies
 
-    given = {key: value for key, value in options.items() if value}
+    given = {key: value for key, value in options.items() if value not in (None, ())}
     if again:
         out = out or train.free_name(Path(name))
         table = train.repeat_study(Path(name), given, out, jobs)

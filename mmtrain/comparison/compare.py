@@ -19,7 +19,7 @@ from mmtrain import files
 from mmtrain.comparison.entrants import Contest, Entrant, folder_name
 from mmtrain.comparison.jobs import Job, run_jobs
 from mmtrain.comparison.manifest import StudyCommand
-from mmtrain.comparison.outputs import write_outputs
+from mmtrain.comparison.outputs import Finished, write_outputs
 from mmtrain.comparison.rows import differing, earlier_rows, finished_runs, with_earlier_seeds
 from mmtrain.comparison.table import Row
 from mmtrain.config.overrides import with_defaults
@@ -80,9 +80,10 @@ def compare(
     folder.mkdir(parents=True, exist_ok=True)
     rows = [with_earlier_seeds(row, folder / row.label) for row in asked]
     earlier = earlier_rows(folder, [row.label for row in rows])
-    return write_outputs(
-        contest, folder, [*rows, *earlier], [row.label for row in earlier], trainer.failed, command
+    finished = Finished(
+        rows=[*rows, *earlier], earlier=[row.label for row in earlier], failed=trainer.failed
     )
+    return write_outputs(contest, folder, finished, command)
 
 
 def _folders(folder: Path) -> list[str]:

@@ -116,13 +116,14 @@ class Contest:
         """
         if self.tune and not dataset.splits.get("val"):
             raise ConfigError(f"{self.base.data}: no val split to choose settings on; drop --tune")
-        self.shown.require_task(task_of(self.base, dataset))
         options = self._variants()
         if self.alone:
             own = fitted(self._config({"method": _ALONE}), dataset).modalities
             joint = {"method": _ALONE, "curriculum": self.base.curriculum}
             options = {f"{m}-alone": {**joint, "modalities": (m,)} for m in own} | options
-        return [self._entrant(label, own, dataset) for label, own in options.items()]
+        entrants = [self._entrant(label, own, dataset) for label, own in options.items()]
+        self.shown.require_task(task_of(entrants[0].config, dataset))
+        return entrants
 
     def _variants(self) -> dict[str, Mapping[str, Any]]:
         """Label to the options and settings of each entrant."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,27 +35,56 @@ FIGURES: Final = "figures"
 TUNED: Final = "tuned"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What the runs of a comparison have come to.
+
+    Attributes:
+        rows: Rows with all of their results, those of earlier commands last.
+        earlier: Labels of the latter.
+        failed: ``run`` and ``error`` of each run that failed.
+        measured: Label of a row to what was measured of it besides its results.
+    """
+
+    rows: Sequence[Row]
+    earlier: Sequence[str] = ()
+    failed: Sequence[Mapping[str, str]] = ()
+    measured: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
 def write_outputs(
-    contest: Contest,
-    folder: Path,
-    rows: Sequence[Row],
-    earlier: Sequence[str],
-    failed: Sequence[Mapping[str, str]],
-    command: StudyCommand,
+    contest: Contest, folder: Path, finished: Finished, command: StudyCommand
 ) -> dict[str, Any]:
     """Writes DIR/table.{json,md,csv,tex}, DIR/figures, DIR/manifest.json and the pages of DIR.
 
     Args:
         contest: The comparison.
         folder: Its folder, DIR.
-        rows: Rows with all of their results.
-        earlier: Labels of the rows that are there from an earlier command.
-        failed: ``run`` and ``error`` of each run that failed.
+        finished: Its results.
         command: The command, from its beginning on.
 
     Returns:
         The content of table.json.
     """
+    table = _table(contest, folder, finished)
+    rows = finished.rows
+    baselines = {row.label: contest.baseline for row in rows} | dict(contest.baselines)
+    table["figures"] = _figures(contest, folder, rows, table, baselines)
+    write_json(folder / "table.json", table)
+    for name, layout in _LAYOUTS.items():
+        _write(folder / name, layout(table))
+    place = {"place": redacted(contest.base.data), "root": table["facts"]["data root"]}
+    manifest = write_manifest(folder, place, contest.shown.request, command.end())
+    runs = [folder / row.label / f"seed-{seed}" for row in rows for seed in row.results]
+    if runs:
+        write(runs, folder / "report.html")
+    _write(folder / PAGE, study_page(table, manifest, folder / FIGURES, has_report=bool(runs)))
+    return table
+
+
+def _table(contest: Contest, folder: Path, finished: Finished) -> dict[str, Any]:
+    """The content of table.json, but for the figures."""
+    rows = finished.rows
     shown = contest.shown
     described = [_described(row, rows, folder, shown.titles) for row in rows]
     splits = {row["split"] for row in described} - {None}
@@ -68,10 +98,11 @@ def write_outputs(
     with shards_of(contest.base) as dataset:
         root = dataset.description.root
         if shown.chance and len(splits) == 1:
-            chance, note = chance_rows(contest.base, dataset, next(iter(splits)))
+            chance, note = chance_rows(rows[0].config, dataset, next(iter(splits)))
             notes.append(note)
-    plain = [*chance, *({**row, **found.get(row["label"], {})} for row in described)]
-    table = {
+    more = ({**found.get(n, {}), **finished.measured.get(n, {})} for n in (r.label for r in rows))
+    plain = [*chance, *({**row, **each} for row, each in zip(described, more, strict=True))]
+    return {
         "title": shown.title,
         "source": shown.source,
         "differs": shown.differs,
@@ -82,21 +113,10 @@ def write_outputs(
         "show": list(shown.show),
         "rows": plain,
         "notes": notes,
-        "earlier": list(earlier),
-        "failed": list(failed),
+        "earlier": list(finished.earlier),
+        "failed": list(finished.failed),
         "facts": facts_of(contest.base.data, root, seeds),
     }
-    table["figures"] = _figures(contest, folder, rows, table, baselines)
-    write_json(folder / "table.json", table)
-    for name, layout in _LAYOUTS.items():
-        _write(folder / name, layout(table))
-    place = {"place": redacted(contest.base.data), "root": root}
-    manifest = write_manifest(folder, place, shown.request, command.end())
-    runs = [folder / row.label / f"seed-{seed}" for row in rows for seed in row.results]
-    if runs:
-        write(runs, folder / "report.html")
-    _write(folder / PAGE, study_page(table, manifest, folder / FIGURES, has_report=bool(runs)))
-    return table
 
 
 def _described(

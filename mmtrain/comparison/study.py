@@ -39,6 +39,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Final
 
+from mmprep.storage.redact import redacted
 from mmtrain.comparison.entrants import OPTIONS, Contest, setting_text
 from mmtrain.comparison.figures.needs import require_drawable
 from mmtrain.comparison.figures.request import FigureRequest, figure_requests
@@ -258,6 +259,7 @@ def contest_of(
         seeds: Seeds in the place of the study's.
         settings: Texts of ``--set``, which go before the study's own settings.
     """
+    used = recipe or study.recipe
     rows = dict(study.rows)
     if ENSEMBLE in study.controls:
         rows[ENSEMBLE] = {"method": "ume"}
@@ -271,8 +273,8 @@ def contest_of(
         titles=_TITLES,
         values=study.rows,
         request={
-            "options": dict(given),
-            "recipe": recipe and recipe_record(recipe),
+            "options": {k: redacted(v) if isinstance(v, str) else v for k, v in given.items()},
+            "recipe": used and recipe_record(used),
             "seeds": list(seeds),
             "settings": list(settings),
         },
@@ -286,7 +288,7 @@ def contest_of(
         tune=tuple(setting_text(k, [*v]) for k, v in study.tune.items()),
         baseline=study.baseline,
         baselines=study.baselines,
-        recipe=recipe or study.recipe,
+        recipe=used,
         budget=study.budget,
         given=given,
         study=text,

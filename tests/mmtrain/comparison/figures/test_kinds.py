@@ -81,7 +81,9 @@ def test_what_is_logged_by_modality_has_a_panel_each(study):
     assert [axes.get_title() for axes in panels] == ["audio", "visual"]
     assert lines_of(panels[1])["ogm"] == ([1, 2], [0.75, 0.75])
     assert set(lines_of(panels[1])) == {"joint", "ogm"}
-    with pytest.raises(NothingToDraw, match=r"no run has logged kk; .* train_loss, lr, accuracy, k"):
+    with pytest.raises(
+        NothingToDraw, match=r"no run has logged kk; .* train_loss, lr, accuracy, k"
+    ):
         drawn(study, kind="curves", quantity="kk")
 
 
