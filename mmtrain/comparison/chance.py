@@ -33,8 +33,8 @@ def chance_rows(
     uniform = {"accuracy": 1 / len(classes)}
     share = 100 * float(counts[most]) / len(truths)
     note = (
-        f"{MAJORITY}: {classes[most]} for every sample, the most frequent class of train "
-        f"({share:.1f} %). {UNIFORM}: one of the {len(classes)} classes, drawn."
+        f"{MAJORITY.capitalize()}: {classes[most]} for every sample, the most frequent class of "
+        f"train ({share:.1f} %). {UNIFORM.capitalize()}: one of the {len(classes)} classes, drawn."
     )
     return [_row(MAJORITY, split, measured), _row(UNIFORM, split, uniform)], note
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mmtrain.comparison.notes import explanation, notes_markdown
+from mmtrain.comparison.notes import explanation, facts_text, notes_markdown
 from mmtrain.comparison.table import cells, grid_lines, heads
 
 _LATEX: Final = str.maketrans(
@@ -46,9 +46,8 @@ def as_latex(table: Mapping[str, Any]) -> str:
     lines = [[_escaped(title) for title in titles]]
     lines += [[_escaped(text) for text in cells(table, row)] for row in table["rows"]]
     head, *rows = [" & ".join(line) + r" \\" for line in lines]
-    facts = "; ".join(f"{name}: {value}" for name, value in table.get("facts", {}).items())
     title = (table.get("title") or "Comparison").rstrip(".")
-    caption = f"{title}. {explanation(table)}" + (f" {facts[:1].upper()}{facts[1:]}." * bool(facts))
+    caption = f"{title}. {explanation(table)} {facts_text(table)}"
     return "\n".join(
         [
             r"\begin{table}",

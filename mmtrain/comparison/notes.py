@@ -35,13 +35,18 @@ def explanation(table: Mapping[str, Any]) -> str:
     return " ".join([text, *table.get("notes", ())])
 
 
+def facts_text(table: Mapping[str, Any]) -> str:
+    """Sentence about the origin of the numbers, as far as `explanation` does not have it."""
+    facts = {name: text for name, text in table["facts"].items() if name not in ("data", "seeds")}
+    text = "; ".join(f"{name}: {value}" for name, value in facts.items())
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def notes_markdown(table: Mapping[str, Any]) -> list[str]:
     """Lines in Markdown below the table."""
     rows = table["rows"]
     lines = [*_shares(table), *_grid(table), explanation(table)]
-    if table.get("facts"):
-        facts = "; ".join(f"{name}: {text}" for name, text in table["facts"].items())
-        lines += ["", f"{facts[:1].upper()}{facts[1:]}."]
+    lines += ["", facts_text(table)]
     if table["earlier"]:
         lines += ["", f"From earlier commands in this folder: {', '.join(table['earlier'])}."]
     if chosen := [f"- {row['label']}: {row['setting']}" for row in rows if row["setting"]]:

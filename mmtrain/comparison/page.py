@@ -22,6 +22,8 @@ from mmtrain.comparison.notes import explanation
 from mmtrain.comparison.table import cells, heads
 from mmtrain.comparison.tuning import tuning_lines
 
+# Width of a figure on the page, by that in print.
+_PIXELS: Final = {"column": 560, "page": 1100}
 _UNITS: Final = ((3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -100,7 +102,7 @@ def _figure(figure: Mapping[str, Any], folder: Path) -> Markup:
     if figure["left_out"]:
         return note(f"{figure['name']} is left out: {figure['left_out']}")
     picture = (folder / f"{figure['name']}.svg").read_bytes()
-    address = data_url("svg+xml", picture)
+    address, width = data_url("svg+xml", picture), _PIXELS[figure["width"]]
     links = (el("a", name, href=f"{folder.name}/{name}") for name in figure["files"])
     spaced: list[Child] = []
     for link in links:
@@ -108,7 +110,7 @@ def _figure(figure: Mapping[str, Any], folder: Path) -> Markup:
         spaced.append(link)
     return join(
         el("h3", figure["name"]),
-        el("img", src=address, alt=figure["caption"], class_="print"),
+        el("img", src=address, alt=figure["caption"], width=width, style="max-width: 100%"),
         note(figure["caption"]),
         note(*spaced),
     )

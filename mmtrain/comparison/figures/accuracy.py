@@ -150,7 +150,7 @@ def _limit(place: Axes, values: Sequence[float], measure: Measure, *, from_zero:
 
 def _text(rows: Sequence[RowData], study: StudyData, bars: bool) -> str:
     several = max(len(row.runs) for row in rows) > 1
-    text = "Bar: mean over seeds" if bars else "Mark: mean over seeds"
+    text = f"{'Bar' if bars else 'Mark'}: {'mean over seeds' if several else 'the single seed'}"
     if several:
         text += "; line: its 95 % interval (Student's t), cut at the axis; strokes: single seeds"
     if any(row.plain.get("against") for row in rows):

@@ -27,17 +27,14 @@ def draw_figures(
     """Writes FOLDER/NAME.{png,pdf,svg,txt} of each figure.
 
     Returns:
-        ``name``, ``kind``, ``files`` and ``caption`` of each; ``left_out`` is the reason of one
+        ``name``, ``kind``, ``width``, ``files`` and ``caption`` of each; ``left_out`` is the reason of one
         that could not be drawn, and None for the others.
     """
     drawn = []
     for request in requests:
-        record: dict[str, Any] = {
-            "name": request.name,
-            "kind": request.kind,
-            "files": [],
-            "caption": "",
-        }
+        width = request.options.get("width", "page" if request.kind == "classes" else "column")
+        record: dict[str, Any] = {"name": request.name, "kind": request.kind, "width": width}
+        record |= {"files": [], "caption": ""}
         try:
             files, caption = _draw(request, study, folder)
             record |= {"files": files, "caption": str(caption), "left_out": None}

@@ -107,8 +107,8 @@ def test_the_table_shows_chance_and_the_measures_that_are_asked_for(made, shards
     # Every class is as frequent as the others.
     assert majority["accuracy"]["mean"] == pytest.approx(1 / 3)
     assert joint["accuracy"] is not None
-    assert re.search(r"majority class: \w+ for every sample, the most frequent", done.stdout)
-    assert "uniform chance: one of the 3 classes, drawn" in done.stdout
+    assert re.search(r"Majority class: \w+ for every sample, the most frequent", done.stdout)
+    assert "Uniform chance: one of the 3 classes, drawn" in done.stdout
 
 
 def test_the_majority_is_that_of_train(tmp_path):
@@ -132,7 +132,7 @@ def test_figures_are_files_that_open_with_their_caption(made):
     table = json.loads((folder / "table.json").read_text())
     place = folder / "figures"
     caption = (place / "accuracy.txt").read_text().rstrip()
-    assert caption.startswith("Two rates of joint_training & chance. Mark: mean over seeds")
+    assert caption.startswith("Two rates of joint_training & chance. Mark: the single seed")
     facts = table["facts"]
     for name in ("data root", "version", "seeds", "command"):
         assert facts[name] in caption
@@ -189,7 +189,7 @@ def test_the_latex_table_has_a_caption_and_marks_nothing(made):
     facts = json.loads((folder / "table.json").read_text())["facts"]
     assert r"\caption{Two rates of joint\_training \& chance. Percent on test of " in text
     assert facts["data root"] in text
-    assert "majority class: " in text
+    assert "Majority class: " in text
     assert not re.search(r"\\(textbf|underline|bf)", text)
 
 
