@@ -27,11 +27,12 @@ def draw_figures(
     """Writes FOLDER/NAME.{png,pdf,svg,txt} of each figure.
 
     Returns:
-        ``name``, ``kind``, ``width``, ``files`` and ``caption`` of each; ``left_out`` is the reason of one
-        that could not be drawn, and None for the others.
+        ``name``, ``kind``, ``width``, ``files`` and ``caption`` of each; ``left_out`` is the reason
+        of one that could not be drawn, and None for the others.
     """
     drawn = []
     for request in requests:
+        width = request.options.get("width", "page" if request.kind == "classes" else "column")
         width = request.options.get("width", "page" if request.kind == "classes" else "column")
         record: dict[str, Any] = {"name": request.name, "kind": request.kind, "width": width}
         record |= {"files": [], "caption": ""}
