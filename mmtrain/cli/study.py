@@ -96,6 +96,39 @@ def studies(name: str | None, as_json: bool) -> None:
         click.echo(f"{row['name']:{width}}  {row['title']} [{row['source']}]")
 
 
+@click.command(
+    cls=Command, epilog="\b\nExamples:\n  mmtrain figures\n  mmtrain figures discrepancy"
+)
+@click.argument("name", required=False)
+@as_json
+def figures(name: str | None, as_json: bool) -> None:
+    """List the kinds of figures that a study file may ask for, or show the options of one.
+
+    A study file asks for one by a table [[figures]] with its kind and options; it is drawn when the
+    runs are done.
+    """
+    from mmtrain.comparison.figures.catalog import FIGURES
+    from mmtrain.comparison.figures.request import COMMON
+    from mmtrain.errors import UnknownName
+
+    if name is not None and name not in FIGURES:
+        raise UnknownName("kind of a figure", name, FIGURES)
+    kinds = [*FIGURES.values()] if name is None else [FIGURES[name]]
+    if as_json:
+        options = [{option.name: option.text for option in kind.options} for kind in kinds]
+        rows = [
+            {"name": kind.name, "summary": kind.summary, "options": own}
+            for kind, own in zip(kinds, options, strict=True)
+        ]
+        click.echo(json.dumps({"figures": rows}))
+        return
+    width = max(len(kind.name) for kind in kinds)
+    lines = [f"{kind.name:{width}}  {kind.summary}" for kind in kinds]
+    if name is not None:
+        lines += [f"  {option.name}: {option.text}" for option in (*COMMON, *kinds[0].options)]
+    click.echo("\n".join(lines))
+
+
 def _described(study: Any) -> dict[str, Any]:
     return {
         "title": study.title,

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from mmtrain.cli.main import main
 from mmtrain.comparison import study
+from mmtrain.comparison.figures.catalog import FIGURES
 from mmtrain.comparison.jobs import Job, run_jobs
 from mmtrain.data import open_dataset
 from mmtrain.errors import ConfigError, Interrupted
@@ -291,3 +292,14 @@ def test_measures_to_show_are_those_of_a_task(tmp_path, shards):
         pytest.raises(ConfigError, match="no measure of classification for show 'mae'"),
     ):
         contest.entrants(dataset)
+
+
+def test_kinds_of_figures_are_listed_and_shown():
+    lines = CliRunner().invoke(main, ["figures"]).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [*FIGURES]
+    one = CliRunner().invoke(main, ["figures", "discrepancy"]).stdout
+    assert "  of: rho, or gap of accuracies" in one
+    assert "  rows: labels of the rows that are drawn" in one
+    done = CliRunner().invoke(main, ["figures", "--json"])
+    assert [kind["name"] for kind in json.loads(done.stdout)["figures"]] == [*FIGURES]
+    assert CliRunner().invoke(main, ["figures", "curve"]).exit_code == 2
