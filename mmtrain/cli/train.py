@@ -166,12 +166,12 @@ def repeat_study(folder: Path, given: Mapping[str, Any], out: Path, jobs: int) -
 
     recorded = recorded_study(folder)
     if changing := [name for name in given if name not in FREE]:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in changing)
+        shown = ", ".join(f"--{name.replace('_', '-')}" for name in changing)
         raise ConfigError(
-            f"--again repeats a study as it was, and {options} would make it another; leave that "
+            f"--again repeats a study as it was, and {shown} would make it another; leave that "
             "out, or start it from its study.toml"
         )
-    options = {**recorded.options, **given}
+    options: dict[str, Any] = {**recorded.options, **given}
     require_same_data(recorded, Request(options=options).config(), folder)
     if recorded.recipe is not None:
         options["recipe"] = recorded.recipe

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mmtrain.comparison.figures.request import FigureRequest
-from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.tasks.needs import PROBABILITY
+from mmtrain.errors import UnknownName
 from mmtrain.tasks.task import Task
 
 CHANCE: Final = "chance"
@@ -16,6 +15,7 @@ CONTROLS: Final = (CHANCE, ALONE, ENSEMBLE)
 # The rows of the control: what needs no training at all.
 MAJORITY: Final = "majority class"
 UNIFORM: Final = "uniform chance"
+MEDIAN: Final = "median score"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +49,7 @@ class Presentation:
 
         Raises:
             UnknownName: It has no such measure.
-            ConfigError: It has no classes among which to guess.
         """
         for name in self.show:
             if name not in task.measured:
                 raise UnknownName(f"measure of {task.name} for show", name, task.measured)
-        if self.chance and PROBABILITY not in task.gives:
-            raise ConfigError(f"the control {CHANCE} is of classes, which {task.name} has not")

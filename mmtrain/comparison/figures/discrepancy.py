@@ -65,7 +65,7 @@ def _gap(rows: Sequence[RowData]) -> tuple[Pick, str]:
             return None
         name = shown(val)[0]
         own = [(val["modalities"].get(m) or {}).get(name) for m in modalities]
-        known = [MEASURES[name].scale * value for value in own if value is not None]
+        known: list[float] = [MEASURES[name].scale * value for value in own if value is not None]
         if len(known) < 2:
             return None
         return known[0] - known[1] if len(modalities) == 2 else max(known) - min(known)

@@ -39,10 +39,15 @@ def draw_figures(
         try:
             files, caption = _draw(request, study, folder)
             record |= {"files": files, "caption": str(caption), "left_out": None}
-        except (NothingToDraw, MmtrainError) as error:  # The tables are worth more than a figure.
+        # Whatever befalls a figure, the tables are worth more.
+        except (NothingToDraw, MmtrainError) as error:
             log.warning("figure %s is left out: %s", request.name, error)
             remove(folder, request.name)
             record |= {"left_out": str(error)}
+        except Exception as error:
+            log.error("figure %s failed", request.name, exc_info=True)
+            remove(folder, request.name)
+            record |= {"left_out": repr(error)}
         drawn.append(record)
     return drawn
 

@@ -168,7 +168,7 @@ class StudyData:
         """At most so many of the rows: the baseline, and those with the best first measure."""
         if len(rows) <= most:
             return [*rows]
-        name = self.table["measures"][0]
+        name = next(iter(self.table["measures"]), "accuracy")
 
         def place(row: RowData) -> tuple[bool, float]:
             value = row.plain.get(name)

@@ -127,6 +127,23 @@ def test_the_majority_is_that_of_train(tmp_path):
     assert f"{100 * train[most] / train.sum():.1f} %" in note
 
 
+@pytest.mark.parametrize("task", ["regression", "localisation"])
+def test_chance_of_other_tasks(task, task_shards):
+    with open_dataset(task_shards(task)) as dataset:
+        rows, note = chance_rows(TrainConfig(data="x"), dataset, "test")
+        values = dataset.annotations.values
+        train, test = (values[dataset.ids(split)] for split in ("train", "test"))
+    if task == "regression":
+        assert [row["label"] for row in rows] == ["median score"]
+        error = np.abs(test - np.median(train[:, 0])).mean()
+        assert rows[0]["mae"]["mean"] == pytest.approx(error, rel=1e-5)
+        assert "corr" not in rows[0]
+    else:
+        assert "Majority class: background" in note
+        assert rows[0]["accuracy"]["mean"] == pytest.approx((test == 3).mean())
+        assert rows[1]["accuracy"]["mean"] == 1 / 4
+
+
 def test_figures_are_files_that_open_with_their_caption(made):
     folder, _ = made
     table = json.loads((folder / "table.json").read_text())
