@@ -148,8 +148,14 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmprep.version", "mmtrain.comparison.charge", "mmtrain.config", "mmtrain.errors"),
         *("mmtrain.plugins", "mmtrain.training"),
     ),
+    "mmtrain/comparison/figures": (
+        *("mmprep.format.damage", "mmtrain.comparison.statistics", "mmtrain.config"),
+        *("mmtrain.errors", "mmtrain.evaluation", "mmtrain.files", "mmtrain.methods"),
+        *("mmtrain.tasks", "mmtrain.training"),
+    ),
     "mmtrain/comparison": (
-        "mmprep.printable",
+        *("mmprep.format", "mmprep.html", "mmprep.printable", "mmprep.storage.redact"),
+        "mmprep.version",
         *("mmtrain.config", "mmtrain.data", "mmtrain.errors", "mmtrain.evaluation"),
         *("mmtrain.files", "mmtrain.metrics", "mmtrain.names", "mmtrain.report"),
         *("mmtrain.training", "mmtrain.methods", "mmtrain.plugins", "mmtrain.tasks"),

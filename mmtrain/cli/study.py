@@ -16,9 +16,16 @@ from mmtrain.cli.options import as_json, run_options
     cls=Command,
     epilog="\b\nExamples:\n"
     "  mmtrain study ogm-fusions --data shards/crema-d --recipe crema-d --out studies/fusions\n"
-    "  mmtrain study my.toml --data shards/keypad --jobs 4 --seeds 0-2 --out studies/mine",
+    "  mmtrain study my.toml --data shards/keypad --jobs 4 --seeds 0-2 --out studies/mine\n"
+    "  mmtrain study studies/mine --again --out studies/mine-again",
 )
-@click.argument("name", metavar="NAME|FILE.toml")
+@click.argument("name", metavar="NAME|FILE.toml|DIR")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Repeat the study in the folder DIR from its own records, on the same data, in a new "
+    "folder; options may change where it reads and computes, but not what.",
+)
 @click.option(
     "--seeds",
     multiple=True,
@@ -30,26 +37,41 @@ from mmtrain.cli.options import as_json, run_options
 @run_options("method", "curriculum", "fusion", "seed")
 @click.option(
     "--out",
-    required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the study, DIR.",
+    help="Folder of the study, DIR. [default: with --again, one beside the old; else none]",
 )
 @as_json
 @click.pass_context
-def study(ctx: click.Context, /, name: str, out: Path, as_json: bool, **options: Any) -> None:
+def study(
+    ctx: click.Context,
+    /,
+    name: str,
+    again: bool,
+    out: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Make the table that a study describes: one of `mmtrain studies`, or a file of your own.
 
     Writes DIR: study.toml, a copy of what was asked; a folder of runs for each row; the table
-    (table.md, .csv, .tex and .json); and report.html. Killed, the same command goes on.
+    (table.md, .csv, .tex and .json) and the study's figures, all on the page study.html; curves of
+    all runs in report.html; and manifest.json (versions, machine, seconds). Killed, the same
+    command goes on.
     """
     from mmtrain.cli import train
     from mmtrain.comparison import study as studies
 
     where = where_of(options)
-    asked = studies.read(name)
-    seeds, settings = options.pop("seeds") or (), options.pop("settings") or ()
-    given = {key: value for key, value in options.items() if value is not None}
-    table = train.run_study(given, asked, studies.text(name), seeds, settings, out, where)
+    given = {key: value for key, value in options.items() if value not in (None, ())}
+    if again:
+        out = out or train.free_name(Path(name))
+        table = train.repeat_study(Path(name), given, out, where)
+    elif out is None:
+        raise click.UsageError("Missing option '--out'.")
+    else:
+        asked = studies.read(name)
+        seeds, settings = given.pop("seeds", ()), given.pop("settings", ())
+        table = train.run_study(given, asked, studies.text(name), seeds, settings, out, where)
     if where.dry_run:
         print_dry_run(table, where, as_json)
     else:
@@ -76,6 +98,39 @@ def studies(name: str | None, as_json: bool) -> None:
     width = max(len(row["name"]) for row in rows)
     for row in rows:
         click.echo(f"{row['name']:{width}}  {row['title']} [{row['source']}]")
+
+
+@click.command(
+    cls=Command, epilog="\b\nExamples:\n  mmtrain figures\n  mmtrain figures discrepancy"
+)
+@click.argument("name", required=False)
+@as_json
+def figures(name: str | None, as_json: bool) -> None:
+    """List the kinds of figures that a study file may ask for, or show the options of one.
+
+    A study file asks for one by a table [[figures]] with its kind and options; it is drawn when the
+    runs are done.
+    """
+    from mmtrain.comparison.figures.catalog import FIGURES
+    from mmtrain.comparison.figures.request import COMMON
+    from mmtrain.errors import UnknownName
+
+    if name is not None and name not in FIGURES:
+        raise UnknownName("kind of a figure", name, FIGURES)
+    kinds = [*FIGURES.values()] if name is None else [FIGURES[name]]
+    if as_json:
+        options = [{option.name: option.text for option in kind.options} for kind in kinds]
+        rows = [
+            {"name": kind.name, "summary": kind.summary, "options": own}
+            for kind, own in zip(kinds, options, strict=True)
+        ]
+        click.echo(json.dumps({"figures": rows}))
+        return
+    width = max(len(kind.name) for kind in kinds)
+    lines = [f"{kind.name:{width}}  {kind.summary}" for kind in kinds]
+    if name is not None:
+        lines += [f"  {option.name}: {option.text}" for option in (*COMMON, *kinds[0].options)]
+    click.echo("\n".join(lines))
 
 
 def _described(study: Any) -> dict[str, Any]:

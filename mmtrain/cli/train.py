@@ -18,7 +18,7 @@ from mmtrain.comparison.entrants import Contest, seeds_of
 from mmtrain.comparison.study import Study, contest_of
 from mmtrain.config.overrides import require_consent
 from mmtrain.config.request import Request
-from mmtrain.config.run import TrainConfig
+from mmtrain.config.run import FREE, TrainConfig
 from mmtrain.errors import ConfigError, Interrupted
 from mmtrain.training.history import Origin, origin_of, recipe_record
 from mmtrain.training.launch import launch_of
@@ -79,8 +79,13 @@ def _free_name(path: Path) -> Path:
     """Folder beside that of a config.json which is not there: RUN-2, or the next number."""
     if path.name != CONFIG or launch_of().world > 1:
         raise ConfigError("--out is needed: the folder of the new run")
-    run = path.resolve().parent
-    names = (run.with_name(f"{run.name}-{number}") for number in count(2))
+    return free_name(path.parent)
+
+
+def free_name(folder: Path) -> Path:
+    """Folder beside another that is not there: FOLDER-2, or the next number."""
+    whole = folder.resolve()
+    names = (whole.with_name(f"{whole.name}-{number}") for number in count(2))
     return next(name for name in names if not name.exists())
 
 
@@ -157,6 +162,32 @@ def _carried_out(contest: Contest, out: Path, where: Where) -> dict[str, Any]:
     if where.dry_run:
         return dry_run(contest, out)
     return compare(contest, out, partial(watching, Console(stderr=True)), where.jobs, engine)
+
+
+def repeat_study(folder: Path, given: Mapping[str, Any], out: Path, where: Where) -> dict[str, Any]:
+    """Trains the runs of a study once more, and returns the content of the new table.json.
+
+    Args:
+        folder: Folder of the study.
+        given: Options of a run that were given, which may not change what is computed.
+        out: Folder of the new study.
+        where: Place and number of the runs at once.
+    """
+    from mmtrain.comparison.again import recorded_study, require_same_data
+
+    recorded = recorded_study(folder)
+    if changing := [name for name in given if name not in FREE]:
+        shown = ", ".join(f"--{name.replace('_', '-')}" for name in changing)
+        raise ConfigError(
+            f"--again repeats a study as it was, and {shown} would make it another; leave that "
+            "out, or start it from its study.toml"
+        )
+    options: dict[str, Any] = {**recorded.options, **given}
+    require_same_data(recorded, Request(options=options).config(), folder)
+    if recorded.recipe is not None:
+        options["recipe"] = recorded.recipe
+    seeds = [str(seed) for seed in recorded.seeds]
+    return run_study(options, recorded.study, recorded.text, seeds, recorded.settings, out, where)
 
 
 def _request(given: Mapping[str, Any], settings: Sequence[str]) -> Request:

@@ -11,23 +11,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmtrain import files
-from mmtrain.comparison.against import findings
 from mmtrain.comparison.charge import taking_charge
 from mmtrain.comparison.engines import Engine, engine_named
 from mmtrain.comparison.entrants import Contest, Entrant
-from mmtrain.comparison.layouts import as_csv, as_latex
+from mmtrain.comparison.manifest import StudyCommand
+from mmtrain.comparison.outputs import Finished, write_outputs
 from mmtrain.comparison.rows import differing, earlier_rows, finished_runs, with_earlier_seeds
 from mmtrain.comparison.runs import Carrier, Trainer, Watching, plan_runs, row_of
-from mmtrain.comparison.table import markdown, row_json
 from mmtrain.config.overrides import with_defaults
 from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.evaluation.open_run import write_json
-from mmtrain.report import write
 from mmtrain.training.parts import CONFIG, config_of, shards_of
 
 STUDY: Final = "study.toml"
-# Files of the table beside table.json.
-_LAYOUTS: Final = {"table.md": markdown, "table.csv": as_csv, "table.tex": as_latex}
 
 
 def compare(
@@ -37,7 +32,7 @@ def compare(
     jobs: int | None = None,
     engine: Engine | None = None,
 ) -> dict[str, Any]:
-    """Trains the missing runs, and writes DIR/table.{json,md,csv,tex} and DIR/report.html.
+    """Trains the missing runs, and writes what `mmtrain.comparison.outputs` does.
 
     Args:
         contest: Entrants, and their common settings.
@@ -71,6 +66,7 @@ def _compare(
     stack: ExitStack,
 ) -> dict[str, Any]:
     """Does the work of `compare`, and leaves ``folder`` in charge of ``stack``."""
+    command = StudyCommand()
     entrants = entrants_of(contest, folder)
     charge = stack.enter_context(taking_charge(folder))
     if contest.study:
@@ -85,28 +81,10 @@ def _compare(
     asked = [row_of(entrant, contest.seeds, folder, trainer) for entrant in entrants]
     rows = [with_earlier_seeds(row, folder / row.label) for row in asked]
     earlier = earlier_rows(folder, [row.label for row in rows])
-    rows += earlier
-    described = [row_json(row) for row in rows]
-    splits = {row["split"] for row in described} - {None}
-    found = {}
-    if len(splits) == 1 and len(rows) > 1:
-        baselines = {row.label: contest.baseline for row in rows} | dict(contest.baselines)
-        found = findings(rows, folder, splits.pop(), baselines, contest.base.data)
-    table = {
-        "data": contest.base.data,
-        "baseline": contest.baseline,
-        "seeds": list(dict.fromkeys((*contest.seeds, *(seed for r in rows for seed in r.results)))),
-        "rows": [{**row, **found.get(row["label"], {})} for row in described],
-        "earlier": [row.label for row in earlier],
-        "failed": trainer.failed,
-    }
-    write_json(folder / "table.json", table)
-    for name, layout in _LAYOUTS.items():
-        _write(folder / name, layout(table))
-    runs = [folder / row.label / f"seed-{seed}" for row in rows for seed in row.results]
-    if runs:
-        write(runs, folder / "report.html")
-    return table
+    finished = Finished(
+        rows=[*rows, *earlier], earlier=[row.label for row in earlier], failed=trainer.failed
+    )
+    return write_outputs(contest, folder, finished, command)
 
 
 def entrants_of(contest: Contest, folder: Path) -> list[Entrant]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from mmtrain import plugins
+from mmtrain.comparison.presentation import Presentation
 from mmtrain.config.overrides import overrides
 from mmtrain.config.request import Request
 from mmtrain.config.run import TrainConfig
@@ -15,7 +16,7 @@ from mmtrain.data import ShardedDataset
 from mmtrain.errors import ConfigError, UnknownName
 from mmtrain.methods.catalog import METHODS
 from mmtrain.names import canonical
-from mmtrain.training.parts import fitted
+from mmtrain.training.parts import fitted, task_of
 
 # Fields that a comparison varies by itself, to the option that sets how.
 _VARIED: Final = {
@@ -27,6 +28,9 @@ _VARIED: Final = {
 _ALONE: Final = "joint"
 # Keys of a variant that are options of a run; all others are settings.
 OPTIONS: Final = ("method", "curriculum", "fusion", "encoder", "modalities")
+
+
+_PLAIN: Final = Presentation()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,7 @@ class Contest:
             and view of the recipe, or each those of its authors where the recipe has them.
         given: Options that override the recipe, as `Request` takes them.
         study: Text of the file that describes it, which is kept beside its results; empty for none.
+        shown: What its outputs show besides the table of its rows.
     """
 
     base: TrainConfig
@@ -83,6 +88,7 @@ class Contest:
     budget: str = "equal"
     given: Mapping[str, Any] = field(default_factory=dict)
     study: str = ""
+    shown: Presentation = _PLAIN
 
     def __post_init__(self) -> None:
         for name in ("curricula", "seeds") if self.variants else ("methods", "curricula", "seeds"):
@@ -115,7 +121,9 @@ class Contest:
             own = fitted(self._config({"method": _ALONE}), dataset).modalities
             joint = {"method": _ALONE, "curriculum": self.base.curriculum}
             options = {f"{m}-alone": {**joint, "modalities": (m,)} for m in own} | options
-        return [self._entrant(label, own, dataset) for label, own in options.items()]
+        entrants = [self._entrant(label, own, dataset) for label, own in options.items()]
+        self.shown.require_task(task_of(entrants[0].config, dataset))
+        return entrants
 
     def _variants(self) -> dict[str, Mapping[str, Any]]:
         """Label to the options and settings of each entrant."""

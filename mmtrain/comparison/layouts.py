@@ -1,11 +1,12 @@
-"""The table of a comparison for other programs: CSV and LaTeX."""
+"""The table of a comparison as a file: Markdown for readers, CSV and LaTeX for programs."""
 
 import csv
 import io
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mmtrain.comparison.table import cells, heads
+from mmtrain.comparison.notes import explanation, facts_text, notes_markdown
+from mmtrain.comparison.table import cells, grid_lines, heads
 
 _LATEX: Final = str.maketrans(
     {
@@ -16,6 +17,12 @@ _LATEX: Final = str.maketrans(
         **{letter: f"\\{letter}" for letter in "&%$#_{}"},
     }
 )
+
+
+def as_markdown(table: Mapping[str, Any]) -> str:
+    """The table for readers, with shares in percent and notes below it."""
+    lines = grid_lines(heads(table), [cells(table, row) for row in table["rows"]])
+    return "\n".join([*lines, "", *notes_markdown(table)]) + "\n"
 
 
 def as_csv(table: Mapping[str, Any]) -> str:
@@ -30,16 +37,22 @@ def as_csv(table: Mapping[str, Any]) -> str:
 
 
 def as_latex(table: Mapping[str, Any]) -> str:
-    """A ``tabular`` for the package booktabs, with the columns of table.md."""
+    """A ``table`` for the package booktabs, with the columns and the facts of table.md.
+
+    Nothing is bold or underlined: a row is better or worse where the column of differences has
+    the word.
+    """
     titles = heads(table)
-    lines = [[title.translate(_LATEX) for title in titles]]
-    lines += [[text.translate(_LATEX) for text in cells(table, row)] for row in table["rows"]]
+    lines = [[_escaped(title) for title in titles]]
+    lines += [[_escaped(text) for text in cells(table, row)] for row in table["rows"]]
     head, *rows = [" & ".join(line) + r" \\" for line in lines]
-    seeds = ", ".join(map(str, table["seeds"]))
-    source = f"% {table['data']}, seeds {seeds}".replace("\n", " ")
+    title = (table.get("title") or "Comparison").rstrip(".")
+    caption = f"{title}. {explanation(table)} {facts_text(table)}"
     return "\n".join(
         [
-            source,
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_escaped(' '.join(caption.split()))}}}",
             r"\begin{tabular}{l" + "r" * (len(titles) - 1) + "}",
             r"\toprule",
             head,
@@ -47,18 +60,25 @@ def as_latex(table: Mapping[str, Any]) -> str:
             *rows,
             r"\bottomrule",
             r"\end{tabular}",
+            r"\end{table}",
             "",
         ]
     )
 
 
+def _escaped(text: str) -> str:
+    return text.translate(_LATEX)
+
+
 def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Values by their path, names joined by dots; of lists one text."""
+    """Values by their path, names joined by dots; of lists one text, of curves nothing."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{before}{name}.")
         elif isinstance(value, list):
+            if any(isinstance(each, Mapping) for each in value):
+                continue  # A curve, which is no cell; table.json has it.
             flat[f"{before}{name}"] = " ".join(map(str, value))
         else:
             flat[f"{before}{name}"] = value

@@ -7,7 +7,8 @@ A study file reads like the table that it makes::
     differs = "The epoch is chosen on val; all rows have the same budget."
     baseline = "joint"          # or another row, by its label
     seeds = 5                   # 0 to 4
-    controls = ["alone", "ensemble"]
+    controls = ["chance", "alone", "ensemble"]
+    show = ["accuracy", "map"]  # measures in the table; all without it
 
     [rows]                      # crossed: every fusion with every method
     fusion = ["centralnet", "attention", "mmtm"]
@@ -24,6 +25,9 @@ A study file reads like the table that it makes::
     [tune]                      # on val, the same grid for every row
     lr = [0.001, 0.01]
 
+    [[figures]]                 # DIR/figures/discrepancy.png, .pdf and .svg
+    kind = "discrepancy"        # rho by epoch, a line a row
+
 A key of a row is an option of a run (`method`, `curriculum`, `fusion`, `encoder`, `modalities`) or
 whatever ``--set`` takes.
 """
@@ -35,16 +39,23 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Final
 
+from mmprep.storage.redact import redacted
 from mmtrain.comparison.entrants import OPTIONS, Contest, setting_text
+from mmtrain.comparison.figures.needs import require_drawable
+from mmtrain.comparison.figures.request import FigureRequest, figure_requests
+from mmtrain.comparison.presentation import ALONE, CHANCE, CONTROLS, ENSEMBLE, Presentation
 from mmtrain.config.run import TrainConfig
 from mmtrain.config.shelf import Shelf
 from mmtrain.errors import ConfigError, UnknownName
+from mmtrain.tasks.measures import MEASURES
+from mmtrain.training.history import recipe_record
 
-CONTROLS: Final = ("alone", "ensemble")
 _KEYS: Final = (
     *("title", "source", "differs", "needs", "baseline", "seeds", "controls", "recipe", "budget"),
-    *("rows", "row", "set", "tune"),
+    *("rows", "row", "set", "tune", "show", "figures"),
 )
+# Names for readers of rows whose labels are short.
+_TITLES: Final = {ENSEMBLE: "ensemble (mean of unimodal probabilities)"}
 _LABEL: Final = re.compile(r"[^\w.,=+@-]+")
 
 
@@ -66,6 +77,8 @@ class Study:
         budget: One of `mmtrain.config.recipes.BUDGETS`.
         common: Settings of all rows.
         tune: Setting to the values that are tried for every row.
+        show: Measures in its table; empty for all of the task.
+        figures: Figures that are drawn.
     """
 
     title: str
@@ -80,6 +93,8 @@ class Study:
     budget: str = "equal"
     common: Mapping[str, Any] = field(default_factory=dict)
     tune: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    show: tuple[str, ...] = ()
+    figures: tuple[FigureRequest, ...] = ()
 
     @property
     def baselines(self) -> dict[str, str]:
@@ -140,14 +155,29 @@ def _study(plain: Mapping[str, Any]) -> Study:
             raise UnknownName("control", control, CONTROLS)
     texts = {key: plain[key] for key in _KEYS[:5] if key in plain}
     texts |= {key: plain[key] for key in ("recipe", "budget") if key in plain}
+    tune = {key: _values(f"tune.{key}", each) for key, each in _table(plain, "tune").items()}
+    figures = figure_requests(plain.get("figures", []))
+    ensemble = (ENSEMBLE,) if ENSEMBLE in controls else ()
+    require_drawable(figures, rows, ensemble, tune)
     return Study(
         **texts,
         rows=rows,
         seeds=_seeds(plain.get("seeds", 5)),
         controls=controls,
         common=_table(plain, "set"),
-        tune={key: _values(f"tune.{key}", each) for key, each in _table(plain, "tune").items()},
+        tune=tune,
+        show=_shown(plain.get("show", [])),
+        figures=figures,
     )
+
+
+def _shown(given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise ConfigError(f'show is a list of measures, such as ["accuracy", "map"]; got {given!r}')
+    for name in given:
+        if name not in MEASURES:
+            raise UnknownName("measure for show", name, MEASURES)
+    return tuple(given)
 
 
 def _table(plain: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -229,20 +259,38 @@ def contest_of(
         seeds: Seeds in the place of the study's.
         settings: Texts of ``--set``, which go before the study's own settings.
     """
+    used = recipe or study.recipe
     rows = dict(study.rows)
-    if "ensemble" in study.controls:
-        rows["ensemble"] = {"method": "ume"}
+    if ENSEMBLE in study.controls:
+        rows[ENSEMBLE] = {"method": "ume"}
+    shown = Presentation(
+        title=study.title,
+        source=study.source,
+        differs=study.differs,
+        show=study.show,
+        figures=study.figures,
+        chance=CHANCE in study.controls,
+        titles=_TITLES,
+        values=study.rows,
+        request={
+            "options": {k: redacted(v) if isinstance(v, str) else v for k, v in given.items()},
+            "recipe": used and recipe_record(used),
+            "seeds": list(seeds),
+            "settings": list(settings),
+        },
+    )
     return Contest(
         base=base,
         variants=rows,
         seeds=tuple(seeds) or study.seeds,
-        alone="alone" in study.controls,
+        alone=ALONE in study.controls,
         settings=(*(setting_text(k, v) for k, v in study.common.items()), *settings),
         tune=tuple(setting_text(k, [*v]) for k, v in study.tune.items()),
         baseline=study.baseline,
         baselines=study.baselines,
-        recipe=recipe or study.recipe,
+        recipe=used,
         budget=study.budget,
         given=given,
         study=text,
+        shown=shown,
     )

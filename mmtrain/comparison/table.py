@@ -1,4 +1,4 @@
-"""The table of a comparison, as JSON and as markdown."""
+"""The table of a comparison: its rows as plain values, and the texts of its cells."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,46 +58,42 @@ def row_json(row: Row) -> dict[str, Any]:
     }
 
 
-def markdown(table: Mapping[str, Any]) -> str:
-    """The table for readers, with shares in percent and notes below it."""
-    text = _grid(heads(table), [cells(table, row) for row in table["rows"]])
-    return "\n".join([*text, "", *_shares(table), *_notes(table)]) + "\n"
-
-
 def heads(table: Mapping[str, Any]) -> list[str]:
     """Titles of the columns."""
-    titles = [MEASURES[name].title for name in _measured(table)]
+    titles = [MEASURES[name].title for name in measured(table)]
     return [
         "method",
         "seeds",
         "epochs x batch",
         *titles,
         *_modalities(table),
-        *_against(table),
+        *compared_with(table),
         "s an epoch",
     ]
 
 
 def cells(table: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
     """Texts of a row, one for each of `heads`."""
-    names, count = _measured(table), len(row["seeds"])
+    names, count = measured(table), len(row["seeds"])
     texts = [_shown_cell(name, row.get(name), count) for name in names]
     for modality in _modalities(table):
-        ((name, value),) = row["modalities"].get(modality, {names[0]: None}).items()
+        name, value = next(iter(row["modalities"].get(modality, {names[0]: None}).items()))
         texts.append(_shown_cell(name, value, count))
-    compared = [_difference(row.get("against"), names[0])] if _against(table) else []
-    budget = f"{row['epochs']} x {row['batch_size']}"
+    compared = (
+        [_difference(row.get("against"), all_measures(table)[0])] if compared_with(table) else []
+    )
+    budget = f"{row['epochs']} x {row['batch_size']}" if row["epochs"] else "-"
     return [
-        row["label"],
-        str(count),
+        row.get("title", row["label"]),
+        str(count) if row["epochs"] else "-",
         budget,
         *texts,
         *compared,
-        _cell(row["seconds_an_epoch"], count),
+        cell(row["seconds_an_epoch"], count),
     ]
 
 
-def _grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def grid_lines(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table in Markdown; columns after the first are to the right."""
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     marks = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -112,7 +108,7 @@ def _modalities(table: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(m for row in table["rows"] for m in row["modalities"]))
 
 
-def _against(table: Mapping[str, Any]) -> list[str]:
+def compared_with(table: Mapping[str, Any]) -> list[str]:
     """Title of the column of differences; none where nothing was compared."""
     compared = any("against" in row for row in table["rows"])
     return [f"against {table['baseline']}"] if compared else []
@@ -128,71 +124,49 @@ def _difference(against: Mapping[str, Any] | None, name: str) -> str:
     return f"{mean:+.{d}f} [{low:+.{d}f}, {high:+.{d}f}] {against['verdict']}"
 
 
-def _shares(table: Mapping[str, Any]) -> list[str]:
-    """What each modality adds to the accuracy, and the calibration, as a table of its own."""
-    rows = [row for row in table["rows"] if len(row.get("shares", ())) > 1]
-    if not rows:
-        return []
-    modalities = list(dict.fromkeys(m for row in rows for m in row["shares"]))
-    titles = ["method", *(f"share of {m}" for m in modalities), "calibration error"]
-    lines = []
-    for row in rows:
-        count = len(row["seeds"])
-        values = [row["shares"].get(m) for m in modalities]
-        lines.append([row["label"], *(_cell(v, count, 100) for v in (*values, row["calibration"]))])
-    explained = (
-        "Share of a modality: points that it adds to the accuracy over chance, averaged over the "
-        "orders in which modalities may join (Shapley). Calibration error: mean gap between "
-        "confidence and accuracy, in points (15 bins)."
-    )
-    return [*_grid(titles, lines), "", explained, ""]
+def measures_of(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Measures that some row has, the one that stands for the task first."""
+    return shown(name for row in rows for name in row if row[name] is not None)
 
 
-def _measured(table: Mapping[str, Any]) -> tuple[str, ...]:
-    """Measures that some row of a table has; those of classification where none has any."""
-    return shown(n for row in table["rows"] for n in row if row[n] is not None) or _NONE
+def all_measures(table: Mapping[str, Any]) -> tuple[str, ...]:
+    """Measures of a table's rows; those of classification where none has any."""
+    return measures_of(table["rows"]) or _NONE
+
+
+def measured(table: Mapping[str, Any]) -> tuple[str, ...]:
+    """Measures with a column: those that are asked for, or all."""
+    asked = shown(table.get("show", ()))
+    return asked or all_measures(table)
+
+
+def measure_cell(name: str, value: float | None) -> tuple[str, str]:
+    """Title of a measure, and a single value of it as text."""
+    measure = MEASURES[name]
+    spread = None if value is None else {"mean": value, "std": 0.0}
+    return measure.title, cell(spread, 1, measure.scale, measure.decimals)
 
 
 def _shown_cell(name: str, value: Mapping[str, float] | None, count: int) -> str:
     measure = MEASURES[name]
-    return _cell(value, count, measure.scale, measure.decimals)
+    return cell(value, count, measure.scale, measure.decimals)
 
 
-def _cell(
+def cell(
     value: Mapping[str, float] | None, count: int, factor: float = 1, decimals: int = 2
 ) -> str:
+    """Mean and deviation as text, or the mean of a single seed alone.
+
+    Args:
+        value: ``mean`` and ``std``; None where nothing was measured.
+        count: Number of seeds.
+        factor: Factor on both.
+        decimals: Decimals of both.
+    """
     if value is None:
         return "-"
     deviation = f" ± {factor * value['std']:.{decimals}f}" if count > 1 else ""
     return f"{factor * value['mean']:.{decimals}f}{deviation}"
-
-
-def _notes(table: Mapping[str, Any]) -> list[str]:
-    rows = table["rows"]
-    splits = ", ".join(dict.fromkeys(row["split"] for row in rows if row["split"])) or "nothing"
-    seeds = ", ".join(map(str, table["seeds"]))
-    names = _measured(table)
-    plain = [MEASURES[name].title for name in names if not MEASURES[name].percent]
-    unit = f"Percent, but for {' and '.join(plain)}," if plain else "Percent"
-    notes = [
-        f"{unit} on {splits} of {table['data']}, mean ± sample standard deviation over the seeds "
-        f"{seeds}, of the epoch that was best on val. Below a modality: "
-        f"{MEASURES[names[0]].title} of the method's own logits of it."
-    ]
-    if _against(table):
-        notes[0] += (
-            " Differences are of single samples, paired by sample and seed, with an interval of "
-            "95 % over seeds and samples; better and worse are said at an error rate of 5 % for "
-            "all rows together (Holm)."
-        )
-    if table["earlier"]:
-        notes += ["", f"From earlier commands in this folder: {', '.join(table['earlier'])}."]
-    if chosen := [f"- {row['label']}: {row['setting']}" for row in rows if row["setting"]]:
-        notes += ["", f"Settings chosen on val with seed {table['seeds'][0]}:", "", *chosen]
-    if table["failed"]:
-        failed = [f"- {each['run']}: {each['error']}" for each in table["failed"]]
-        notes += ["", "Failed, and not in the table:", "", *failed]
-    return notes
 
 
 def _over_seeds(values: Sequence[float | None]) -> dict[str, float] | None:

@@ -6,8 +6,8 @@ RUN/samples-SPLIT.npz keeps them, because each table of a comparison asks for th
 import hashlib
 import io
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,12 +41,18 @@ class SampleScores:
             has no score of chance.
         calibration: Expected calibration error of the fused probabilities, in [0, 1]; NaN where
             there are none.
+        by_modality: Modality to (n,), the same scores of its own logits.
+        classes: Class names in the order of their ids; empty where the task has none.
+        labels: (n,) class id of each sample; empty where the task has none.
     """
 
     ids: NDArray[np.int64]
     scores: NDArray[np.float64]
     shares: Mapping[str, float]
     calibration: float
+    by_modality: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def sample_scores(folder: Path, split: str, data: str | None = None) -> SampleScores:
@@ -69,7 +75,20 @@ def sample_scores(folder: Path, split: str, data: str | None = None) -> SampleSc
     with open_run(folder, data) as run:
         require_split(run, split)
         made = _measured(run, split)
+    write_scores(path, made, weights)
+    return made
+
+
+def write_scores(path: Path, made: SampleScores, weights: str) -> None:
+    """Keeps scores in a file.
+
+    Args:
+        path: The file.
+        made: The scores.
+        weights: SHA-256 of the weights that they are of.
+    """
     plain: dict[str, Any] = {f"share.{m}": share for m, share in made.shares.items()}
+    plain |= {f"scores.{m}": scores for m, scores in made.by_modality.items()}
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -77,10 +96,11 @@ def sample_scores(folder: Path, split: str, data: str | None = None) -> SampleSc
         ids=made.ids,
         scores=made.scores,
         calibration=made.calibration,
+        classes=np.array(made.classes, str),
+        labels=made.labels,
         **plain,
     )
     files.replace(path, lambda file: file.write(buffer.getvalue()))
-    return made
 
 
 def shares_of(values: Mapping[tuple[str, ...], float], chance: float) -> dict[str, float]:
@@ -106,7 +126,7 @@ def _measured(run: Run, split: str) -> SampleScores:
         sets = []
     count = len(run.feed.dataset.ids(split))
     masks = [{m: np.full(count, m in chosen) for m in modalities} for chosen in sets]
-    ids, fused, _, masked = predictions(run, split, masks)
+    ids, fused, own, masked = predictions(run, split, masks)
     truth = run.feed.dataset.annotations.of(ids)
     scores = task.sample_scores(fused, truth)
     shares: dict[str, float] = {}
@@ -121,7 +141,15 @@ def _measured(run: Run, split: str) -> SampleScores:
             }
             chance = 1 / decisions.shape[-1]
             shares = shares_of({**values, modalities: float(scores.mean())}, chance)
-    return SampleScores(ids=ids, scores=scores, shares=shares, calibration=calibration)
+    return SampleScores(
+        ids=ids,
+        scores=scores,
+        shares=shares,
+        calibration=calibration,
+        by_modality={m: task.sample_scores(logits, truth) for m, logits in own.items()},
+        classes=task.classes(truth) if classes else (),
+        labels=task.labels(truth) if classes else np.zeros(0, np.int64),
+    )
 
 
 def _read(path: Path, weights: str) -> SampleScores | None:
@@ -131,15 +159,24 @@ def _read(path: Path, weights: str) -> SampleScores | None:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if str(file["weights"]) != weights:
                 return None
-            names = [name for name in file.files if name.startswith("share.")]
             return SampleScores(
                 ids=file["ids"].astype(np.int64),
                 scores=file["scores"].astype(np.float64),
-                shares={name.removeprefix("share."): float(file[name]) for name in names},
+                shares={m: float(share) for m, share in _by_modality(file, "share.")},
                 calibration=float(file["calibration"]),
+                by_modality={m: v.astype(np.float64) for m, v in _by_modality(file, "scores.")},
+                classes=tuple(map(str, file["classes"])),
+                labels=file["labels"].astype(np.int64),
             )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
+
+
+def _by_modality(file: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Modality and array of each name that begins with ``prefix``."""
+    for name in file:
+        if name.startswith(prefix):
+            yield name.removeprefix(prefix), file[name]
 
 
 def _digest(path: Path) -> str:

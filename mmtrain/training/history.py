@@ -141,35 +141,41 @@ def recorded(
         yield
     except BaseException as error:
         stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
-        command |= {"ended": _now(), "outcome": "stopped" if stopped else "failed"}
+        command |= {"ended": now(), "outcome": "stopped" if stopped else "failed"}
         # The disk that refuses this file has mostly refused another, whose error goes on.
         with suppress(MmtrainError):
             _write(folder, history)
         raise
-    command |= {"ended": _now(), "outcome": "finished"}
+    command |= {"ended": now(), "outcome": "finished"}
     _write(folder, history)
 
 
 def _command(config: TrainConfig, ranks: Ranks) -> dict[str, Any]:
-    program = Path(sys.argv[0])
-    name = program.parent.name if program.name == "__main__.py" else program.name
     return {
-        "argv": [redacted(each) for each in (name, *sys.argv[1:])],
+        "argv": command_line(),
         "data": redacted(config.data),
-        "started": _now(),
+        "started": now(),
         "ended": None,
         "outcome": None,
         "device": device_name(config.device),
         # The CPU's sums depend on how many threads share them.
         "threads": torch.get_num_threads(),
         "ranks": ranks.world,
-        "versions": _versions(),
-        "commit": _commit(),
+        "versions": versions(),
+        "commit": commit(),
     }
 
 
-def _versions() -> dict[str, str]:
-    versions = {
+def command_line() -> list[str]:
+    """Command of this process, with the name of its program and without passwords."""
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return [redacted(each) for each in (name, *sys.argv[1:])]
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages, of Python, and of libraries on which results depend."""
+    known = {
         "mmprep": VERSION,
         "mmtrain": VERSION,
         "python": ".".join(map(str, sys.version_info[:3])),
@@ -177,11 +183,11 @@ def _versions() -> dict[str, str]:
     }
     for name in _LIBRARIES:
         with suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
+            known[name] = metadata.version(name)
+    return known
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """Commit of the packages' checkout, with ``-dirty`` behind it; None where they are installed.
 
     A package that is installed into the folder of another project must not name its commit.
@@ -200,7 +206,8 @@ def _commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def _now() -> str:
+def now() -> str:
+    """Time of day in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

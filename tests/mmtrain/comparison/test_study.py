@@ -17,6 +17,7 @@ from mmtrain.cli.main import main
 from mmtrain.comparison import study
 from mmtrain.comparison.charge import taking_charge
 from mmtrain.comparison.engines import Job, engine_named
+from mmtrain.comparison.figures.catalog import FIGURES
 from mmtrain.data import open_dataset
 from mmtrain.errors import ConfigError, Interrupted
 from mmtrain.training.assemble import require_buildable
@@ -238,3 +239,72 @@ def test_studies_are_listed_and_shown():
     text = CliRunner().invoke(main, ["studies", "ogm-fusions"]).stdout
     assert 'fusion = ["concat"' in text
     assert CliRunner().invoke(main, ["studies", "ogm-fusion"]).exit_code == 2
+
+
+FIGURE = '[rows]\nmethod = ["joint", "igm"]\n[[figures]]\n'
+
+
+def test_figures_are_read_with_a_name_each(tmp_path):
+    more = '[[figures]]\nkind = "curves"\nquantity = "k"\n[[figures]]\nkind = "stages"\n'
+    found = crossed(tmp_path, f'{FIGURE}kind = "accuracy"\nmeasure = "map"\nrows = ["igm"]\n{more}')
+    assert [figure.name for figure in found.figures] == ["accuracy-map", "curves-k", "stages"]
+    assert found.figures[0].rows == ("igm",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('kind = "acuracy"', "did you mean accuracy"),
+        ('kind = "accuracy"\nmeasure = "mapp"', "did you mean map"),
+        ('kind = "accuracy"\nstile = "bars"', "did you mean style"),
+        ('kind = "accuracy"\nstyle = "lines"', "style of the figure accuracy"),
+        ('kind = "accuracy"\nrows = "igm"', "rows of the figure accuracy is the labels"),
+        ('kind = "accuracy"\nrows = ["img"]', "did you mean igm"),
+        ('kind = "curves"', "the figure curves needs quantity"),
+        ('kind = "sweep"', "the figure sweep needs rows that differ in one or two numbers"),
+        ('kind = "classes"\nmost = "ten"', "most of the figure classes is the largest number"),
+        ('kind = "time"\n[[figures]]\nkind = "time"', "two figures would be time"),
+    ],
+)
+def test_figures_that_cannot_be_are_refused_when_the_study_is_read(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        crossed(tmp_path, f"{FIGURE}{text}\n")
+
+
+def test_figures_of_what_no_row_has_are_refused(tmp_path):
+    text = '[rows]\nmethod = ["joint", "ogm"]\n[[figures]]\n'
+    with pytest.raises(ConfigError, match="stages needs a row whose method trains in stages"):
+        crossed(tmp_path, f'{text}kind = "stages"\n')
+    single = text.replace("[[figures]]", 'modalities = [["audio"]]\n[[figures]]')
+    with pytest.raises(ConfigError, match="modalities needs a row with several modalities"):
+        crossed(tmp_path, f'{single}kind = "modalities"\n')
+    three = '"method.a" = [1, 2]\n"method.b" = [1, 2]\nlr = [1, 2]\n[[figures]]\nkind = "sweep"\n'
+    with pytest.raises(ConfigError, match=r"one or two of method\.a, method\.b, lr"):
+        crossed(tmp_path, f'[rows]\nmethod = ["ogm"]\n{three}')
+    assert crossed(tmp_path, f'[rows]\nmethod = ["ogm"]\n{three}x = "lr"\n').figures
+
+
+def test_measures_to_show_are_those_of_a_task(tmp_path, shards):
+    rows = '[rows]\nmethod = ["joint"]\n'
+    with pytest.raises(ConfigError, match="did you mean map"):
+        crossed(tmp_path, f'show = ["mapp"]\n{rows}')
+    with pytest.raises(ConfigError, match="show is a list"):
+        crossed(tmp_path, f'show = "map"\n{rows}')
+    found = crossed(tmp_path, f'show = ["mae"]\n{rows}')
+    contest = study.contest_of(found, small(shards), given={})
+    with (
+        open_dataset(shards) as dataset,
+        pytest.raises(ConfigError, match="no measure of classification for show 'mae'"),
+    ):
+        contest.entrants(dataset)
+
+
+def test_kinds_of_figures_are_listed_and_shown():
+    lines = CliRunner().invoke(main, ["figures"]).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [*FIGURES]
+    one = CliRunner().invoke(main, ["figures", "discrepancy"]).stdout
+    assert "  of: rho, or gap of accuracies" in one
+    assert "  rows: labels of the rows that are drawn" in one
+    done = CliRunner().invoke(main, ["figures", "--json"])
+    assert [kind["name"] for kind in json.loads(done.stdout)["figures"]] == [*FIGURES]
+    assert CliRunner().invoke(main, ["figures", "curve"]).exit_code == 2
