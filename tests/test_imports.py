@@ -125,13 +125,14 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmprep.format", "mmprep.storage", "mmtrain.config", "mmtrain.curricula"),
         "mmtrain.data",
         *("mmtrain.errors", "mmtrain.files", "mmtrain.functional", "mmtrain.methods"),
-        *("mmtrain.models", "mmtrain.tasks", "mmtrain.types"),
+        *("mmtrain.metrics", "mmtrain.models", "mmtrain.tasks", "mmtrain.types"),
     ),
     "mmtrain/evaluation": (
         *("mmtrain.config", "mmtrain.data", "mmtrain.errors", "mmtrain.files"),
         *("mmtrain.functional", "mmtrain.metrics", "mmtrain.names", "mmtrain.training"),
         *("mmtrain.types", "mmtrain.methods", "mmtrain.curricula"),
         *("mmtrain.plugins", "mmprep.format", "mmtrain.tasks"),
+        *("mmtrain.modalities", "mmtrain.models"),
     ),
     "mmtrain/report/charts": ("mmprep.html",),
     "mmtrain/report/runs": (

@@ -1,6 +1,7 @@
 """The commands `mmtrain study` and `mmtrain studies`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,13 @@ import click
 
 from mmprep.cli.group import Command, listed
 from mmtrain.cli.compare import jobs_option, shown
-from mmtrain.cli.options import as_json, run_options
+from mmtrain.cli.options import (
+    as_json,
+    missing_modalities,
+    noisy_modalities,
+    probed_encoders,
+    run_options,
+)
 
 
 @click.command(
@@ -25,6 +32,9 @@ from mmtrain.cli.options import as_json, run_options
     metavar="NUMBERS",
     help="Random seeds, such as 0,1,2 or 0-2; repeatable. [default: the study's]",
 )
+@probed_encoders
+@missing_modalities
+@noisy_modalities
 @jobs_option
 @run_options("method", "curriculum", "fusion", "seed")
 @click.option(
@@ -45,10 +55,13 @@ def study(
     """
     from mmtrain.cli import train
     from mmtrain.comparison import study as studies
+    from mmtrain.comparison.evaluations import Evaluations
 
     asked = studies.read(name)
     seeds, settings = options.pop("seeds") or (), options.pop("settings") or ()
+    evaluations = Evaluations.of(*(options.pop(name) for name in ("probe", "missing", "noise")))
     given = {key: value for key, value in options.items() if value is not None}
+    asked = replace(asked, evaluations=asked.evaluations.with_more(evaluations))
     table = train.run_study(given, asked, studies.text(name), seeds, settings, out, jobs)
     shown(ctx, table, out, as_json)
 

@@ -14,6 +14,7 @@ from mmtrain import plugins
 from mmtrain.cli.measured import main_measure, other_measures
 from mmtrain.cli.progress import watching
 from mmtrain.comparison.entrants import Contest, seeds_of
+from mmtrain.comparison.evaluations import Evaluations
 from mmtrain.comparison.study import Study, contest_of
 from mmtrain.config.overrides import require_consent
 from mmtrain.config.request import Request
@@ -98,7 +99,8 @@ def run_compare(
 
     Args:
         given: Options of a run that were given.
-        entrants: Other fields of a `mmtrain.comparison.entrants.Contest`, with ``seeds`` as texts.
+        entrants: Other fields of a `mmtrain.comparison.entrants.Contest`, with ``seeds`` as texts,
+            and ``probe``, ``missing`` and ``noise`` of its evaluations.
         out: Folder of the comparison.
         jobs: Number of runs at once.
     """
@@ -109,7 +111,9 @@ def run_compare(
     request.load_plugins()
     common = {"base": Request(options=request.options).config(), "recipe": request.recipe}
     seeds = seeds_of(entrants["seeds"])
-    contest = Contest(**{**entrants, **common, "seeds": seeds, "given": request.options})
+    own = {**entrants, **common, "seeds": seeds, "given": request.options}
+    asked = Evaluations.of(*(own.pop(name) for name in ("probe", "missing", "noise")))
+    contest = Contest(**own, evaluations=asked)
     return compare(contest, out, partial(watching, Console(stderr=True)), jobs)
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 from mmtrain import files
 from mmtrain.comparison.against import findings
 from mmtrain.comparison.entrants import Contest, Entrant, folder_name
+from mmtrain.comparison.evaluations import measure_rows
 from mmtrain.comparison.jobs import Job, run_jobs
 from mmtrain.comparison.layouts import as_csv, as_latex
 from mmtrain.comparison.rows import differing, earlier_rows, finished_runs, with_earlier_seeds
@@ -57,7 +58,8 @@ def compare(
 
     Returns:
         The content of table.json: ``rows`` of all finished runs in ``folder``, the labels of those
-        that are there from an ``earlier`` command, and ``failed``, the runs that are in no row.
+        that are there from an ``earlier`` command, and ``failed``, the runs that are in no row or
+        that could not be measured.
 
     Raises:
         ConfigError: The request does not fit the data, or a folder of DIR holds another run.
@@ -66,6 +68,7 @@ def compare(
     """
     with shards_of(contest.base) as dataset:
         entrants = contest.entrants(dataset)
+        contest.evaluations.require([entrant.config for entrant in entrants], dataset)
     labels = [entrant.label for entrant in entrants]
     known = (*labels, Contest.baseline, *_folders(folder))
     if contest.baseline not in known and not contest.baselines:
@@ -86,6 +89,7 @@ def compare(
     rows += earlier
     described = [row_json(row) for row in rows]
     splits = {row["split"] for row in described} - {None}
+    measured, unmeasured = measure_rows(rows, folder, contest.evaluations, contest.base.data)
     found = {}
     if len(splits) == 1 and len(rows) > 1:
         baselines = {row.label: contest.baseline for row in rows} | dict(contest.baselines)
@@ -94,9 +98,12 @@ def compare(
         "data": contest.base.data,
         "baseline": contest.baseline,
         "seeds": list(dict.fromkeys((*contest.seeds, *(seed for r in rows for seed in r.results)))),
-        "rows": [{**row, **found.get(row["label"], {})} for row in described],
+        "rows": [
+            {**row, **found.get(row["label"], {}), **measured.get(row["label"], {})}
+            for row in described
+        ],
         "earlier": [row.label for row in earlier],
-        "failed": trainer.failed,
+        "failed": [*trainer.failed, *unmeasured],
     }
     write_json(folder / "table.json", table)
     for name, layout in _LAYOUTS.items():

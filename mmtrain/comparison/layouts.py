@@ -53,12 +53,14 @@ def as_latex(table: Mapping[str, Any]) -> str:
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Values by their path, names joined by dots; of lists one text."""
+    """Values by their path, names joined by dots; of lists one text, of curves nothing."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{before}{name}.")
         elif isinstance(value, list):
+            if any(isinstance(each, Mapping) for each in value):
+                continue  # A curve, which is no cell; table.json has it.
             flat[f"{before}{name}"] = " ".join(map(str, value))
         else:
             flat[f"{before}{name}"] = value

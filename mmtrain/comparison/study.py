@@ -24,6 +24,12 @@ A study file reads like the table that it makes::
     [tune]                      # on val, the same grid for every row
     lr = [0.001, 0.01]
 
+and, above the first table, what is measured of every run besides its result::
+
+    probe = true
+    missing = ["audio=0:1:0.1", "audio=0.1,visual=0:0.3:0.1"]
+    noise = ["audio=0:1:0.25"]
+
 A key of a row is an option of a run (`method`, `curriculum`, `fusion`, `encoder`, `modalities`) or
 whatever ``--set`` takes.
 """
@@ -36,6 +42,7 @@ from itertools import product
 from typing import Any, Final
 
 from mmtrain.comparison.entrants import OPTIONS, Contest, setting_text
+from mmtrain.comparison.evaluations import Evaluations
 from mmtrain.config.run import TrainConfig
 from mmtrain.config.shelf import Shelf
 from mmtrain.errors import ConfigError, UnknownName
@@ -43,7 +50,7 @@ from mmtrain.errors import ConfigError, UnknownName
 CONTROLS: Final = ("alone", "ensemble")
 _KEYS: Final = (
     *("title", "source", "differs", "needs", "baseline", "seeds", "controls", "recipe", "budget"),
-    *("rows", "row", "set", "tune"),
+    *("rows", "row", "set", "tune", "probe", "missing", "noise"),
 )
 _LABEL: Final = re.compile(r"[^\w.,=+@-]+")
 
@@ -66,6 +73,7 @@ class Study:
         budget: One of `mmtrain.config.recipes.BUDGETS`.
         common: Settings of all rows.
         tune: Setting to the values that are tried for every row.
+        evaluations: What is measured of every run besides its result.
     """
 
     title: str
@@ -80,6 +88,7 @@ class Study:
     budget: str = "equal"
     common: Mapping[str, Any] = field(default_factory=dict)
     tune: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    evaluations: Evaluations = field(default_factory=Evaluations)
 
     @property
     def baselines(self) -> dict[str, str]:
@@ -147,7 +156,21 @@ def _study(plain: Mapping[str, Any]) -> Study:
         controls=controls,
         common=_table(plain, "set"),
         tune={key: _values(f"tune.{key}", each) for key, each in _table(plain, "tune").items()},
+        evaluations=_evaluations(plain),
     )
+
+
+def _evaluations(plain: Mapping[str, Any]) -> Evaluations:
+    probe = plain.get("probe", False)
+    if not isinstance(probe, bool):
+        raise ConfigError(f"probe is true or false; got {probe!r}")
+    curves = []
+    for name in ("missing", "noise"):
+        texts = _values(name, plain[name]) if name in plain else []
+        if not all(isinstance(text, str) for text in texts):
+            raise ConfigError(f'{name} is a list of texts such as "audio=0.3"; got {texts!r}')
+        curves.append(texts)
+    return Evaluations.of(probe, *curves)
 
 
 def _table(plain: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -245,4 +268,5 @@ def contest_of(
         budget=study.budget,
         given=given,
         study=text,
+        evaluations=study.evaluations,
     )

@@ -73,6 +73,7 @@ def heads(table: Mapping[str, Any]) -> list[str]:
         "epochs x batch",
         *titles,
         *_modalities(table),
+        *(f"probe of {modality}" for modality in _probed(table)),
         *_against(table),
         "s an epoch",
     ]
@@ -85,6 +86,9 @@ def cells(table: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
     for modality in _modalities(table):
         ((name, value),) = row["modalities"].get(modality, {names[0]: None}).items()
         texts.append(_shown_cell(name, value, count))
+    for modality in _probed(table):
+        probe = row.get("probes", {}).get(modality, {})
+        texts.append(_cell(probe.get("accuracy"), count, 100))
     compared = [_difference(row.get("against"), names[0])] if _against(table) else []
     budget = f"{row['epochs']} x {row['batch_size']}"
     return [
@@ -110,6 +114,10 @@ def _grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _modalities(table: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(m for row in table["rows"] for m in row["modalities"]))
+
+
+def _probed(table: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(m for row in table["rows"] for m in row.get("probes", ())))
 
 
 def _against(table: Mapping[str, Any]) -> list[str]:
@@ -179,6 +187,8 @@ def _notes(table: Mapping[str, Any]) -> list[str]:
         f"{seeds}, of the epoch that was best on val. Below a modality: "
         f"{MEASURES[names[0]].title} of the method's own logits of it."
     ]
+    if _probed(table):
+        notes[0] += " Probe: accuracy of a new linear head on the frozen encoder."
     if _against(table):
         notes[0] += (
             " Differences are of single samples, paired by sample and seed, with an interval of "
@@ -191,7 +201,7 @@ def _notes(table: Mapping[str, Any]) -> list[str]:
         notes += ["", f"Settings chosen on val with seed {table['seeds'][0]}:", "", *chosen]
     if table["failed"]:
         failed = [f"- {each['run']}: {each['error']}" for each in table["failed"]]
-        notes += ["", "Failed, and not in the table:", "", *failed]
+        notes += ["", "Failed, and missing from the table or from its columns:", "", *failed]
     return notes
 
 
