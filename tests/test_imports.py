@@ -136,7 +136,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmtrain/report/charts": ("mmprep.html",),
     "mmtrain/report/runs": (
-        *("mmprep.format", "mmtrain.config", "mmtrain.errors", "mmtrain.tasks"),
+        *("mmprep.format", "mmtrain.config", "mmtrain.errors", "mmtrain.names", "mmtrain.tasks"),
         "mmtrain.training",
     ),
     "mmtrain/report/sections": (
@@ -151,7 +151,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmtrain/cli": (
         *("mmprep.cli.group", "mmprep.errors", "mmprep.storage.access", "mmprep.version"),
-        *("mmtrain.catalog", "mmtrain.plugins"),
+        *("mmtrain.catalog", "mmtrain.files", "mmtrain.plugins"),
         *("mmtrain.comparison", "mmtrain.config", "mmtrain.curricula", "mmtrain.errors"),
         *("mmtrain.evaluation", "mmtrain.methods", "mmtrain.models", "mmtrain.names"),
         *("mmtrain.report", "mmtrain.tasks", "mmtrain.training"),

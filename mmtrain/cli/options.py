@@ -40,6 +40,13 @@ noisy_modalities = click.option(
     "share of the tokens of a text that are replaced. Commas and ranges as in --missing; "
     "repeatable.",
 )
+figure_file = click.option(
+    "--png",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of the picture; a PDF or SVG if its name ends so.",
+)
 probed_encoders = click.option(
     "--probe/--no-probe", help="Also probe the encoders of every run by new linear heads."
 )

@@ -9,7 +9,7 @@ from mmtrain.comparison.rows import ALONE
 from mmtrain.comparison.table import Row
 from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
-from mmtrain.evaluation.many import Measured, measure_all, modalities_of, runs_in
+from mmtrain.evaluation.many import Measurements, measure_all, modalities_of, runs_in
 from mmtrain.evaluation.missing import Missing, parse_rates
 from mmtrain.evaluation.noise import Noise, parse_levels
 from mmtrain.evaluation.probe import probe
@@ -79,7 +79,7 @@ class Evaluations:
         self.noise.require(modalities)
 
 
-def probe_all(folders: Sequence[Path], alone: Sequence[Path] = (), **options: Any) -> Measured:
+def probe_all(folders: Sequence[Path], alone: Sequence[Path] = (), **options: Any) -> Measurements:
     """Probes runs, see `mmtrain.evaluation.probe.probe`; of several, goes on where one fails.
 
     Args:
@@ -92,11 +92,11 @@ def probe_all(folders: Sequence[Path], alone: Sequence[Path] = (), **options: An
     """
     runs = runs_in(folders)
     if runs == list(folders) and len(runs) == 1:
-        return Measured(reports=[probe(runs[0], alone=alone, **options)], single=True)
+        return Measurements(reports=[probe(runs[0], alone=alone, **options)], single=True)
     return probe_each(runs, alone, **options)
 
 
-def probe_each(runs: Sequence[Path], alone: Sequence[Path] = (), **options: Any) -> Measured:
+def probe_each(runs: Sequence[Path], alone: Sequence[Path] = (), **options: Any) -> Measurements:
     """Probes several runs; for the arguments see `probe_all`."""
 
     def measure(run: Path) -> dict[str, Any]:
@@ -142,10 +142,10 @@ def measure_rows(
     for split, by_label in runs.items():
         paths = [path for each in by_label.values() for path in each]
         options: dict[str, Any] = {"split": split, "data": data, "reuse": True}
-        probes = Measured()
+        probes = Measurements()
         if asked.probe:
             probes = probe_each(paths, **options)
-        curves = Measured()
+        curves = Measurements()
         if asked.missing.rates or asked.noise.levels:
             curves = evaluate_each(paths, asked.missing, asked.noise, **options)
         failed += [*probes.failed, *curves.failed]

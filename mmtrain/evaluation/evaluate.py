@@ -14,9 +14,9 @@ from torch import Tensor
 
 from mmtrain.data.batches.text import vocabulary_of
 from mmtrain.errors import DataError, RunError
-from mmtrain.evaluation.measured import current, weights_digest
+from mmtrain.evaluation.measured import read_current, weights_digest
 from mmtrain.evaluation.missing import Missing
-from mmtrain.evaluation.noise import Draw, Noise, disturbed
+from mmtrain.evaluation.noise import Draw, Noise, adding_noise
 from mmtrain.evaluation.open_run import open_run, require_split, write_json
 from mmtrain.metrics import mean_and_std
 from mmtrain.modalities import TOKENS, modality
@@ -88,7 +88,7 @@ def evaluate(
     """
     path = folder / f"eval-{split}.json"
     missing, noise = missing or Missing(), noise or Noise()
-    before = current(path, folder) if reuse else None
+    before = read_current(path, folder) if reuse else None
     if before is not None:
         missing = replace(missing, rates=_unmeasured(missing, before["missing"], "rates"))
         noise = replace(noise, levels=_unmeasured(noise, before["noise"], "levels"))
@@ -213,7 +213,7 @@ class _NoisyPredictions:
         return [logits for of_level in zip(*by_draw, strict=True) for logits in of_level]
 
     def _predicted(self, batch: Batch, draw: Draw, levels: Mapping[str, float]) -> Tensor:
-        with disturbed(self._run.model, draw, levels):
+        with adding_noise(self._run.model, draw, levels):
             return self._run.method.predict(self._run.model, batch).fused
 
 

@@ -42,7 +42,7 @@ def _finished_below(folder: Path) -> list[Path]:
     return [folder / path for path in sorted(wanted) if (folder / path / CONFIG).exists()]
 
 
-def applicable(
+def settings_of(
     settings: Iterable[Mapping[str, float]], modalities: Iterable[str]
 ) -> tuple[Mapping[str, float], ...]:
     """Settings all of whose modalities are among ``modalities``.
@@ -59,7 +59,7 @@ def modalities_of(runs: Iterable[Path]) -> list[str]:
 
 
 @dataclass
-class Measured:
+class Measurements:
     """What was measured of several runs.
 
     Attributes:
@@ -73,24 +73,28 @@ class Measured:
     single: bool = False
 
 
-def measure_all(runs: Sequence[Path], measure: Callable[[Path], dict[str, Any]]) -> Measured:
+def measure_all(
+    runs: Sequence[Path], measure: Callable[[Path], dict[str, Any]], *, raising: bool = False
+) -> Measurements:
     """Measures runs, and goes on where one fails.
 
     Args:
         runs: Folders of the runs.
         measure: Function from the folder of a run to its report.
+        raising: Whether the first failure ends it instead.
 
     Raises:
         Interrupted: A signal asked to stop.
     """
-    result = Measured()
+    result = Measurements()
     for number, run in enumerate(runs, 1):
-        log.info("run %d of %d, %s", number, len(runs), run)
+        if len(runs) > 1:
+            log.info("run %d of %d, %s", number, len(runs), run)
         try:
             result.reports.append(measure(run))
-        except Interrupted:
-            raise
         except MmtrainError as error:
+            if raising or isinstance(error, Interrupted):
+                raise
             log.error("%s failed: %s", run, error)
             result.failed.append({"run": str(run), "error": str(error)})
     return result

@@ -17,7 +17,7 @@ def weights_digest(folder: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def current(path: Path, folder: Path) -> dict[str, Any] | None:
+def read_current(path: Path, folder: Path) -> dict[str, Any] | None:
     """Content of a file of measures, if it is whole and of the present weights; else None.
 
     Args:

@@ -147,7 +147,7 @@ def deviations(prepared: Tensor, kind: str) -> Tensor:
 
 
 @contextmanager
-def disturbed(model: MultimodalModel, draw: Draw, levels: Mapping[str, float]) -> Iterator[None]:
+def adding_noise(model: MultimodalModel, draw: Draw, levels: Mapping[str, float]) -> Iterator[None]:
     """Puts noise on the inputs of the encoders of ``model``, for the batch of ``draw`` alone."""
 
     def hook(name: str, level: float) -> Any:

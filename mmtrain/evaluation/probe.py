@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from mmtrain.config.overrides import with_defaults
 from mmtrain.errors import ConfigError
-from mmtrain.evaluation.measured import current, weights_digest
+from mmtrain.evaluation.measured import read_current, weights_digest
 from mmtrain.evaluation.open_run import open_run, require_split, write_json
 from mmtrain.tasks.needs import CLASSES, require
 from mmtrain.training.linear_probe import examples_of, measure_probe
@@ -59,7 +59,7 @@ def probe(
     """
     path = folder / f"probe-{split}.json"
     partners = _partners(folder, alone)
-    report = current(path, folder) if reuse else None
+    report = read_current(path, folder) if reuse else None
     if report is None:
         report = _probed(folder, split, data, device)
     report["run"] = str(folder)
@@ -67,7 +67,7 @@ def probe(
         values = report["modalities"][modality]
         weights = weights_digest(partner)
         if not reuse or (values["alone"] or {}).get("weights") != weights:
-            other = current(partner / path.name, partner) if reuse else None
+            other = read_current(partner / path.name, partner) if reuse else None
             # Of the same data: otherwise opening the partner refuses.
             place = data or config_of(folder).data
             own = (other or _probed(partner, split, place, device))["modalities"][modality]

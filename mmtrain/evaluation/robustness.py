@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmtrain.evaluation.evaluate import evaluate
-from mmtrain.evaluation.many import Measured, applicable, measure_all, modalities_of, runs_in
+from mmtrain.evaluation.many import Measurements, measure_all, modalities_of, runs_in, settings_of
 from mmtrain.evaluation.missing import Missing
 from mmtrain.evaluation.noise import Noise
 from mmtrain.evaluation.settings import modalities_in
@@ -14,7 +14,7 @@ from mmtrain.evaluation.settings import modalities_in
 
 def evaluate_all(
     folders: Sequence[Path], missing: Missing, noise: Noise, **options: Any
-) -> Measured:
+) -> Measurements:
     """Evaluates runs, see `mmtrain.evaluation.evaluate.evaluate`.
 
     Args:
@@ -30,11 +30,13 @@ def evaluate_all(
     runs = runs_in(folders)
     if runs == list(folders) and len(runs) == 1:
         report = evaluate(runs[0], missing=missing, noise=noise, **options)
-        return Measured(reports=[report], single=True)
+        return Measurements(reports=[report], single=True)
     return evaluate_each(runs, missing, noise, **options)
 
 
-def evaluate_each(runs: Sequence[Path], missing: Missing, noise: Noise, **options: Any) -> Measured:
+def evaluate_each(
+    runs: Sequence[Path], missing: Missing, noise: Noise, **options: Any
+) -> Measurements:
     """Evaluates several runs, and goes on where one fails.
 
     Each run has the settings of the modalities that it was trained on. For the arguments see
@@ -49,8 +51,8 @@ def evaluate_each(runs: Sequence[Path], missing: Missing, noise: Noise, **option
         own = modalities_of([run])
         return evaluate(
             run,
-            missing=replace(missing, rates=applicable(missing.rates, own)),
-            noise=replace(noise, levels=applicable(noise.levels, own)),
+            missing=replace(missing, rates=settings_of(missing.rates, own)),
+            noise=replace(noise, levels=settings_of(noise.levels, own)),
             **options,
         )
 

@@ -11,6 +11,7 @@ from mmprep.format.damage import naming_damage
 from mmprep.format.fields import parse_json
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError, DataError
+from mmtrain.names import short_names
 from mmtrain.report.runs.records import Epoch, Evaluation, Probe, Result, SplitMeasures
 from mmtrain.tasks.measures import rank, shown
 from mmtrain.training import scores
@@ -111,17 +112,6 @@ def read_runs(folders: Sequence[Path]) -> list[RunRecord]:
     if not distinct:
         raise ConfigError("no run to report on; name one folder or more")
     return [_record(f, name) for f, name in zip(distinct, short_names(distinct), strict=True)]
-
-
-def short_names(folders: Sequence[Path]) -> list[str]:
-    """The shortest ends of paths that are different for all ``folders``."""
-    whole = [folder.resolve().parts for folder in folders]
-    longest = max(map(len, whole))
-    for length in range(1, longest + 1):
-        short = ["/".join(parts[-length:]) for parts in whole]
-        if len(set(short)) == len(short):
-            break
-    return short
 
 
 def _record(folder: Path, name: str) -> RunRecord:

@@ -155,4 +155,4 @@ def test_the_command(made):
     assert json.loads(done.stdout) == found
 
     assert run("eval", folder, "--missing", "audio=").exit_code == 2
-    assert run("eval", folder, "--data", folder).exit_code == 2
+    assert run("eval", folder, "--force", "--data", folder).exit_code == 2
