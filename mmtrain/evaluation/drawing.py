@@ -25,7 +25,7 @@ MUTED: Final = "#5b6472"
 GRID: Final = "#dfe3ea"
 FORMATS: Final = ("png", "pdf", "svg")
 _DPI: Final = 160
-_STYLE: Final[dict[str, Any]] = {
+_STYLE: Final[Any] = {
     "font.size": 8.5,
     "axes.titlesize": 9,
     "axes.edgecolor": "#9aa2b1",

@@ -82,8 +82,8 @@ def _contours(reports: Sequence[Mapping[str, Any]]) -> Figure:
         # The first axis of the grid goes to the right.
         surface = np.ma.masked_invalid(values.T)
         filled = panel.contourf(x, x, surface, levels, cmap="viridis", extend="both")
-        drawn = panel.contour(x, x, surface, levels, colors="white", linewidths=0.5)
-        panel.clabel(drawn, drawn.levels[1::3], fontsize=6, fmt="%.3g")
+        drawn: Any = panel.contour(x, x, surface, levels, colors="white", linewidths=0.5)
+        panel.clabel(drawn, levels[1::3], fontsize=6, fmt="%.3g")
         panel.plot(0, 0, marker="+", color="white", markersize=8, markeredgewidth=1.6)
         panel.set(title=name, aspect="equal", xlabel="direction 1", ylabel="direction 2")
         panel.grid(visible=False)

@@ -12,10 +12,11 @@ from mmprep.format.fields import parse_json
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError, DataError
 from mmtrain.names import short_names
-from mmtrain.report.runs.records import Epoch, Evaluation, Probe, Result, SplitMeasures
+from mmtrain.report.runs.records import Epoch, EpochProbes, Evaluation, Probe, Result, SplitMeasures
 from mmtrain.tasks.measures import rank, shown
 from mmtrain.training import scores
 from mmtrain.training.parts import CONFIG, read_config
+from mmtrain.training.probes import PROBES, read_probes
 from mmtrain.training.run import METRICS
 from mmtrain.training.train import RESULT
 
@@ -38,6 +39,7 @@ class RunRecord:
         result: Measures at the best epoch; None while the run is in progress.
         evaluations: Split to the output of ``mmtrain eval``.
         probes: Split to modality to the output of ``mmtrain probe``.
+        probes_by_epoch: Probes during training, where the run has ``probe_every``.
     """
 
     name: str
@@ -47,6 +49,7 @@ class RunRecord:
     result: Result | None
     evaluations: Mapping[str, Evaluation]
     probes: Mapping[str, Mapping[str, Probe]]
+    probes_by_epoch: tuple[EpochProbes, ...] = ()
 
     @property
     def entrant(self) -> str | None:
@@ -129,6 +132,9 @@ def _record(folder: Path, name: str) -> RunRecord:
         result=_json(result, Result.of) if result.exists() else None,
         evaluations=by_split("eval", Evaluation.of),
         probes=by_split("probe", _probes),
+        probes_by_epoch=tuple(
+            EpochProbes(line["epoch"], line["accuracy"]) for line in read_probes(folder / PROBES)
+        ),
     )
 
 
