@@ -10,6 +10,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from mmtrain import files
 from mmtrain.errors import ConfigError
@@ -72,6 +73,23 @@ def panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, 
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure, [list(row) for row in figure.subplots(rows, columns, squeeze=False)]
+
+
+def set_logarithmic(panel: Axes) -> None:
+    """Makes the vertical axis logarithmic, with plain numbers: powers of ten are formulas."""
+    panel.set_yscale("log")
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    low, high = panel.get_ylim()
+    if high < 100 * low:
+        # Over so short a way there may be one power of ten, or none.
+        panel.yaxis.set_minor_formatter(FuncFormatter(_second_or_fifth))
+    else:
+        panel.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _second_or_fifth(value: float, _: float) -> str:
+    """Text of a tick if it is 2 or 5 times a power of ten."""
+    return f"{value:g}" if f"{value:e}"[:4] in ("2.00", "5.00") else ""
 
 
 def require_format(path: Path) -> None:

@@ -9,7 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mmtrain.evaluation.drawing import COLOURS, MARKERS, MUTED, figure_style, panels, save, style
+from mmtrain.evaluation.drawing import (
+    COLOURS,
+    MARKERS,
+    MUTED,
+    figure_style,
+    panels,
+    save,
+    set_logarithmic,
+    style,
+)
 from mmtrain.names import short_names
 
 # With more classes than this nobody reads a legend.
@@ -35,7 +44,7 @@ def figure_of(reports: Sequence[Mapping[str, Any]]) -> Figure:
             if part in report["parts"]:
                 _draw_points(panel, report, part)
             else:
-                panel.set_axis_off()
+                _empty(panel)
         axes[0].set_ylabel(name, fontsize=9, fontweight="bold")
         _draw_spectra(axes[-1], report, parts)
     first = reports[0]
@@ -50,10 +59,15 @@ def figure_of(reports: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _mark(label: int) -> dict[str, Any]:
-    return {
-        "color": COLOURS[label % len(COLOURS)],
-        "marker": MARKERS[label // len(COLOURS) % len(MARKERS)],
-    }
+    """Colour and mark of a class; 8 and 7 have no common factor, so the first 56 pairs differ."""
+    return {"color": COLOURS[label % len(COLOURS)], "marker": MARKERS[label % len(MARKERS)]}
+
+
+def _empty(panel: Axes) -> None:
+    """Leaves a panel blank but for its label, which names the row."""
+    panel.set(xticks=[], yticks=[])
+    for spine in panel.spines.values():
+        spine.set_visible(False)
 
 
 def _key(label: int, name: str) -> Line2D:
@@ -81,6 +95,6 @@ def _draw_spectra(panel: Axes, report: Mapping[str, Any], parts: Sequence[str]) 
             shares = values / max(values[0], 1e-30)
             shown = shares[shares > _LOWEST]
             panel.plot(np.arange(len(shown)) + 1, shown, label=part, lw=1.4, **style(number))
-    panel.set_yscale("log")
+    set_logarithmic(panel)
     panel.set(title="singular values\nover the largest", xlabel="number")
     panel.legend(fontsize=8)

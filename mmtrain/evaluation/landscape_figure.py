@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, NullFormatter
 
-from mmtrain.evaluation.drawing import MUTED, figure_style, panels, save, style
+from mmtrain.evaluation.drawing import MUTED, figure_style, panels, save, set_logarithmic, style
 from mmtrain.evaluation.landscape import FUSED
 from mmtrain.names import short_names
 
@@ -56,8 +54,7 @@ def _lines(reports: Sequence[Mapping[str, Any]]) -> Figure:
                 panel.plot(report["coordinates"], values, label=name, lw=1.5, **style(number))
                 drawn.append(values)
         if _spans(np.concatenate(drawn)):
-            panel.set_yscale("log")
-            _label_decades(panel)
+            set_logarithmic(panel)
         title = head if head == FUSED else f"own logits of {head}"
         panel.set(title=title, xlabel="distance from the trained weights")
     row[0].set_ylabel("loss")
@@ -107,9 +104,3 @@ def _levels(low: float, high: float) -> Any:
     if low > 0 and high > 2 * low:
         return np.geomspace(low, high, _LEVELS)
     return np.linspace(low, high, _LEVELS)
-
-
-def _label_decades(panel: Axes) -> None:
-    """Writes numbers as they are, not as powers of ten, of which a formula would be drawn."""
-    panel.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=True))
-    panel.yaxis.set_minor_formatter(NullFormatter())

@@ -153,7 +153,7 @@ def _mixed(
         for setting in same:
             others = {m: v for m, v in setting.values.items() if m != varied and v > 0}
             if others:
-                title = f"{varied}, at {_text(kind, others)}"
+                title = f"{varied}, {_beside(kind, others)}"
                 by_value = charts.setdefault(title, {})
                 by_value.setdefault(setting.values[varied], []).append(setting)
     return {title: by_value for title, by_value in charts.items() if len(by_value) > 1}
@@ -209,3 +209,10 @@ def _text(kind: Kind, values: Mapping[str, float]) -> str:
     if kind.option == "missing":
         return ", ".join(f"{100 * value:g} % of {m}" for m, value in values.items())
     return ", ".join(f"{m} {value:g}" for m, value in values.items())
+
+
+def _beside(kind: Kind, values: Mapping[str, float]) -> str:
+    """What stays the same while another modality varies, in the title of a chart."""
+    if kind.option == "missing":
+        return " and ".join(f"where {100 * value:g} % lack {m}" for m, value in values.items())
+    return " and ".join(f"and {value:g} on {m}" for m, value in values.items())
