@@ -1,6 +1,7 @@
 """Tables of evaluations and probes on a terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmprep.cli.group import counted
+from mmtrain.names import short_names
 from mmtrain.tasks.measures import MEASURES, shown
 
 _PROBED: Final = ("accuracy", "map", "macro_f1")
@@ -53,10 +55,10 @@ def evaluations(reports: Sequence[Mapping[str, Any]]) -> list[str | Table]:
     modalities = list(dict.fromkeys(m for report in reports for m in report["modalities"]))
     first = measures[0]
     rows = []
-    for report in reports:
+    for report, name in zip(reports, _run_names(reports), strict=True):
         own = (report["modalities"].get(m, {}).get(first) for m in modalities)
-        values = [*(report.get(name) for name in measures), *own]
-        rows.append([report["run"], *map(_number, values)])
+        values = [*(report.get(measure) for measure in measures), *own]
+        rows.append([name, *map(_number, values)])
     table = _rows([f"{reports[0]['split']} split", *map(_name, measures), *modalities], rows)
     title = f"Below a modality: {_name(first)} of the run's own logits of it."
     settings = sum(len(report[kind]) for report in reports for kind in ("missing", "noise"))
@@ -73,14 +75,19 @@ def probes_of_all(reports: Sequence[Mapping[str, Any]]) -> list[str | Table]:
     if not reports:
         return []
     rows = []
-    for report in reports:
+    for report, name in zip(reports, _run_names(reports), strict=True):
         for modality, values in report["modalities"].items():
             alone = values["alone"] or {}
-            row = [*(_number(values[name]) for name in (*_PROBED, "own_accuracy"))]
+            row = [*(_number(values[each]) for each in (*_PROBED, "own_accuracy"))]
             row += [_number(alone.get("accuracy")), _signed(alone.get("gap"))]
-            rows.append([report["run"], modality, *row])
+            rows.append([name, modality, *row])
     columns = ["modality", *map(_name, _PROBED), "own accuracy", "alone", "gap"]
     return [_rows([f"probes on {reports[0]['split']}", *columns], rows)]
+
+
+def _run_names(reports: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Ends of the runs' folders, for a table has no room for whole paths."""
+    return short_names([Path(report["run"]) for report in reports])
 
 
 def probes(report: Mapping[str, Any]) -> list[str | Table]:

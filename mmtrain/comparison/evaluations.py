@@ -18,6 +18,7 @@ from mmtrain.evaluation.settings import modalities_in
 from mmtrain.metrics import mean_and_std
 from mmtrain.tasks.measures import shown
 from mmtrain.tasks.needs import CLASSES, require
+from mmtrain.training.checkpoint import BEST
 from mmtrain.training.parts import task_of
 from mmtrain.training.train import RESULT
 
@@ -111,7 +112,8 @@ def unimodal_models(run: Path) -> list[Path]:
     """Finished runs of a comparison on each modality of ``run`` alone, with the same seed."""
     home = run.resolve().parents[1]
     partners = (home / f"{m}{ALONE}" / run.resolve().name for m in modalities_of([run]))
-    return [p for p in partners if (p / RESULT).exists() and _completes(p, run)]
+    finished = (p for p in partners if (p / RESULT).exists() and (p / BEST).exists())
+    return [partner for partner in finished if _completes(partner, run)]
 
 
 def measure_rows(

@@ -78,16 +78,16 @@ def _contours(reports: Sequence[Mapping[str, Any]]) -> Figure:
         x = report["coordinates"]
         # The first axis of the grid goes to the right.
         surface = np.ma.masked_invalid(values.T)
-        filled = panel.contourf(x, x, surface, levels, cmap="viridis", extend="both")
+        filled = panel.contourf(x, x, surface, levels, cmap="viridis")
         drawn: Any = panel.contour(x, x, surface, levels, colors="white", linewidths=0.5)
-        panel.clabel(drawn, levels[1::3], fontsize=6, fmt="%.3g")
+        panel.clabel(drawn, levels[1::3], fontsize=6, fmt="%#.3g")
         panel.plot(0, 0, marker="+", color="white", markersize=8, markeredgewidth=1.6)
         panel.set(title=name, aspect="equal", xlabel="direction 1", ylabel="direction 2")
         panel.grid(visible=False)
     for panel in axes[len(reports) :]:
         panel.set_axis_off()
     bar = figure.colorbar(filled, ax=axes, shrink=0.85, label="loss of the fused logits")
-    bar.set_ticks(levels[::3], labels=[f"{level:.3g}" for level in levels[::3]])
+    bar.set_ticks(levels[::3], labels=[f"{level:#.3g}" for level in levels[::3]])
     return figure
 
 

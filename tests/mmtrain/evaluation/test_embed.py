@@ -66,7 +66,8 @@ def test_features_in_the_plane_and_their_singular_values(made):
     assert np.array(fused["points"]).shape == (9, 2)
     assert first["classes"] == ["low", "mid", "high"]
     assert sorted(set(first["labels"])) == [0, 1, 2]
-    assert len(figure_of([first, alone]).axes) == 8
+    # Two rows of fused, three modalities, and the spectrum.
+    assert len(figure_of([first, alone]).axes) == 10
     with pytest.raises(ConfigError, match="too few to embed"):
         embed([folder], limit=3)
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmtrain.config.run import OptimizerConfig
+from mmtrain import plugins
 from mmtrain.errors import ConfigError, DataError, Interrupted
 from mmtrain.evaluation.probe import probe
 from mmtrain.methods.catalog import METHODS
@@ -14,31 +14,52 @@ from tests.support.enginework import Stop, running, same, small
 from tests.support.evalwork import NoVal
 from tests.support.shardmaker import shards_of
 
+ENCODER = """
+from torch import nn
 
-def config_of(shards, **changes):
-    """A run with batch normalisation, whose method draws."""
-    given = {
-        "method": "opm",
-        "encoder": "resnet18",
-        "modalities": ("visual", "flow"),
-        "batch_size": 9,
-        "epochs": 3,
-        "settings": {},
-        "optimizer": OptimizerConfig(lr=0.01),
-        "probe_every": 2,
-    }
-    return small(shards, **{**given, **changes})
+from mmtrain.models.encoders.base import Pictures
+
+
+class Normed(Pictures):
+    \'\'\'Has statistics of batches, and draws from torch's generator.\'\'\'
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.width, self.stage_widths = 8, (8,)
+        layers = nn.Conv2d(channels, 8, 5, stride=4), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout()
+        self.body = nn.Sequential(*layers)
+
+    def blocks(self):
+        return [self.body]
+"""
 
 
 @pytest.fixture(scope="module")
-def probed(shards, tmp_path_factory):
+def config_of(shards, tmp_path_factory):
+    """Makes the config of a run with batch normalisation, whose encoders and method draw."""
+    path = tmp_path_factory.mktemp("encoder") / "normed.py"
+    path.write_text(ENCODER)
+    plain = {
+        "method": "opm",
+        "encoder": f"{path}:Normed",
+        "modalities": ("visual", "flow"),
+        "epochs": 3,
+        "batch_size": 9,
+        "settings": {},
+    }
+    with plugins.allowing():
+        yield lambda every: small(shards, **plain, probe_every=every)
+
+
+@pytest.fixture(scope="module")
+def probed(config_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("probed") / "run"
-    train(config_of(shards), folder)
+    train(config_of(2), folder)
     return folder
 
 
-def test_a_run_with_probes_is_the_run_without(probed, shards, tmp_path):
-    train(config_of(shards, probe_every=0), tmp_path / "plain")
+def test_a_run_with_probes_is_the_run_without(probed, config_of, tmp_path):
+    train(config_of(0), tmp_path / "plain")
     assert same(probed, tmp_path / "plain")
     assert not (tmp_path / "plain" / PROBES).exists()
     (line,) = read_probes(probed / PROBES)
@@ -53,8 +74,8 @@ def test_they_are_those_of_the_command_for_the_same_weights(shards, tmp_path):
     assert line["accuracy"] == {m: values["accuracy"] for m, values in found.items()}
 
 
-def test_a_resumed_run_has_each_line_once(probed, shards, tmp_path):
-    config, stop = config_of(shards), Stop(3)  # Of 2 steps an epoch: within the second.
+def test_a_resumed_run_has_each_line_once(probed, config_of, tmp_path):
+    config, stop = config_of(2), Stop(3)  # Of 2 steps an epoch: within the second.
     with running(config, tmp_path, METHODS.load("opm")(), stop) as run:
         stop.run = run
         with pytest.raises(Interrupted):
