@@ -148,15 +148,25 @@ def _mixed(
     charts: dict[str, dict[float, list[CurveSetting]]] = {}
     for names in dict.fromkeys(tuple(sorted(s.values)) for s in several):
         same = [s for s in several if tuple(sorted(s.values)) == names]
-        counts = {m: len({s.values[m] for s in same}) for m in same[0].values}
-        varied = max(counts, key=lambda m: counts[m])
-        for setting in same:
-            others = {m: v for m, v in setting.values.items() if m != varied and v > 0}
-            if others:
-                title = f"{varied}, {_beside(kind, others)}"
-                by_value = charts.setdefault(title, {})
-                by_value.setdefault(setting.values[varied], []).append(setting)
+        by_modality = {m: _varying(kind, same, m) for m in same[0].values}
+        # Of a whole grid one direction is enough: that of longer lines, or of the last modality.
+        charts |= max(
+            reversed(by_modality.values()), key=lambda each: max(map(len, each.values()), default=0)
+        )
     return {title: by_value for title, by_value in charts.items() if len(by_value) > 1}
+
+
+def _varying(
+    kind: Kind, settings: Sequence[CurveSetting], varied: str
+) -> dict[str, dict[float, list[CurveSetting]]]:
+    """The charts of `_mixed` in which the modality ``varied`` does."""
+    charts: dict[str, dict[float, list[CurveSetting]]] = {}
+    for setting in settings:
+        others = {m: value for m, value in setting.values.items() if m != varied and value > 0}
+        if others:
+            title = f"{varied}, {_beside(kind, others)}"
+            charts.setdefault(title, {}).setdefault(setting.values[varied], []).append(setting)
+    return charts
 
 
 def _line(
