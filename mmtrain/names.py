@@ -1,6 +1,7 @@
-"""Names as people type them: other case, underscores, and the field's other words for our names."""
+"""Names as people type them and read them: other case, the field's other words, ends of paths."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 MODALITY_ALIASES: Final[Mapping[str, str]] = {
@@ -38,3 +39,14 @@ def canonical(name: str, known: Iterable[str], aliases: Mapping[str, str] | None
         if meant in names:
             return meant
     return name
+
+
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """The shortest ends of paths that are different for all ``folders``."""
+    whole = [folder.resolve().parts for folder in folders]
+    longest = max(map(len, whole))
+    for length in range(1, longest + 1):
+        short = ["/".join(parts[-length:]) for parts in whole]
+        if len(set(short)) == len(short):
+            break
+    return short

@@ -126,17 +126,18 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmprep.format", "mmprep.storage", "mmtrain.config", "mmtrain.curricula"),
         "mmtrain.data",
         *("mmtrain.errors", "mmtrain.files", "mmtrain.functional", "mmtrain.methods"),
-        *("mmtrain.models", "mmtrain.tasks", "mmtrain.types"),
+        *("mmtrain.metrics", "mmtrain.models", "mmtrain.tasks", "mmtrain.types"),
     ),
     "mmtrain/evaluation": (
         *("mmtrain.config", "mmtrain.data", "mmtrain.errors", "mmtrain.files"),
         *("mmtrain.functional", "mmtrain.metrics", "mmtrain.names", "mmtrain.training"),
         *("mmtrain.types", "mmtrain.methods", "mmtrain.curricula"),
         *("mmtrain.plugins", "mmprep.format", "mmtrain.tasks"),
+        *("mmtrain.modalities", "mmtrain.models"),
     ),
     "mmtrain/report/charts": ("mmprep.html",),
     "mmtrain/report/runs": (
-        *("mmprep.format", "mmtrain.config", "mmtrain.errors", "mmtrain.tasks"),
+        *("mmprep.format", "mmtrain.config", "mmtrain.errors", "mmtrain.names", "mmtrain.tasks"),
         "mmtrain.training",
     ),
     "mmtrain/report/sections": (
@@ -162,7 +163,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmtrain/cli": (
         *("mmprep.cli.group", "mmprep.errors", "mmprep.storage.access", "mmprep.version"),
-        *("mmtrain.catalog", "mmtrain.plugins"),
+        *("mmtrain.catalog", "mmtrain.files", "mmtrain.plugins"),
         *("mmtrain.comparison", "mmtrain.config", "mmtrain.curricula", "mmtrain.errors"),
         *("mmtrain.evaluation", "mmtrain.methods", "mmtrain.models", "mmtrain.names"),
         *("mmtrain.report", "mmtrain.tasks", "mmtrain.training"),

@@ -10,7 +10,14 @@ import click
 from mmprep.cli.group import Command, listed
 from mmtrain.cli.engines import engine_options, print_dry_run, where_of
 from mmtrain.cli.names import CATALOGS, names_in
-from mmtrain.cli.options import allow_plugins, as_json, run_options
+from mmtrain.cli.options import (
+    allow_plugins,
+    as_json,
+    missing_modalities,
+    noisy_modalities,
+    probed_encoders,
+    run_options,
+)
 from mmtrain.config.recipes import BUDGETS
 from mmtrain.config.run import TrainConfig
 
@@ -21,7 +28,9 @@ from mmtrain.config.run import TrainConfig
     "  mmtrain compare --data shards/keypad --methods joint,multitask --seeds 0,1,2 --alone \\\n"
     "      --encoder small-cnn --epochs 8 --set view.size=64 --out runs/keypad\n"
     "  mmtrain compare --data shards/ks --methods joint,multitask --tune lr=0.1,0.01,0.001 \\\n"
-    "      --set-for multitask:unimodal=0.5 --out runs/ks",
+    "      --set-for multitask:unimodal=0.5 --out runs/ks\n"
+    "  mmtrain compare --data shards/ks --methods joint,opm --alone --probe \\\n"
+    "      --missing audio=0.1,visual=0:0.3:0.1 --noise audio=0:1:0.25 --out runs/robust",
 )
 @click.option(
     "--methods",
@@ -73,6 +82,9 @@ from mmtrain.config.run import TrainConfig
     help="Epochs, batch, rate and view: the same for all, or each method's own in the recipe.",
 )
 @engine_options
+@probed_encoders
+@missing_modalities
+@noisy_modalities
 @run_options("method", "curriculum", "seed")
 @click.option(
     "--set-for",
@@ -95,14 +107,15 @@ def compare(ctx: click.Context, /, out: Path, as_json: bool, **options: Any) -> 
 
     Writes DIR: LABEL/seed-N, one run each, then the table (table.md, .csv, .tex and .json) and
     report.html, which cover all finished runs in DIR. Finished runs are kept and unfinished ones go
-    on. Exit code 1 if a run failed; the others go on.
+    on. With --probe, --missing or --noise all runs are measured after training, and again only
+    where they were not before. Exit code 1 if a run failed; the others go on.
     """
     from mmtrain.cli import train
 
     where = where_of(options)
     names = (
         *("methods", "curricula", "seeds", "alone", "tune", "baseline", "budget"),
-        *("settings", "settings_for"),
+        *("settings", "settings_for", "probe", "missing", "noise"),
     )
     entrants = {name: options.pop(name) for name in names}
     given = {name: value for name, value in options.items() if value is not None}

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,9 +10,12 @@ from mmprep.cli.group import Command
 from mmtrain.cli.options import (
     allow_plugins,
     as_json,
-    finished_run,
+    force,
+    missing_modalities,
     moved_data,
+    noisy_modalities,
     other_device,
+    several_runs,
     split,
 )
 
@@ -21,56 +25,78 @@ from mmtrain.cli.options import (
     cls=Command,
     epilog="\b\nExamples:\n"
     "  mmtrain eval runs/joint\n"
-    "  mmtrain eval runs/joint --missing audio=0.3 --missing audio=0.1,visual=0.2",
+    "  mmtrain eval runs/joint --missing audio=0.3 --missing audio=0.1,visual=0:0.3:0.1\n"
+    "  mmtrain eval runs/joint runs/ogm --noise audio=0:1:0.1\n"
+    "  mmtrain eval runs/comparison --missing audio=0:1:0.1 --draws 3",
 )
-@finished_run
+@several_runs
 @moved_data
 @split
-@click.option(
-    "--missing",
-    multiple=True,
-    metavar="MODALITY=SHARE,...",
-    help="Share of the samples that lose the modality; without =SHARE all of them. A comma joins "
-    "modalities that are missing together; repeatable, for further settings.",
-)
+@missing_modalities
+@noisy_modalities
 @click.option(
     "--draws",
     type=click.IntRange(1),
     default=5,
     show_default=True,
-    help="Number of random draws of the samples that lose it.",
+    help="Number of random draws of the samples that lose a modality, and of the noise.",
 )
 @click.option(
     "--missing-seed",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Seed of these draws, which are the same for every run.",
+    help="Seed of the draws of missing modalities, which are the same for every run.",
 )
+@click.option(
+    "--noise-seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the draws of noise, which are the same for every run.",
+)
+@force
 @other_device
 @allow_plugins
 @as_json
+@click.pass_context
 def evaluate(
-    run: Path,
-    data: str | None,
-    split: str,
+    ctx: click.Context,
+    /,
+    runs: tuple[Path, ...],
     missing: tuple[str, ...],
+    noise: tuple[str, ...],
     draws: int,
     missing_seed: int,
-    device: str | None,
+    noise_seed: int,
     as_json: bool,
+    **options: Any,
 ) -> None:
-    """Measure the best weights of RUN on a split: by modality, by class, with modalities missing.
+    """Measure runs on a split: by modality, by class, with modalities missing or noisy.
 
-    Writes RUN/eval-SPLIT.json.
+    RUN is the folder of a run, of which the best weights are measured, or one with finished runs
+    below it, such as that of a comparison. Writes RUN/eval-SPLIT.json, which keeps the settings
+    that were measured before.
     """
     from mmtrain.cli import tables
-    from mmtrain.evaluation.evaluate import evaluate
     from mmtrain.evaluation.missing import Missing, parse_rates
+    from mmtrain.evaluation.noise import Noise, parse_levels
+    from mmtrain.evaluation.robustness import evaluate_all
 
-    settings = Missing(rates=parse_rates(missing), draws=draws, seed=missing_seed)
-    report = evaluate(run, split=split, missing=settings, data=data, device=device)
-    if as_json:
-        click.echo(json.dumps(report))
+    rates = Missing(rates=parse_rates(missing), draws=draws, seed=missing_seed)
+    levels = Noise(levels=parse_levels(noise), draws=draws, seed=noise_seed)
+    options["reuse"] = not options.pop("force")
+    measured = evaluate_all(runs, rates, levels, **options)
+    if measured.single:
+        (report,) = measured.reports
+        parts = tables.evaluation(report)
+        plain: dict[str, Any] = report
     else:
-        tables.show(tables.evaluation(report))
+        parts = tables.evaluations(measured.reports)
+        plain = {"runs": measured.reports, "failed": measured.failed}
+    if as_json:
+        click.echo(json.dumps(plain))
+    else:
+        tables.show(parts)
+    if measured.failed:
+        ctx.exit(1)

@@ -11,7 +11,9 @@ import click
 from mmprep.cli.group import Group
 from mmtrain.cli.catalogs import listing
 from mmtrain.cli.compare import compare
+from mmtrain.cli.embed import embed
 from mmtrain.cli.evaluate import evaluate
+from mmtrain.cli.landscape import landscape
 from mmtrain.cli.options import allow_plugins, as_json, moved_data, run_options
 from mmtrain.cli.probe import probe
 from mmtrain.cli.report import report
@@ -124,7 +126,7 @@ def audit(ctx: click.Context, run: Path, data: str | None, as_json: bool) -> Non
         ctx.exit(3)
 
 
-for _command in (evaluate, probe, compare, study, studies, figures, report):
+for _command in (*(evaluate, probe, embed, landscape, compare, study, studies, figures, report),):
     main.add_command(_command)
 for _catalog in CATALOGS:
     main.add_command(listing(_catalog))

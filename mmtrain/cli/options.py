@@ -17,7 +17,42 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout."
 )
-finished_run = click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+several_runs = click.argument(
+    "runs",
+    nargs=-1,
+    required=True,
+    metavar="RUN...",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+)
+missing_modalities = click.option(
+    "--missing",
+    multiple=True,
+    metavar="MODALITY=SHARE,...",
+    help="Share of the samples that lose the modality; without =SHARE all of them. A comma joins "
+    "modalities that are missing together, audio=0:1:0.1 is a range; repeatable, for further "
+    "settings.",
+)
+noisy_modalities = click.option(
+    "--noise",
+    multiple=True,
+    metavar="MODALITY=LEVEL,...",
+    help="Level of noise on the modality: its deviation over that of the normalised input, or the "
+    "share of the tokens of a text that are replaced. Commas and ranges as in --missing; "
+    "repeatable.",
+)
+figure_file = click.option(
+    "--png",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of the picture; a PDF or SVG if its name ends so.",
+)
+probed_encoders = click.option(
+    "--probe/--no-probe", help="Also probe the encoders of every run by new linear heads."
+)
+force = click.option(
+    "--force", is_flag=True, help="Measure again what the files of RUN hold of the same weights."
+)
 
 
 def _allow_plugins(ctx: click.Context, param: click.Parameter, given: bool) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,19 +10,21 @@ from mmprep.cli.group import Command
 from mmtrain.cli.options import (
     allow_plugins,
     as_json,
-    finished_run,
+    force,
     moved_data,
     other_device,
+    several_runs,
     split,
 )
 
 
 @click.command(
     cls=Command,
-    epilog="\b\nExample:\n"
-    "  mmtrain probe runs/joint --alone runs/audio-alone --alone runs/visual-alone",
+    epilog="\b\nExamples:\n"
+    "  mmtrain probe runs/joint --alone runs/audio-alone --alone runs/visual-alone\n"
+    "  mmtrain probe runs/comparison",
 )
-@finished_run
+@several_runs
 @moved_data
 @split
 @click.option(
@@ -29,28 +32,43 @@ from mmtrain.cli.options import (
     multiple=True,
     metavar="RUN",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Run of a single modality on the same data, to compare with; repeatable.",
+    help="Run of a single modality on the same data, to compare with; repeatable. [default: for "
+    "the folder of a comparison, its runs MODALITY-alone with the same seed]",
 )
+@force
 @other_device
 @allow_plugins
 @as_json
+@click.pass_context
 def probe(
-    run: Path,
-    data: str | None,
-    split: str,
+    ctx: click.Context,
+    /,
+    runs: tuple[Path, ...],
     alone: tuple[Path, ...],
-    device: str | None,
+    force: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
-    """Measure each encoder of RUN by a fresh linear head on its frozen features.
+    """Measure each encoder of runs by a fresh linear head on its frozen features.
 
-    The head is fitted on train, its L2 strength is chosen on val. Writes RUN/probe-SPLIT.json.
+    RUN is the folder of a run, of which the best weights are measured, or one with finished runs
+    below it, such as that of a comparison. The head is fitted on train, its L2 strength is chosen
+    on val. Writes RUN/probe-SPLIT.json.
     """
     from mmtrain.cli import tables
-    from mmtrain.evaluation.probe import probe
+    from mmtrain.comparison.evaluations import probe_all
 
-    report = probe(run, split=split, alone=alone, data=data, device=device)
-    if as_json:
-        click.echo(json.dumps(report))
+    measured = probe_all(runs, alone, reuse=not force, **options)
+    if measured.single:
+        (report,) = measured.reports
+        parts = tables.probes(report)
+        plain: dict[str, Any] = report
     else:
-        tables.show(tables.probes(report))
+        parts = tables.probes_of_all(measured.reports)
+        plain = {"runs": measured.reports, "failed": measured.failed}
+    if as_json:
+        click.echo(json.dumps(plain))
+    else:
+        tables.show(parts)
+    if measured.failed:
+        ctx.exit(1)

@@ -1,6 +1,7 @@
 """The commands `mmtrain study` and `mmtrain studies`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,13 @@ import click
 from mmprep.cli.group import Command, listed
 from mmtrain.cli.compare import shown
 from mmtrain.cli.engines import engine_options, print_dry_run, where_of
-from mmtrain.cli.options import as_json, run_options
+from mmtrain.cli.options import (
+    as_json,
+    missing_modalities,
+    noisy_modalities,
+    probed_encoders,
+    run_options,
+)
 
 
 @click.command(
@@ -34,6 +41,9 @@ from mmtrain.cli.options import as_json, run_options
     help="Random seeds, such as 0,1,2 or 0-2; repeatable. [default: the study's]",
 )
 @engine_options
+@probed_encoders
+@missing_modalities
+@noisy_modalities
 @run_options("method", "curriculum", "fusion", "seed")
 @click.option(
     "--out",
@@ -60,16 +70,19 @@ def study(
     """
     from mmtrain.cli import train
     from mmtrain.comparison import study as studies
+    from mmtrain.comparison.evaluations import Evaluations
 
     where = where_of(options)
+    evaluations = Evaluations.of(*(options.pop(name) for name in ("probe", "missing", "noise")))
     given = {key: value for key, value in options.items() if value not in (None, ())}
     if again:
         out = out or train.free_name(Path(name))
-        table = train.repeat_study(Path(name), given, out, where)
+        table = train.repeat_study(Path(name), given, out, where, evaluations)
     elif out is None:
         raise click.UsageError("Missing option '--out'.")
     else:
         asked = studies.read(name)
+        asked = replace(asked, evaluations=asked.evaluations.with_more(evaluations))
         seeds, settings = given.pop("seeds", ()), given.pop("settings", ())
         table = train.run_study(given, asked, studies.text(name), seeds, settings, out, where)
     if where.dry_run:

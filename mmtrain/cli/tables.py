@@ -1,6 +1,7 @@
 """Tables of evaluations and probes on a terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmprep.cli.group import counted
+from mmtrain.names import short_names
 from mmtrain.tasks.measures import MEASURES, shown
 
 _PROBED: Final = ("accuracy", "map", "macro_f1")
@@ -34,8 +36,7 @@ def evaluation(report: Mapping[str, Any]) -> list[str | Table]:
     epoch, samples = report["best_epoch"] + 1, counted(report["samples"], "sample")
     title = f"{report['run']}: {report['method']}, epoch {epoch}, {samples} of {report['split']}"
     parts: list[str | Table] = [title + _skipped(report), _fused(report)]
-    if report["missing"]:
-        parts.append(_missing(report))
+    parts += [_settings(report, kind) for kind in ("missing", "noise") if report.get(kind)]
     if "groups" in report:
         parts.append(_groups(report))
     if "segments" in report:
@@ -44,6 +45,49 @@ def evaluation(report: Mapping[str, Any]) -> list[str | Table]:
         parts.append(_by_class(report))
         parts.append(_matrix(report) if len(report["classes"]) <= _MATRIX else _pairs(report))
     return parts
+
+
+def evaluations(reports: Sequence[Mapping[str, Any]]) -> list[str | Table]:
+    """One table of the reports of several runs, and where the rest of them is."""
+    if not reports:
+        return []
+    measures = shown(name for report in reports for name in report)
+    modalities = list(dict.fromkeys(m for report in reports for m in report["modalities"]))
+    first = measures[0]
+    rows = []
+    for report, name in zip(reports, _run_names(reports), strict=True):
+        own = (report["modalities"].get(m, {}).get(first) for m in modalities)
+        values = [*(report.get(measure) for measure in measures), *own]
+        rows.append([name, *map(_number, values)])
+    table = _rows([f"{reports[0]['split']} split", *map(_name, measures), *modalities], rows)
+    title = f"Below a modality: {_name(first)} of the run's own logits of it."
+    settings = sum(len(report[kind]) for report in reports for kind in ("missing", "noise"))
+    if settings:
+        title += (
+            f" The {counted(settings, 'setting')} with missing modalities and noise are in the "
+            "files of the runs; `mmtrain report` draws them."
+        )
+    return [table, title]
+
+
+def probes_of_all(reports: Sequence[Mapping[str, Any]]) -> list[str | Table]:
+    """One table of the probes of several runs."""
+    if not reports:
+        return []
+    rows = []
+    for report, name in zip(reports, _run_names(reports), strict=True):
+        for modality, values in report["modalities"].items():
+            alone = values["alone"] or {}
+            row = [*(_number(values[each]) for each in (*_PROBED, "own_accuracy"))]
+            row += [_number(alone.get("accuracy")), _signed(alone.get("gap"))]
+            rows.append([name, modality, *row])
+    columns = ["modality", *map(_name, _PROBED), "own accuracy", "alone", "gap"]
+    return [_rows([f"probes on {reports[0]['split']}", *columns], rows)]
+
+
+def _run_names(reports: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Ends of the runs' folders, for a table has no room for whole paths."""
+    return short_names([Path(report["run"]) for report in reports])
 
 
 def probes(report: Mapping[str, Any]) -> list[str | Table]:
@@ -83,20 +127,29 @@ def _fused(report: Mapping[str, Any]) -> Table:
     return _narrow(columns, rows)
 
 
-def _missing(report: Mapping[str, Any]) -> Table:
-    measures = shown(name for setting in report["missing"] for name in setting)
+def _settings(report: Mapping[str, Any], kind: str) -> Table:
+    """Table of the settings of ``missing`` modalities, or of ``noise`` on them."""
+    settings = report[kind]
+    measures = shown(name for setting in settings for name in setting)
     rows = []
-    for setting in report["missing"]:
-        rates = ", ".join(f"{m} {100 * rate:g}%" for m, rate in setting["rates"].items())
+    for setting in settings:
+        if kind == "missing":
+            texts = [f"{m} {100 * rate:g}%" for m, rate in setting["rates"].items()]
+        else:
+            texts = [f"{m} {level:g}" for m, level in setting["levels"].items()]
         cells = [_with_deviation(setting.get(name), setting["draws"]) for name in measures]
-        rows.append([rates, str(setting["draws"]), *cells])
-    return _narrow(["missing", "draws", *map(_name, measures)], rows)
+        rows.append([", ".join(texts), str(setting["draws"]), *cells])
+    return _narrow([kind, "draws", *map(_name, measures)], rows)
 
 
 def _narrow(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """Table that is turned on its side where it has more columns than a terminal has room for."""
     if len(columns) > _COLUMNS:
         columns, *rows = [list(line) for line in zip(columns, *rows, strict=True)]
+    return _rows(columns, rows)
+
+
+def _rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = _table(*columns)
     for row in rows:
         table.add_row(*row)

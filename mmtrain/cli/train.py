@@ -15,6 +15,7 @@ from mmtrain.cli.engines import Where
 from mmtrain.cli.measured import main_measure, other_measures
 from mmtrain.cli.progress import watching
 from mmtrain.comparison.entrants import Contest, seeds_of
+from mmtrain.comparison.evaluations import Evaluations
 from mmtrain.comparison.study import Study, contest_of
 from mmtrain.config.overrides import require_consent
 from mmtrain.config.request import Request
@@ -106,7 +107,8 @@ def run_compare(
 
     Args:
         given: Options of a run that were given.
-        entrants: Other fields of a `mmtrain.comparison.entrants.Contest`, with ``seeds`` as texts.
+        entrants: Other fields of a `mmtrain.comparison.entrants.Contest`, with ``seeds`` as texts,
+            and ``probe``, ``missing`` and ``noise`` of its evaluations.
         out: Folder of the comparison.
         where: Place and number of the runs at once.
     """
@@ -114,8 +116,9 @@ def run_compare(
     request.load_plugins()
     common = {"base": Request(options=request.options).config(), "recipe": request.recipe}
     seeds = seeds_of(entrants["seeds"])
-    contest = Contest(**{**entrants, **common, "seeds": seeds, "given": request.options})
-    return _carried_out(contest, out, where)
+    own = {**entrants, **common, "seeds": seeds, "given": request.options}
+    asked = Evaluations.of(*(own.pop(name) for name in ("probe", "missing", "noise")))
+    return _carried_out(Contest(**own, evaluations=asked), out, where)
 
 
 def run_study(
@@ -164,7 +167,9 @@ def _carried_out(contest: Contest, out: Path, where: Where) -> dict[str, Any]:
     return compare(contest, out, partial(watching, Console(stderr=True)), where.jobs, engine)
 
 
-def repeat_study(folder: Path, given: Mapping[str, Any], out: Path, where: Where) -> dict[str, Any]:
+def repeat_study(
+    folder: Path, given: Mapping[str, Any], out: Path, where: Where, evaluations: Evaluations
+) -> dict[str, Any]:
     """Trains the runs of a study once more, and returns the content of the new table.json.
 
     Args:
@@ -172,9 +177,12 @@ def repeat_study(folder: Path, given: Mapping[str, Any], out: Path, where: Where
         given: Options of a run that were given, which may not change what is computed.
         out: Folder of the new study.
         where: Place and number of the runs at once.
+        evaluations: Those of the command line; there must be none.
     """
     from mmtrain.comparison.again import recorded_study, require_same_data
 
+    if evaluations != Evaluations():
+        raise ConfigError("--again measures what was measured; leave out --probe and the like")
     recorded = recorded_study(folder)
     if changing := [name for name in given if name not in FREE]:
         shown = ", ".join(f"--{name.replace('_', '-')}" for name in changing)

@@ -1,13 +1,14 @@
 """A study once more, from what its folder keeps of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mmprep.storage.redact import redacted
 from mmtrain.comparison import manifest
 from mmtrain.comparison.compare import STUDY
+from mmtrain.comparison.evaluations import Evaluations
 from mmtrain.comparison.study import Study, read, text
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError
@@ -58,7 +59,7 @@ def recorded_study(folder: Path) -> RecordedStudy:
             f"version with the SHA-256 {recipe['sha256']}"
         )
     return RecordedStudy(
-        study=read(str(file)),
+        study=replace(read(str(file)), evaluations=Evaluations.requested(request["evaluations"])),
         text=text(str(file)),
         options={k: tuple(v) if isinstance(v, list) else v for k, v in request["options"].items()},
         recipe=None if recipe is None else recipe["name"],

@@ -14,6 +14,7 @@ from mmtrain import files
 from mmtrain.comparison.charge import taking_charge
 from mmtrain.comparison.engines import Engine, engine_named
 from mmtrain.comparison.entrants import Contest, Entrant
+from mmtrain.comparison.evaluations import measure_rows
 from mmtrain.comparison.manifest import StudyCommand
 from mmtrain.comparison.outputs import Finished, write_outputs
 from mmtrain.comparison.rows import differing, earlier_rows, finished_runs, with_earlier_seeds
@@ -45,7 +46,8 @@ def compare(
 
     Returns:
         The content of table.json: ``rows`` of all finished runs in ``folder``, the labels of those
-        that are there from an ``earlier`` command, and ``failed``, the runs that are in no row.
+        that are there from an ``earlier`` command, and ``failed``, the runs that are in no row or
+        that could not be measured.
 
     Raises:
         ConfigError: The request does not fit the data, a folder of DIR holds another run, or
@@ -81,8 +83,13 @@ def _compare(
     asked = [row_of(entrant, contest.seeds, folder, trainer) for entrant in entrants]
     rows = [with_earlier_seeds(row, folder / row.label) for row in asked]
     earlier = earlier_rows(folder, [row.label for row in rows])
+    rows += earlier
+    measured, unmeasured = measure_rows(rows, folder, contest.evaluations, contest.base.data)
     finished = Finished(
-        rows=[*rows, *earlier], earlier=[row.label for row in earlier], failed=trainer.failed
+        rows=rows,
+        earlier=[row.label for row in earlier],
+        failed=[*trainer.failed, *unmeasured],
+        measured=measured,
     )
     return write_outputs(contest, folder, finished, command)
 
@@ -96,6 +103,7 @@ def entrants_of(contest: Contest, folder: Path) -> list[Entrant]:
     """
     with shards_of(contest.base) as dataset:
         entrants = contest.entrants(dataset)
+        contest.evaluations.require([entrant.config for entrant in entrants], dataset)
     labels = [entrant.label for entrant in entrants]
     known = (*labels, Contest.baseline, *_folders(folder))
     if contest.baseline not in known and not contest.baselines:

@@ -8,7 +8,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from mmtrain import plugins
+from mmtrain.comparison.evaluations import Evaluations
 from mmtrain.comparison.presentation import Presentation
+from mmtrain.comparison.rows import ALONE
 from mmtrain.config.overrides import overrides
 from mmtrain.config.request import Request
 from mmtrain.config.run import TrainConfig
@@ -25,7 +27,7 @@ _VARIED: Final = {
     "seed": "--seeds",
     "modalities": "--modalities",
 }
-_ALONE: Final = "joint"
+_JOINT: Final = "joint"
 # Keys of a variant that are options of a run; all others are settings.
 OPTIONS: Final = ("method", "curriculum", "fusion", "encoder", "modalities")
 
@@ -71,6 +73,7 @@ class Contest:
         given: Options that override the recipe, as `Request` takes them.
         study: Text of the file that describes it, which is kept beside its results; empty for none.
         shown: What its outputs show besides the table of its rows.
+        evaluations: What is measured of every run besides its result.
     """
 
     base: TrainConfig
@@ -82,13 +85,14 @@ class Contest:
     settings: Sequence[str] = ()
     settings_for: Sequence[str] = ()
     tune: Sequence[str] = ()
-    baseline: str = _ALONE
+    baseline: str = _JOINT
     baselines: Mapping[str, str] = field(default_factory=dict)
     recipe: str | None = None
     budget: str = "equal"
     given: Mapping[str, Any] = field(default_factory=dict)
     study: str = ""
     shown: Presentation = _PLAIN
+    evaluations: Evaluations = field(default_factory=Evaluations)
 
     def __post_init__(self) -> None:
         for name in ("curricula", "seeds") if self.variants else ("methods", "curricula", "seeds"):
@@ -99,7 +103,7 @@ class Contest:
         labels = [plugins.label(method) for method in self.methods]
         if len(set(labels)) < len(labels):
             raise ConfigError(f"two methods have the same name: {', '.join(self.methods)}")
-        known = (*labels, *((_ALONE,) if self.alone else ()))
+        known = (*labels, *((_JOINT,) if self.alone else ()))
         for text in self.settings_for:
             method, setting = _method_and_setting(text)
             if not setting:
@@ -118,9 +122,9 @@ class Contest:
             raise ConfigError(f"{self.base.data}: no val split to choose settings on; drop --tune")
         options = self._variants()
         if self.alone:
-            own = fitted(self._config({"method": _ALONE}), dataset).modalities
-            joint = {"method": _ALONE, "curriculum": self.base.curriculum}
-            options = {f"{m}-alone": {**joint, "modalities": (m,)} for m in own} | options
+            own = fitted(self._config({"method": _JOINT}), dataset).modalities
+            joint = {"method": _JOINT, "curriculum": self.base.curriculum}
+            options = {f"{m}{ALONE}": {**joint, "modalities": (m,)} for m in own} | options
         entrants = [self._entrant(label, own, dataset) for label, own in options.items()]
         self.shown.require_task(task_of(entrants[0].config, dataset))
         return entrants

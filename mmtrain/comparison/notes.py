@@ -9,6 +9,7 @@ from mmtrain.comparison.table import (
     compared_with,
     grid_lines,
     measured,
+    probed,
 )
 from mmtrain.comparison.tuning import tuning_lines
 from mmtrain.tasks.measures import MEASURES
@@ -26,6 +27,8 @@ def explanation(table: Mapping[str, Any]) -> str:
         f"{seeds}, of the epoch that was best on val. Below a modality: "
         f"{MEASURES[all_measures(table)[0]].title} of the method's own logits of it."
     )
+    if probed(table):
+        text += " Probe: accuracy of a new linear head on the frozen encoder."
     if compared_with(table):
         text += (
             " Differences are of single samples, paired by sample and seed, with an interval of "
@@ -53,7 +56,7 @@ def notes_markdown(table: Mapping[str, Any]) -> list[str]:
         lines += ["", f"Settings chosen on val with seed {table['seeds'][0]}:", "", *chosen]
     if table["failed"]:
         failed = [f"- {each['run']}: {each['error']}" for each in table["failed"]]
-        lines += ["", "Failed, and not in the table:", "", *failed]
+        lines += ["", "Failed, and missing from the table or from its columns:", "", *failed]
     if left := [each for each in table.get("figures", ()) if each["left_out"]]:
         lines += ["", "Figures left out:", ""]
         lines += [f"- {each['name']}: {each['left_out']}" for each in left]

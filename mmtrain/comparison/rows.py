@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote
 
 from mmtrain.comparison.table import Row
@@ -12,6 +12,9 @@ from mmtrain.config.overrides import with_defaults
 from mmtrain.config.run import TrainConfig
 from mmtrain.training.parts import CONFIG, config_of, read_config
 from mmtrain.training.train import RESULT, result_of
+
+# End of the label of a unimodal model.
+ALONE: Final = "-alone"
 
 
 def finished_runs(home: Path) -> dict[int, Path]:

@@ -28,6 +28,12 @@ A study file reads like the table that it makes::
     [[figures]]                 # DIR/figures/discrepancy.png, .pdf and .svg
     kind = "discrepancy"        # rho by epoch, a line a row
 
+and, above the first table, what is measured of every run besides its result::
+
+    probe = true
+    missing = ["audio=0:1:0.1", "audio=0.1,visual=0:0.3:0.1"]
+    noise = ["audio=0:1:0.25"]
+
 A key of a row is an option of a run (`method`, `curriculum`, `fusion`, `encoder`, `modalities`) or
 whatever ``--set`` takes.
 """
@@ -41,6 +47,7 @@ from typing import Any, Final
 
 from mmprep.storage.redact import redacted
 from mmtrain.comparison.entrants import OPTIONS, Contest, setting_text
+from mmtrain.comparison.evaluations import Evaluations
 from mmtrain.comparison.figures.needs import require_drawable
 from mmtrain.comparison.figures.request import FigureRequest, figure_requests
 from mmtrain.comparison.presentation import ALONE, CHANCE, CONTROLS, ENSEMBLE, Presentation
@@ -52,7 +59,7 @@ from mmtrain.training.history import recipe_record
 
 _KEYS: Final = (
     *("title", "source", "differs", "needs", "baseline", "seeds", "controls", "recipe", "budget"),
-    *("rows", "row", "set", "tune", "show", "figures"),
+    *("rows", "row", "set", "tune", "show", "figures", "probe", "missing", "noise"),
 )
 # Names for readers of rows whose labels are short.
 _TITLES: Final = {ENSEMBLE: "ensemble (mean of unimodal probabilities)"}
@@ -79,6 +86,7 @@ class Study:
         tune: Setting to the values that are tried for every row.
         show: Measures in its table; empty for all of the task.
         figures: Figures that are drawn.
+        evaluations: What is measured of every run besides its result.
     """
 
     title: str
@@ -95,6 +103,7 @@ class Study:
     tune: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     show: tuple[str, ...] = ()
     figures: tuple[FigureRequest, ...] = ()
+    evaluations: Evaluations = field(default_factory=Evaluations)
 
     @property
     def baselines(self) -> dict[str, str]:
@@ -168,6 +177,7 @@ def _study(plain: Mapping[str, Any]) -> Study:
         tune=tune,
         show=_shown(plain.get("show", [])),
         figures=figures,
+        evaluations=_evaluations(plain),
     )
 
 
@@ -178,6 +188,19 @@ def _shown(given: Any) -> tuple[str, ...]:
         if name not in MEASURES:
             raise UnknownName("measure for show", name, MEASURES)
     return tuple(given)
+
+
+def _evaluations(plain: Mapping[str, Any]) -> Evaluations:
+    probe = plain.get("probe", False)
+    if not isinstance(probe, bool):
+        raise ConfigError(f"probe is true or false; got {probe!r}")
+    curves = []
+    for name in ("missing", "noise"):
+        texts = _values(name, plain[name]) if name in plain else []
+        if not all(isinstance(text, str) for text in texts):
+            raise ConfigError(f'{name} is a list of texts such as "audio=0.3"; got {texts!r}')
+        curves.append(texts)
+    return Evaluations.of(probe, *curves)
 
 
 def _table(plain: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -277,6 +300,7 @@ def contest_of(
             "recipe": used and recipe_record(used),
             "seeds": list(seeds),
             "settings": list(settings),
+            "evaluations": study.evaluations.request,
         },
     )
     return Contest(
@@ -293,4 +317,5 @@ def contest_of(
         given=given,
         study=text,
         shown=shown,
+        evaluations=study.evaluations,
     )

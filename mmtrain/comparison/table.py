@@ -67,6 +67,7 @@ def heads(table: Mapping[str, Any]) -> list[str]:
         "epochs x batch",
         *titles,
         *_modalities(table),
+        *(f"probe of {modality}" for modality in probed(table)),
         *compared_with(table),
         "s an epoch",
     ]
@@ -79,6 +80,9 @@ def cells(table: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
     for modality in _modalities(table):
         name, value = next(iter(row["modalities"].get(modality, {names[0]: None}).items()))
         texts.append(_shown_cell(name, value, count))
+    for modality in probed(table):
+        probe = row.get("probes", {}).get(modality, {})
+        texts.append(cell(probe.get("accuracy"), count, 100))
     compared = (
         [_difference(row.get("against"), all_measures(table)[0])] if compared_with(table) else []
     )
@@ -106,6 +110,11 @@ def grid_lines(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str
 
 def _modalities(table: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(m for row in table["rows"] for m in row["modalities"]))
+
+
+def probed(table: Mapping[str, Any]) -> list[str]:
+    """Modalities whose encoders were probed."""
+    return list(dict.fromkeys(m for row in table["rows"] for m in row.get("probes", ())))
 
 
 def compared_with(table: Mapping[str, Any]) -> list[str]:

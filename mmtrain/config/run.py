@@ -31,7 +31,7 @@ CHOICES: Final = ("method", "curriculum", "fusion", "encoder")
 FREE: Final = (
     *("data", "endpoint", "anonymous", "retry_for_s", "cache", "cache_size"),
     *("skip_corrupt", "allow_changed"),
-    *("device", "workers", "save_every_steps", "compile"),
+    *("device", "workers", "save_every_steps", "probe_every", "compile"),
 )
 
 
@@ -143,6 +143,8 @@ class TrainConfig:
         select: Measure on val by which the tested epoch is chosen; ties go to the lower loss. Where
             the task has no accuracy, the default is its first measure.
         save_every_steps: Steps between checkpoints; one is written after every epoch anyway.
+        probe_every: Epochs between two linear probes of the encoders, which probes.jsonl takes and
+            training does not feel; 0 for none. Each costs a pass over train and val.
         optimizer: The optimizer.
         schedule: Schedule of its rate.
         view: View of pictures, texts and sequences.
@@ -176,6 +178,7 @@ class TrainConfig:
     workers: int | None = at_least(1, default=None)
     select: str = one_of(*SELECTS)
     save_every_steps: int = at_least(1, default=500)
+    probe_every: int = at_least(0, default=0)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     view: ViewConfig = field(default_factory=ViewConfig)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mmtrain.errors import ConfigError, UnknownName
-from mmtrain.names import MODALITY_ALIASES, canonical
+from mmtrain.errors import ConfigError
+from mmtrain.evaluation.settings import modalities_in, parse_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +50,7 @@ class Missing:
         Raises:
             UnknownName: A rate for a modality that the model does not have.
         """
-        lost = list(dict.fromkeys(m for rates in self.rates for m in rates))
-        for modality in lost:
-            if modality not in modalities:
-                raise UnknownName("modality of this run", modality, modalities)
+        lost = modalities_in(self.rates, modalities)
         columns = [{m: self._column(draw, m, samples) for m in lost} for draw in range(self.draws)]
         return [
             [{m: column[m] >= p for m, p in rates.items()} for column in columns]
@@ -67,31 +64,12 @@ class Missing:
 
 
 def parse_rates(texts: Iterable[str]) -> tuple[dict[str, float], ...]:
-    """Settings from texts such as ``audio=0.3``, ``audio=0.1,visual=0.2`` or ``audio``.
+    """Settings from texts such as ``audio=0.3``, ``audio=0.1,visual=0:0.3:0.1`` or ``audio``.
 
-    A modality without a share is missing from every sample, as by ``audio=1``.
+    A modality without a share is missing from every sample, as by ``audio=1``; for ranges see
+    `mmtrain.evaluation.settings`.
 
     Raises:
         ConfigError: A text of another form.
     """
-    return tuple(_rates(text) for text in texts)
-
-
-def _rates(text: str) -> dict[str, float]:
-    rates: dict[str, float] = {}
-    for pair in text.split(","):
-        name, equals, share = (part.strip() for part in pair.partition("="))
-        try:
-            rate = float(share) if equals else 1.0
-        except ValueError:
-            rate = None
-        if not name or rate is None:
-            raise ConfigError(
-                f"--missing takes MODALITY=SHARE,...; got {text!r}. Say audio=0.3 for three in ten "
-                "samples, audio for all of them, or audio=0.1,visual=0.2 for both at once"
-            )
-        modality = canonical(name, MODALITY_ALIASES.values(), MODALITY_ALIASES)
-        if modality in rates:
-            raise ConfigError(f"--missing {text}: {modality} is there twice; repeat --missing")
-        rates[modality] = rate
-    return rates
+    return parse_settings(texts, "--missing", "SHARE", alone=1.0)

@@ -3,7 +3,6 @@
 RUN/samples-SPLIT.npz keeps them, because each table of a comparison asks for those of all its runs.
 """
 
-import hashlib
 import io
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 
 from mmtrain import files
 from mmtrain.evaluation.evaluate import predictions
+from mmtrain.evaluation.measured import weights_digest
 from mmtrain.evaluation.open_run import open_run, require_split
 from mmtrain.functional.shapley import shapley, subsets
 from mmtrain.metrics import calibration_error
 from mmtrain.tasks.needs import PROBABILITY
-from mmtrain.training.checkpoint import BEST
 from mmtrain.training.run import Run
 
 # Of more modalities, the sets take too many passes.
@@ -69,7 +68,7 @@ def sample_scores(folder: Path, split: str, data: str | None = None) -> SampleSc
         RunError: A prediction is not finite.
     """
     path = folder / f"samples-{split}.npz"
-    weights = _digest(folder / BEST) if (folder / BEST).exists() else ""
+    weights = weights_digest(folder)
     if (kept := _read(path, weights)) is not None:
         return kept
     with open_run(folder, data) as run:
@@ -126,7 +125,7 @@ def _measured(run: Run, split: str) -> SampleScores:
         sets = []
     count = len(run.feed.dataset.ids(split))
     masks = [{m: np.full(count, m in chosen) for m in modalities} for chosen in sets]
-    ids, fused, own, masked = predictions(run, split, masks)
+    ids, fused, own, masked, _ = predictions(run, split, masks)
     truth = run.feed.dataset.annotations.of(ids)
     scores = task.sample_scores(fused, truth)
     shares: dict[str, float] = {}
@@ -177,8 +176,3 @@ def _by_modality(file: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, An
     for name in file:
         if name.startswith(prefix):
             yield name.removeprefix(prefix), file[name]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -50,6 +50,9 @@ def scalars(record: RunRecord) -> Iterator[tuple[str, float, int]]:
             yield f"{quantity}/{which}" if which else f"method/{quantity}", value, step
         if epoch.val:
             yield from _split_scalars("val", epoch.val, step)
+    for line in record.probes_by_epoch:
+        for modality, accuracy in line.accuracy.items():
+            yield f"probe/{modality}", accuracy, line.epochs
     if record.result and record.test:
         yield from _split_scalars("test", record.test, record.result.best_epoch + 1)
 

@@ -18,6 +18,14 @@ from mmtrain.training.ranks import Ranks
 log = logging.getLogger(__name__)
 
 
+def append_line(path: Path, line: Mapping[str, Any]) -> None:
+    """Adds one JSON object to a file of lines, and brings it to the disk."""
+    with files.naming_refusals(path), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 class MetricsFile:
     """JSON lines, one object an epoch."""
 
@@ -26,13 +34,7 @@ class MetricsFile:
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Writes one line, and brings it to the disk."""
-        with (
-            files.naming_refusals(self._path),
-            self._path.open("a", encoding="utf-8") as file,
-        ):
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self._path, line)
 
     def keep(self, epochs: int) -> None:
         """Drops the lines of later epochs, and one that was half written."""

@@ -23,7 +23,7 @@ from mmtrain.modalities import TOKENS, modality
 from mmtrain.models.catalog import ENCODERS, FUSIONS
 from mmtrain.models.multimodal import MultimodalModel, channels_of
 from mmtrain.tasks.catalog import TASKS
-from mmtrain.tasks.needs import require
+from mmtrain.tasks.needs import CLASSES, require
 from mmtrain.tasks.task import Task
 from mmtrain.training import scores
 from mmtrain.training.device import device_of
@@ -57,7 +57,9 @@ def fitted(config: TrainConfig, dataset: ShardedDataset) -> TrainConfig:
     own = tuple(m for m in dataset.description.modalities if m in dataset.modalities)
     config = resolved(replace(config, modalities=config.modalities or own or dataset.modalities))
     dataset.require(config.modalities)
-    config = replace(config, select=_select(config, task_of(config, dataset)))
+    task = task_of(config, dataset)
+    config = replace(config, select=_select(config, task))
+    _require_probes(config, dataset, task)
     samples = dataset.splits.get("train", 0)
     if samples < config.batch_size:
         raise ConfigError(
@@ -104,6 +106,19 @@ def _select(config: TrainConfig, task: Task) -> str:
     if config.select != TrainConfig.select:
         raise UnknownName(f"measure of {task.name}", config.select, task.measured)
     return task.measured[0]
+
+
+def _require_probes(config: TrainConfig, dataset: ShardedDataset, task: Task) -> None:
+    """Refuses probes during training where there is nothing to fit or to measure them on.
+
+    Raises:
+        ConfigError: The task has no classes, or the data set has no val split.
+    """
+    if not config.probe_every:
+        return
+    require("setting", "probe_every", {CLASSES: "the heads that it fits"}, task.name, task.gives)
+    if not dataset.splits.get("val"):
+        raise ConfigError(f"{config.data}: no val split to measure probes on; drop probe_every")
 
 
 def recall_scores(path: Path, feed: Feed) -> None:

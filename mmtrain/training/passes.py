@@ -127,6 +127,11 @@ def leads(task: Task, by_modality: Mapping[str, Tensor], data: Annotations) -> d
     return {m: value.item() for m, value in discrepancy(sums).items()}
 
 
+def finite_rows(values: Tensor) -> Tensor:
+    """(n,) True for each row of (n, ...) ``values`` that has no NaN and no infinity."""
+    return values.isfinite().flatten(1).all(1)
+
+
 def _plain(values: Tensor) -> Tensor:
     return values.float() if values.is_floating_point() else values.long()
 

@@ -23,7 +23,7 @@ from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
 from mmtrain.training import checkpoint, saved_state, scores
 from mmtrain.training.batch_norm import average_statistics, preserve_statistics
-from mmtrain.training.best import is_better
+from mmtrain.training.best import is_better, watched_loss
 from mmtrain.training.checkpoint import BEST, CHECKPOINT
 from mmtrain.training.device import autocast, compile_encoders, place, set_up
 from mmtrain.training.failures import Failures
@@ -34,6 +34,7 @@ from mmtrain.training.observations import Observations
 from mmtrain.training.parts import task_for
 from mmtrain.training.passes import EvaluationPass, Scored
 from mmtrain.training.prefetch import prefetcher
+from mmtrain.training.probes import PROBES, Probes
 from mmtrain.training.ranks import ALONE, Ranks
 from mmtrain.training.saved_state import TrainingState
 from mmtrain.training.schedule import Schedule
@@ -66,6 +67,7 @@ class Run(Stepping):
         method: Method, as given.
         curriculum: Order of the samples.
         folder: Folder of the run.
+        evaluation: Passes of the model over samples.
         best: Epoch and measures on val of the best epoch so far; empty before the first.
     """
 
@@ -97,7 +99,7 @@ class Run(Stepping):
         self._trial: Trial | None = None
         self._scoring_s, self._trained = 0.0, False
         self._journal = Journal(folder / LEDGER, folder / METRICS, ranks)
-        self._evaluation = EvaluationPass(
+        self.evaluation = EvaluationPass(
             method=method,
             task=self.task,
             model=model,
@@ -106,7 +108,8 @@ class Run(Stepping):
             device=device,
             precision=config.precision,
         )
-        self._observations = Observations(self.curriculum, self._evaluation)
+        self._observations = Observations(self.curriculum, self.evaluation)
+        self._probes = Probes(folder / PROBES, config.probe_every, ranks.first)
         checkpoint.seed_all(config.seed + ranks.rank)
         saved = checkpoint.load(folder / file) if (folder / file).exists() else None
         if saved is not None and saved.get("data") != feed.dataset.description.root:
@@ -188,7 +191,7 @@ class Run(Stepping):
         self, fn: Callable[[Batch], Scored], split: str = "train", ids: IDs | None = None
     ) -> Any:
         before = time.monotonic()
-        values = self._evaluation.score(fn, self.feed.dataset.ids(split) if ids is None else ids)
+        values = self.evaluation.score(fn, self.feed.dataset.ids(split) if ids is None else ids)
         self._scoring_s += time.monotonic() - before
         return values
 
@@ -225,7 +228,7 @@ class Run(Stepping):
         Raises:
             RunError: A prediction is not finite.
         """
-        self._measured[split] = self._evaluation.measure(split, self._failures.prediction)
+        self._measured[split] = self.evaluation.measure(split, self._failures.prediction)
         return dict(self._measured[split])
 
     def save(self) -> None:
@@ -261,6 +264,7 @@ class Run(Stepping):
             self.model, self.method, self._optimizer, schedule, self.curriculum, self.generator
         )
         self._journal.resume(saved)
+        self._probes.resume(saved["epoch"] if saved else 0)
         if saved is None:
             return
         self._state.load_state_dict(saved)
@@ -335,7 +339,7 @@ class Run(Stepping):
         self._train(method)
         line = self._closed_line() | {"trial": self._journal.tried}
         self._journal.append(line)
-        self._state.schedule.observe(_watched_loss(line))
+        self._state.schedule.observe(watched_loss(line))
         trial.lines.append(line)
         self.epoch += 1
 
@@ -351,12 +355,15 @@ class Run(Stepping):
     def _end_epoch(self) -> None:
         line = self._closed_line()
         self._observations.hand_over(self.ids, self.epoch)
-        self._state.schedule.observe(_watched_loss(line))
+        self._state.schedule.observe(watched_loss(line))
         self._journal.append(line)
         better = is_better(line["val"], self.best, self.config.select)
         if better:
             self.best = {"epoch": self.epoch, "val": line["val"]}
         self.epoch, self._trained, self._order = self.epoch + 1, False, None
+        # Before the checkpoint: a run that is killed between the two drops the line and writes it
+        # again.
+        self._probes.probe_after(self.epoch, self.evaluation, len(self.classes), self.generator)
         self.save()
         if better:
             self._save_best()
@@ -391,9 +398,3 @@ class Run(Stepping):
     def _refuse_in_trial(self, call: str) -> None:
         if self._trial is not None:
             raise RuntimeError(f"{call} was called within a trial, whose changes are undone")
-
-
-def _watched_loss(line: Mapping[str, Any]) -> float:
-    """Loss by which a schedule judges an epoch: on val, if there is such a split."""
-    loss: float = line["val"]["loss"] if line["val"] else line["train_loss"]
-    return loss

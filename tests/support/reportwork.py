@@ -70,7 +70,9 @@ def evaluation(modalities=("audio", "visual"), names=CLASSES):
             {"rates": {modalities[0]: 0.5}, "draws": 3, "accuracy": spread},
             {"rates": dict.fromkeys(modalities, 0.2), "draws": 3, "accuracy": spread},
             {"rates": {modalities[0]: 0.1, modalities[1]: 0.3}, "draws": 3, "accuracy": spread},
+            {"rates": {modalities[0]: 0.1, modalities[1]: 0.2}, "draws": 3, "accuracy": spread},
         ],
+        "noise": [{"levels": {modalities[0]: 0.5}, "draws": 3, "accuracy": spread}],
     }
 
 

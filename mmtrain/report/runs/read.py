@@ -11,10 +11,12 @@ from mmprep.format.damage import naming_damage
 from mmprep.format.fields import parse_json
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError, DataError
-from mmtrain.report.runs.records import Epoch, Evaluation, Probe, Result, SplitMeasures
+from mmtrain.names import short_names
+from mmtrain.report.runs.records import Epoch, EpochProbes, Evaluation, Probe, Result, SplitMeasures
 from mmtrain.tasks.measures import rank, shown
 from mmtrain.training import scores
 from mmtrain.training.parts import CONFIG, read_config
+from mmtrain.training.probes import PROBES, read_probes
 from mmtrain.training.run import METRICS
 from mmtrain.training.train import RESULT
 
@@ -37,6 +39,7 @@ class RunRecord:
         result: Measures at the best epoch; None while the run is in progress.
         evaluations: Split to the output of ``mmtrain eval``.
         probes: Split to modality to the output of ``mmtrain probe``.
+        probes_by_epoch: Probes during training, where the run has ``probe_every``.
     """
 
     name: str
@@ -46,6 +49,7 @@ class RunRecord:
     result: Result | None
     evaluations: Mapping[str, Evaluation]
     probes: Mapping[str, Mapping[str, Probe]]
+    probes_by_epoch: tuple[EpochProbes, ...] = ()
 
     @property
     def entrant(self) -> str | None:
@@ -113,17 +117,6 @@ def read_runs(folders: Sequence[Path]) -> list[RunRecord]:
     return [_record(f, name) for f, name in zip(distinct, short_names(distinct), strict=True)]
 
 
-def short_names(folders: Sequence[Path]) -> list[str]:
-    """The shortest ends of paths that are different for all ``folders``."""
-    whole = [folder.resolve().parts for folder in folders]
-    longest = max(map(len, whole))
-    for length in range(1, longest + 1):
-        short = ["/".join(parts[-length:]) for parts in whole]
-        if len(set(short)) == len(short):
-            break
-    return short
-
-
 def _record(folder: Path, name: str) -> RunRecord:
     def by_split(what: str, make: Callable[[Any], Read]) -> dict[str, Read]:
         paths = sorted(folder.glob(f"{what}-*.json"))
@@ -139,6 +132,9 @@ def _record(folder: Path, name: str) -> RunRecord:
         result=_json(result, Result.of) if result.exists() else None,
         evaluations=by_split("eval", Evaluation.of),
         probes=by_split("probe", _probes),
+        probes_by_epoch=tuple(
+            EpochProbes(line["epoch"], line["accuracy"]) for line in read_probes(folder / PROBES)
+        ),
     )
 
 

@@ -136,20 +136,30 @@ class ClassLine(NamedTuple):
     f1: float
 
 
-class MissingSetting(NamedTuple):
-    """The task's first measure where shares of the samples lack modalities.
+class CurveSetting(NamedTuple):
+    """The task's first measure where modalities are missing or noisy.
 
     Attributes:
-        rates: Modality to the share of the samples that lack it.
-        draws: Number of random draws of those samples.
+        values: Modality to the share of the samples that lack it, or to the level of its noise.
+        draws: Number of random draws of those samples, or of the noise.
         mean: Mean of the measure over the draws; NaN where it is undefined.
         std: Standard deviation over the draws.
     """
 
-    rates: Mapping[str, float]
+    values: Mapping[str, float]
     draws: int
     mean: float
     std: float
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any], name: str, measure: str) -> "CurveSetting":
+        """Reads a JSON object, whose values are under ``name``."""
+        spread = dict(plain.get(measure, {}))
+        return cls(
+            {m: float(value) for m, value in dict(plain[name]).items()},
+            int(plain["draws"]),
+            *(_number(spread.get(each)) for each in ("mean", "std")),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -163,6 +173,7 @@ class Evaluation:
         confusion: (C, C) counts; rows are true, columns predicted.
         discrepancy: Ratio ``rho`` of OGM for each modality; none where nothing has a probability.
         missing: The first measure for each setting with missing modalities.
+        noise: The first measure for each setting with noise.
         scatter: True and predicted scores of samples; empty where the task has none.
         segments: Accuracy at each place of a sample; empty where the task has no segments.
     """
@@ -172,7 +183,8 @@ class Evaluation:
     by_class: tuple[ClassLine, ...]
     confusion: NDArray[np.int64]
     discrepancy: Mapping[str, float]
-    missing: tuple[MissingSetting, ...]
+    missing: tuple[CurveSetting, ...]
+    noise: tuple[CurveSetting, ...] = ()
     scatter: tuple[tuple[float, float], ...] = ()
     segments: tuple[float, ...] = ()
 
@@ -204,20 +216,26 @@ class Evaluation:
             by_class=lines,
             confusion=confusion,
             discrepancy={m: _number(rho) for m, rho in dict(plain["discrepancy"]).items()},
-            missing=tuple(
-                MissingSetting(
-                    {m: float(p) for m, p in dict(setting["rates"]).items()},
-                    int(setting["draws"]),
-                    *(_number(dict(setting.get(first, {})).get(each)) for each in ("mean", "std")),
-                )
-                for setting in plain["missing"]
-            ),
+            missing=tuple(CurveSetting.of(each, "rates", first) for each in plain["missing"]),
+            noise=tuple(CurveSetting.of(each, "levels", first) for each in plain.get("noise", ())),
             scatter=tuple(
                 (float(t), float(p))
                 for t, p in zip(points["true"], points["predicted"], strict=True)
             ),
             segments=tuple(map(float, plain.get("segments", ()))),
         )
+
+
+class EpochProbes(NamedTuple):
+    """A line of probes.jsonl.
+
+    Attributes:
+        epochs: Number of epochs that were done.
+        accuracy: Modality to the accuracy of its probe on val.
+    """
+
+    epochs: int
+    accuracy: Mapping[str, float]
 
 
 class Probe(NamedTuple):

@@ -13,7 +13,8 @@ from mmtrain.report.charts.heat import heat
 from mmtrain.report.runs.groups import Group, Spread
 from mmtrain.report.runs.read import RunRecord
 from mmtrain.report.runs.records import Evaluation
-from mmtrain.report.sections.missing_modalities import Evaluated, missing_modalities
+from mmtrain.report.sections.probe_curves import probes_by_epoch
+from mmtrain.report.sections.robustness import Evaluated, robustness
 from mmtrain.report.sections.task_results import question_types, scores, segments
 
 # Larger confusion matrices have no room for a number in each cell.
@@ -64,6 +65,7 @@ def probes(groups: Sequence[Group]) -> Markup:
         "How good the encoders are",
         note(text) if parts else None,
         *parts,
+        probes_by_epoch(groups),
         _command("probe", runs, lacking),
         anchor="probes",
     )
@@ -125,7 +127,7 @@ def _split(split: str, evaluated: Evaluated) -> Markup:
         segments(evaluated),
         question_types(evaluated),
         _classes(of_classes) if of_classes else None,
-        missing_modalities(evaluated),
+        robustness(evaluated),
         _discrepancy(evaluated),
     )
 

@@ -9,7 +9,7 @@ from mmprep.html.markup import Markup, join, note, table
 from mmtrain.report.charts.scatter import scatter
 from mmtrain.report.runs.groups import Spread, modalities_of
 from mmtrain.report.runs.records import FUSED, Evaluation
-from mmtrain.report.sections.missing_modalities import Evaluated
+from mmtrain.report.sections.robustness import Evaluated
 
 
 def scores(evaluated: Evaluated) -> Markup | None:

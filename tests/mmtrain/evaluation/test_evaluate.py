@@ -77,7 +77,7 @@ def test_missing_nothing_is_clean_and_missing_all_is_one_prediction(made, modali
 def test_what_is_hidden_is_predicted_as_if_its_input_were_zero(made):
     with open_run(made("audio", "visual")) as finished:
         (mask,) = Missing(rates=({"audio": 0.5},), draws=1).masks(("audio", "visual"), 9)[0]
-        _, fused, _, (hidden,) = predictions(finished, "test", [mask])
+        _, fused, _, (hidden,), _ = predictions(finished, "test", [mask])
         encoder = finished.model.encoders["audio"]
         hook = encoder.register_forward_pre_hook(lambda _, given: torch.zeros_like(given[0]))
         zeroed = predictions(finished, "test").fused
@@ -155,4 +155,4 @@ def test_the_command(made):
     assert json.loads(done.stdout) == found
 
     assert run("eval", folder, "--missing", "audio=").exit_code == 2
-    assert run("eval", folder, "--data", folder).exit_code == 2
+    assert run("eval", folder, "--force", "--data", folder).exit_code == 2

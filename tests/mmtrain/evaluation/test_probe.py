@@ -11,16 +11,11 @@ from mmtrain.cli import tables
 from mmtrain.cli.main import main
 from mmtrain.errors import ConfigError, DataError, RunError
 from mmtrain.evaluation.open_run import open_run
-from mmtrain.evaluation.probe import (
-    FIXED,
-    STRENGTHS,
-    features_of,
-    measure_probe,
-    probe,
-)
-from mmtrain.evaluation.regression import Examples, fit, objective
+from mmtrain.evaluation.probe import probe
 from mmtrain.training import checkpoint
 from mmtrain.training.checkpoint import BEST
+from mmtrain.training.linear_probe import FIXED, STRENGTHS, features_of, measure_probe
+from mmtrain.training.regression import Examples, fit, objective
 from mmtrain.training.train import train
 from tests.support.enginework import small
 from tests.support.evalwork import THREE, NoVal
@@ -145,7 +140,7 @@ def test_the_strength_is_chosen_on_val_never_on_test(val, test):
 def test_the_encoder_is_frozen_and_sees_each_sample_once(made):
     with open_run(made(*THREE)) as finished:
         before = {name: value.clone() for name, value in finished.model.state_dict().items()}
-        found = features_of(finished, "train")
+        _, found = features_of(finished.evaluation, "train")
         batches = list(finished.batches("train"))
         with torch.no_grad():
             finished.model.eval()
@@ -178,7 +173,7 @@ def test_a_run_and_encoders_trained_alone(made):
     assert alone["gap"] == alone["accuracy"] - found["modalities"]["audio"]["accuracy"]
     assert found["modalities"]["visual"]["alone"] is None
     assert not (audio / "probe-test.json").exists()
-    assert {k: v for k, v in alone.items() if k not in ("run", "gap")} == {
+    assert {k: v for k, v in alone.items() if k not in ("run", "weights", "gap")} == {
         k: v for k, v in probe(audio)["modalities"]["audio"].items() if k != "alone"
     }
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mmtrain.errors import ConfigError, DataError
-from mmtrain.report.runs.read import read_runs, short_names
+from mmtrain.names import short_names
+from mmtrain.report.runs.read import read_runs
 from tests.support.reportwork import evaluation, make_run, metrics
 
 

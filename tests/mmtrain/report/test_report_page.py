@@ -10,6 +10,8 @@ from mmtrain.config.run import OptimizerConfig, TrainConfig, ViewConfig
 from mmtrain.data import SampleOrder, open_dataset
 from mmtrain.errors import DataError
 from mmtrain.report import write
+from mmtrain.report.runs.read import read_runs
+from mmtrain.report.tensorboard import scalars
 from mmtrain.training import scores
 from mmtrain.training.train import train
 from tests.support.reportwork import CLASSES, Page, evaluation, make_run, probe
@@ -121,12 +123,33 @@ def test_what_eval_and_probe_found(tmp_path):
     assert "accuracy without audio (%)" in page.text
     assert "accuracy without audio and visual (%)" in page.text
     assert "10 % of audio, 30 % of visual 40.00" in page.text
+    assert "accuracy without visual, where 10 % lack audio (%)" in page.text
+    assert "accuracy with noise on audio (%)" in page.text
+    assert "audio 0.5 40.00" in page.text
     assert "val split (%)" in page.text
     assert "joint audio 50.00 60.00 40.00 30.00 90.00 40.00" in page.text
     assert "joint visual 50.00 60.00 40.00 30.00 - -" in page.text
     assert "mmtrain eval was not run on 1 of the 2 runs" in page.text
     assert f"mmtrain eval {runs[1]}" in page.text
     assert f"mmtrain eval {runs[0]}" not in page.text
+
+
+def test_probes_of_training_are_drawn_over_the_epochs(tmp_path):
+    runs = [make_run(tmp_path / f"s{seed}", seed=seed) for seed in range(2)]
+    assert "Over the epochs" not in page_of(tmp_path, *runs).text
+    lines = [
+        {"epoch": 5 * i, "split": "val", "accuracy": {"audio": 0.5, "visual": i / 4}}
+        for i in (1, 2)
+    ]
+    for each in runs:
+        (each / "probes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = page_of(tmp_path, *runs)
+    assert "probe of audio: accuracy, val (%)" in page.text
+    assert "probe of visual: accuracy, val (%)" in page.text
+    assert [each for each in scalars(read_runs(runs)[0]) if each[0].startswith("probe/")] == [
+        *(("probe/audio", 0.5, 5), ("probe/visual", 0.25, 5)),
+        *(("probe/audio", 0.5, 10), ("probe/visual", 0.5, 10)),
+    ]
 
 
 def test_runs_of_other_classes_are_not_put_on_one_axis(tmp_path):
