@@ -81,7 +81,7 @@ def probes_of_all(reports: Sequence[Mapping[str, Any]]) -> list[str | Table]:
             row = [*(_number(values[each]) for each in (*_PROBED, "own_accuracy"))]
             row += [_number(alone.get("accuracy")), _signed(alone.get("gap"))]
             rows.append([name, modality, *row])
-    columns = ["modality", *map(_name, _PROBED), "own accuracy", "alone", "gap"]
+    columns = ["modality", *map(_name, _PROBED), "own", "alone", "gap"]
     return [_rows([f"probes on {reports[0]['split']}", *columns], rows)]
 
 

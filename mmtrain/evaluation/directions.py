@@ -23,10 +23,10 @@ def filter_normalised(direction: Tensor, weights: Tensor) -> Tensor:
     if weights.ndim < 2:
         return torch.zeros_like(weights)
     dims = tuple(range(1, weights.ndim))
-    norms = [
-        torch.linalg.vector_norm(each, dim=dims, keepdim=True) for each in (weights, direction)
-    ]
-    return direction * norms[0] / norms[1].clamp(min=1e-30)
+    length = torch.linalg.vector_norm(weights, dim=dims, keepdim=True)
+    own = torch.linalg.vector_norm(direction, dim=dims, keepdim=True)
+    scaled: Tensor = direction * length / own.clamp(min=1e-30)
+    return scaled
 
 
 def random_direction(model: nn.Module, seed: int, axis: int) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ def evaluations(groups: Sequence[Group]) -> Markup:
         parts.append(_split(split, [(group, each) for group, each in of_split if each]))
     lacking = [run for run in runs if not run.evaluations]
     return section(
-        "Classes, confusions, missing modalities",
+        "Classes, confusions, missing and noisy modalities",
         *parts,
         _command("eval", runs, lacking),
         anchor="classes",

@@ -122,18 +122,25 @@ def _lines(kind: Kind, group: Group, each: Sequence[Evaluation], measure: str) -
     """Title of each chart to the group's line in it."""
     whole = Spread.of(one.measures.fused.value(measure) for one in each).mean
     settings = [setting for one in each for setting in _settings(kind, one)]
+    mixed = _mixed(kind, settings)
+    series: dict[str, Line] = {}
+    drawn = [id(s) for by_value in mixed.values() for same in by_value.values() for s in same]
+    for title, by_value in _together(settings).items():
+        # A single point of a grid, which has its place in another chart, makes no line of its own.
+        if len(by_value) > 1 or any(id(s) not in drawn for same in by_value.values() for s in same):
+            series[title] = _line(kind, group, by_value, measure, whole)
+    return series | {title: _line(kind, group, same, measure) for title, same in mixed.items()}
+
+
+def _together(settings: Sequence[CurveSetting]) -> dict[str, dict[float, list[CurveSetting]]]:
+    """Settings of one value for all their modalities: these to the values to settings."""
     charts: dict[str, dict[float, list[CurveSetting]]] = {}
     for setting in settings:
         acting = {m: value for m, value in setting.values.items() if value > 0}
         if len(set(acting.values())) == 1:
             value = next(iter(acting.values()))
             charts.setdefault(" and ".join(acting), {}).setdefault(value, []).append(setting)
-    # From nothing missing on; where other modalities are missing too, nothing was measured there.
-    series = {
-        title: _line(kind, group, by_value, measure, whole) for title, by_value in charts.items()
-    }
-    mixed = _mixed(kind, settings).items()
-    return series | {title: _line(kind, group, each, measure) for title, each in mixed}
+    return charts
 
 
 def _mixed(
