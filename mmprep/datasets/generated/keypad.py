@@ -166,14 +166,11 @@ def parameters_from(settings: Mapping[str, str]) -> Parameters:
     for name, text in settings.items():
         if name not in known:
             raise UnknownName("parameter of keypad's clips", name, known)
-        numbers = [parse_value(part.strip()) for part in text.strip("[]").split(",")]
-        wanted = (int, float) if name == "noise" else int
-        if not all(isinstance(n, wanted) and not isinstance(n, bool) for n in numbers) or (
-            len(numbers) > (2 if name == "noise" else 1)
-        ):
-            example = "3 or 3,60" if name == "noise" else "a whole number"
-            raise ConfigError(f"--set clips.{name}={text}: it takes {example}")
-        values[name] = (float(numbers[0]), float(numbers[-1])) if name == "noise" else numbers[0]
+        kind, most, example = (float, 2, "3 or 3,60") if name == "noise" else (int, 1, "30")
+        numbers = [parse_value(part.strip(), kind) for part in text.strip("[]").split(",")]
+        if len(numbers) > most or not all(type(number) is kind for number in numbers):
+            raise ConfigError(f"--set clips.{name}={text}: it is a number, such as {example}")
+        values[name] = (numbers[0], numbers[-1]) if name == "noise" else numbers[0]
     return Parameters(**values)
 
 
