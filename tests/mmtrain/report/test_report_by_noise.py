@@ -30,6 +30,8 @@ def scored(folder, right, data, **config):
         ids=np.arange(len(right)),
         scores=np.asarray(right, float),
         calibration=0.1,
+        classes=np.array([], str),
+        labels=np.zeros(0, np.int64),
     )
     return run
 
