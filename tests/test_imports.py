@@ -26,7 +26,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmprep.config", "mmprep.errors", "mmprep.failure", "mmprep.format"),
         *("mmprep.manifest", "mmprep.storage"),
     ),
-    "mmprep/datasets/generated": ("mmprep.errors", "mmprep.manifest"),
+    "mmprep/datasets/generated": ("mmprep.assignments", "mmprep.errors", "mmprep.manifest"),
     "mmprep/datasets/lists": (
         *(
             "mmprep.clips.decode.array_files",
@@ -143,6 +143,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmtrain/report/sections": (
         *("mmprep.errors", "mmprep.html", "mmtrain.config", "mmtrain.data", "mmtrain.errors"),
         *("mmtrain.modalities", "mmtrain.report", "mmtrain.tasks"),
+        "mmtrain.evaluation.sample_scores",
     ),
     "mmtrain/report": ("mmprep.html", "mmtrain.errors", "mmtrain.files", "mmtrain.tasks"),
     "mmtrain/comparison/engines": (

@@ -23,6 +23,8 @@ from mmprep.storage.store import store_at
 
 # Parameters with an option of their own, which --set refuses.
 _BY_FLAG: Final = ("names", "missing_audio")
+# Beginning of the names of parameters of generated clips.
+_CLIPS: Final = "clips."
 # Examples of parameters that may be none, which shows no type.
 _EXAMPLES: Final = {"audio.babble_db": 0.0}
 
@@ -38,7 +40,8 @@ class Request:
         annotations: Folder with the official lists.
         manifest: CSV file that names the clips in place of official lists.
         parts: Names of the parts; None takes those of the data set.
-        settings: Changes of single parameters, such as ``frames.short_side=128``.
+        settings: Changes of single parameters, such as ``frames.short_side=128``; those of clips
+            that are generated begin with ``clips.``.
         missing_audio: Treatment of clips without sound, ``fail`` or ``silence``; None takes that
             of the data set.
         seed: Seed of the order of samples.
@@ -71,6 +74,12 @@ class Request:
     hash_sources: bool = False
     anonymous: bool = False
     retry_for_s: float = RETRY_FOR_S
+
+    @property
+    def clip_settings(self) -> dict[str, str]:
+        """Text of each parameter of the clips themselves, by name; for data sets that generate."""
+        pairs = map(_assignment, self.settings)
+        return {k.removeprefix(_CLIPS): value for k, value in pairs if k.startswith(_CLIPS)}
 
     @property
     def access(self) -> Access:
@@ -233,19 +242,26 @@ def parts_of(data_set: Spec, request: Request) -> PartsConfig:
     if request.missing_audio is not None:
         plain["missing_audio"] = request.missing_audio
     for setting in request.settings:
-        _apply_setting(plain, setting)
+        # Parameters of the clips are the generator's, and are no part of `dataset.json`.
+        if not (data_set.generator and _assignment(setting)[0].startswith(_CLIPS)):
+            _apply_setting(plain, setting)
     # A sample holds its parts in one order, whatever the order of the request.
     known = [name for name in PARTS if name in plain["names"]]
     plain["names"] = known + [name for name in plain["names"] if name not in known]
     return PartsConfig.from_json(plain)
 
 
-def _apply_setting(plain: dict[str, Any], setting: str) -> None:
-    """Writes the value of ``setting``, which is ``key=value``, into the tables of ``plain``."""
+def _assignment(setting: str) -> tuple[str, str]:
+    """Key and value of ``setting``, which is ``key=value``."""
     try:
-        path, text = split_assignment(setting)
+        return split_assignment(setting)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _apply_setting(plain: dict[str, Any], setting: str) -> None:
+    """Writes the value of ``setting``, which is ``key=value``, into the tables of ``plain``."""
+    path, text = _assignment(setting)
     *tables, name = path.split(".")
     place = plain
     for table in tables:

@@ -277,6 +277,8 @@ def generate(request: Request) -> None:
     data_set = spec.load(request.dataset or "folder", request.variant)
     raw = request.raw
     if not data_set.generator or request.manifest is not None or isinstance(raw, str):
+        if request.clip_settings:
+            raise ConfigError("--set clips.NAME=VALUE is for clips that are written into a folder")
         return
     write = spec.generator(data_set)
     with ExitStack() as stack:
@@ -290,7 +292,7 @@ def generate(request: Request) -> None:
                 steps.append(stack.enter_context(meter))
             steps[0](None)
 
-        write(raw, progress=progress, workers=os.cpu_count() or 1)
+        write(raw, request.clip_settings, progress=progress, workers=os.cpu_count() or 1)
 
 
 def _engine_options(flags: BuildFlags) -> dict[str, object]:

@@ -113,8 +113,8 @@ def manifest(
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Value of one parameter, such as frames.short_side=128 or spectrogram.recipe=fbank; "
-    "repeatable.",
+    help="Value of one parameter, such as frames.short_side=128 or spectrogram.recipe=fbank; of "
+    "clips that are generated, such as clips.noise=3 of keypad. Repeatable.",
 )
 @click.option(
     "--missing-audio",

@@ -90,7 +90,8 @@ class Spec:
         variants: Name of a variant to the entries that it changes (a partial TOML table).
         variant: Names of the variants in force, joined by ``+``; empty for none.
         generator: ``module:function`` that writes the clips into ``--raw``; empty where users
-            bring them. Called as ``function(raw, workers=..., progress=...)``.
+            bring them. Called as ``function(raw, settings, workers=..., progress=...)``, where
+            ``settings`` has the text of each ``--set clips.NAME=VALUE`` by name.
     """
 
     name: str

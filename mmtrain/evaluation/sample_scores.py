@@ -102,6 +102,13 @@ def write_scores(path: Path, made: SampleScores, weights: str) -> None:
     files.replace(path, lambda file: file.write(buffer.getvalue()))
 
 
+def kept_scores(folder: Path, split: str) -> SampleScores | None:
+    """Scores that RUN/samples-SPLIT.npz keeps of the best weights; None where there are none."""
+    if not (folder / BEST).exists():
+        return None
+    return _read(folder / f"samples-{split}.npz", _digest(folder / BEST))
+
+
 def shares_of(values: Mapping[tuple[str, ...], float], chance: float) -> dict[str, float]:
     """Shapley share of each modality in a mean score: its gain, averaged over all orders.
 

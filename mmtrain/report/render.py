@@ -9,6 +9,7 @@ from mmtrain import files
 from mmtrain.report.runs.groups import Group, group_runs, measures_of
 from mmtrain.report.runs.read import RunRecord, read_runs
 from mmtrain.report.sections import curves, evaluations, results
+from mmtrain.report.sections.by_noise import by_noise
 from mmtrain.report.sections.curriculum import curricula
 from mmtrain.tasks.measures import MEASURES, rank
 
@@ -52,6 +53,7 @@ def report_page(records: Sequence[RunRecord], data: str | None = None) -> str:
         results.settings(groups),
         curves.measures(groups),
         evaluations.evaluations(groups),
+        by_noise(groups, data),
         evaluations.probes(groups),
         curves.logged_quantities(groups),
         curves.speed(groups),

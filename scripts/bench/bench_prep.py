@@ -42,7 +42,7 @@ from mmprep.clips.parts.flow import consecutive_indices
 from mmprep.clips.pool import DecoderPool
 from mmprep.clips.sample import Sample, SampleMaker
 from mmprep.config import FlowConfig, PartsConfig
-from mmprep.datasets.generated.keypad import write_clips
+from mmprep.datasets.generated.keypad import Parameters, write_clips
 from mmprep.datasets.spec import load as load_spec
 from mmprep.manifest import Row, write_csv
 
@@ -111,7 +111,7 @@ class Source:
 def find_clips(folder: Path | None, spare: Path) -> Source:
     """Real clips, or keypad's, written to ``spare``."""
     if folder is None and not MEDIA.is_dir():
-        write_clips(spare, limit=40)
+        write_clips(spare, Parameters(limit=40))
         parts = load_spec("keypad").parts
         return Source(root=spare, paths=sorted(spare.glob("*/*/*.mp4")), parts=parts)
     root = (folder or MEDIA).resolve()

@@ -35,7 +35,7 @@ from mmprep.build.copy import copy
 from mmprep.build.engines import engine_named
 from mmprep.build.request import Request, make_plan
 from mmprep.clips.job import Job
-from mmprep.datasets.generated.keypad import write_clips
+from mmprep.datasets.generated.keypad import Parameters, write_clips
 from mmprep.format import DATASET, INDEX, Dataset, ShardInfo, ShardWriter, SplitInfo, write_index
 from mmprep.format.tar import SampleEntry
 from mmprep.shards import read_dataset
@@ -80,7 +80,7 @@ def build_lines(folder: Path, clips: int, workers: int, rounds: int) -> list[Lin
     import ray
 
     raw = folder / "raw"
-    write_clips(raw, limit=clips, workers=workers)
+    write_clips(raw, Parameters(limit=clips), workers=workers)
     plan = make_plan(Request(dataset="keypad", raw=raw, shard_size=_SHARD))
 
     def once(name: str) -> float:

@@ -2,9 +2,10 @@
 
 It shows the imbalance between modalities within minutes on a CPU, where real videos take hours and
 most small data sets have no imbalance. The sound is two steady sine waves that name the digit, so
-it is learnt in a few epochs, even under loud noise. The picture, a small digit anywhere on a dark
-grainy screen, takes longer. A jointly trained model relies on the sound and learns little from the
-picture.
+it is learnt in a few epochs; but its noise differs from clip to clip, and drowns the tones of the
+noisiest. The picture, a small digit anywhere on a dark grainy screen, takes longer, and is equally
+clear in all clips. Both are needed: a jointly trained model relies on the sound, learns little from
+the picture, and fails where the sound is drowned.
 
 The pictures are scikit-learn's `load_digits`. The clips are MP4 files with H.264 and AAC, so that
 they pass through the same code as any real video::
@@ -13,7 +14,9 @@ they pass through the same code as any real video::
     RAW/train/7/digit0007.mp4    one clip for each picture; val and test likewise
     RAW/keypad.csv               the manifest; written last, when all clips are there
 
-The bytes of a clip depend on its number, the seed, the noise and the installed FFmpeg only.
+The manifest has the noise of each clip, which the build copies into the clip's record, so that
+accuracy by noise can be drawn and scores of samples can be checked. The bytes of a clip depend on
+its number, the seed, the range of the noise and the installed FFmpeg only.
 
 PyAV and scikit-learn are imported inside functions: they take two seconds, too long for a
 command's ``--help``.
@@ -21,23 +24,25 @@ command's ``--help``.
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import zip_longest
 from operator import itemgetter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from mmprep.errors import ConfigError
+from mmprep.assignments import parse_value
+from mmprep.errors import ConfigError, UnknownName
 from mmprep.manifest import Row, read_csv, write_csv
 
 COUNT: Final = 1797
-HELD_OUT: Final = 30  # clips per digit in val, and as many in test; 1,197 remain for train
+VAL: Final = 30  # clips of each digit
+MOST_TEST: Final = 120  # clips of each digit, of at least 174, so that some remain for train
 SECONDS: Final = 2
 FPS: Final = 25
 RATE_HZ: Final = 16_000
@@ -58,24 +63,42 @@ class Parameters:
     """Parameters of a folder of clips, as `keypad.json` holds them.
 
     Attributes:
+        noise: Lowest and highest standard deviation of a clip's white noise, in amplitudes of one
+            sine wave; each clip's is drawn between them, log-uniformly. Equal ones are that of all.
+        test: Number of test clips of each digit; val has 30, and train the rest.
         seed: Seed of splits, paths, texture and noise.
-        noise: Standard deviation of the sound's white noise, in amplitudes of one sine wave.
-        limit: Number of clips; None for all.
+        limit: Number of clips, the first of `plan`, balanced in splits and digits; None for all.
         recipe: Version of the clips, raised by each change of this module that alters them.
     """
 
-    seed: int
-    noise: float
-    limit: int | None
-    recipe: int = 1
+    noise: tuple[float, float] = (3.0, 60.0)
+    test: int = 60
+    seed: int = 0
+    limit: int | None = None
+    recipe: int = 2
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ConfigError(f"keypad's seed is 0 or more; got {self.seed}")
-        if not 0 <= self.noise <= 1000:
-            raise ConfigError(f"keypad's noise is 0 to 1000 amplitudes; got {self.noise:g}")
+        low, high = self.noise
+        if not 0 <= low <= high <= 1000 or (low == 0 < high):
+            raise ConfigError(
+                "keypad's noise is one number of amplitudes, 0 to 1000, or a lowest above 0 and a "
+                f"highest; got {low:g} and {high:g}"
+            )
+        if not 1 <= self.test <= MOST_TEST:
+            raise ConfigError(f"keypad's test is 1 to {MOST_TEST} clips a digit; got {self.test}")
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"keypad's limit is 1 clip or more; got {self.limit}")
+
+    def noise_of(self, number: int) -> float:
+        """Noise of a clip, to four digits."""
+        low, high = self.noise
+        if low == high:
+            return low
+        # A generator of its own: path and grain are the same whatever the range of the noise.
+        share = np.random.default_rng([self.seed, number, 1]).random()
+        return float(f"{low * (high / low) ** share:.4g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,19 +116,68 @@ class Clip:
     split: str
 
     @property
-    def row(self) -> Row:
-        """Line of the manifest for the clip."""
-        key = f"digit{self.number:04}"
-        video = f"{self.split}/{self.digit}/{key}.mp4"
-        return Row(key=key, label=str(self.digit), split=self.split, sources={"video": video})
+    def key(self) -> str:
+        """Key of the clip's sample."""
+        return f"digit{self.number:04}"
+
+    @property
+    def video(self) -> str:
+        """Path of the clip in the folder of all clips."""
+        return f"{self.split}/{self.digit}/{self.key}.mp4"
+
+    def row(self, noise: float) -> Row:
+        """Line of the manifest for the clip, whose noise is ``noise``."""
+        return Row(
+            key=self.key,
+            label=str(self.digit),
+            split=self.split,
+            sources={"video": self.video},
+            extra={"noise": f"{noise:g}"},
+        )
+
+
+def generate(
+    raw: Path,
+    settings: Mapping[str, str],
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Writes the clips as `write_clips` does, with parameters from the command line.
+
+    Args:
+        raw: Folder of the clips.
+        settings: Text of each parameter that is not the default: ``noise`` is a number, or the
+            lowest and the highest with a comma between; ``test`` and ``seed`` are whole numbers.
+        workers: Number of threads.
+        progress: Called after each clip with the numbers of finished clips and of all clips.
+
+    Raises:
+        ConfigError: A parameter is out of range, or ``raw`` holds clips made with other ones.
+        UnknownName: There is no such parameter.
+    """
+    return write_clips(raw, parameters_from(settings), workers=workers, progress=progress)
+
+
+def parameters_from(settings: Mapping[str, str]) -> Parameters:
+    """Parameters from the texts of ``--set clips.NAME=VALUE``, see `generate`."""
+    known = [field.name for field in fields(Parameters) if field.name != "recipe"]
+    values: dict[str, Any] = {}
+    for name, text in settings.items():
+        if name not in known:
+            raise UnknownName("parameter of keypad's clips", name, known)
+        kind, most, example = (float, 2, "3 or 3,60") if name == "noise" else (int, 1, "30")
+        numbers = [parse_value(part.strip(), kind) for part in text.strip("[]").split(",")]
+        if len(numbers) > most or not all(type(number) is kind for number in numbers):
+            raise ConfigError(f"--set clips.{name}={text}: it is a number, such as {example}")
+        values[name] = (numbers[0], numbers[-1]) if name == "noise" else numbers[0]
+    return Parameters(**values)
 
 
 def write_clips(
     raw: Path,
+    parameters: Parameters = Parameters(),
     *,
-    seed: int = 0,
-    limit: int | None = None,
-    noise: float = 3.0,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -115,20 +187,18 @@ def write_clips(
 
     Args:
         raw: Folder of the clips; it is created if it does not exist.
-        seed: Seed of splits, paths, texture and noise.
-        limit: Number of clips, the first of `plan`, balanced in splits and digits; None for all.
-        noise: Standard deviation of the sound's white noise, in amplitudes of one sine wave.
+        parameters: Parameters of the clips.
         workers: Number of threads; they run in parallel, because encoding releases the
             interpreter's lock.
         progress: Called after each clip with the numbers of finished clips and of all clips.
 
     Raises:
-        ConfigError: An argument is out of range, or ``raw`` holds clips made with other ones.
+        ConfigError: ``workers`` is out of range, or ``raw`` holds clips of other parameters.
     """
     if workers < 1:
         raise ConfigError(f"keypad is written by one or more workers; got {workers}")
-    whole = limit is None or limit >= COUNT
-    parameters = Parameters(seed=seed, noise=float(noise), limit=None if whole else limit)
+    if parameters.limit is not None and parameters.limit >= COUNT:
+        parameters = replace(parameters, limit=None)
     manifest = raw / "keypad.csv"
     _claim(raw, parameters)
     if manifest.exists() and all((raw / row.source).exists() for row in read_csv(manifest)):
@@ -136,8 +206,8 @@ def write_clips(
     manifest.unlink(missing_ok=True)
 
     labels, pictures = _digits()
-    clips = plan(labels, seed)[: parameters.limit]
-    missing = [clip for clip in clips if not (raw / clip.row.source).exists()]
+    clips = plan(labels, parameters)[: parameters.limit]
+    missing = [clip for clip in clips if not (raw / clip.video).exists()]
     write = partial(_write, raw, parameters)
     with ThreadPoolExecutor(workers) as pool:
         wanted = (pictures[clip.number] for clip in missing)
@@ -146,22 +216,23 @@ def write_clips(
                 progress(done, len(clips))
 
     aside = manifest.with_suffix(".partial")
-    write_csv([clip.row for clip in clips], aside)
+    write_csv([clip.row(parameters.noise_of(clip.number)) for clip in clips], aside)
     aside.replace(manifest)
     return manifest
 
 
-def plan(labels: npt.NDArray[np.int64], seed: int) -> list[Clip]:
-    """Assigns the pictures to splits, digit by digit; the result depends on the seed only.
+def plan(labels: npt.NDArray[np.int64], parameters: Parameters) -> list[Clip]:
+    """Assigns the pictures to splits, digit by digit, by the seed and the number of test clips.
 
     Clips are ordered so that the first N of them, for any N, are as balanced in splits and digits
     as all of them.
     """
-    rng = np.random.default_rng([seed, COUNT])  # [seed, number] is the generator of a clip
+    # [seed, number] is the generator of a clip.
+    rng = np.random.default_rng([parameters.seed, COUNT])
     decks = [rng.permutation(np.flatnonzero(labels == digit)).tolist() for digit in range(10)]
     hands: dict[str, list[Clip]] = defaultdict(list)
     for turn, numbers in enumerate(zip_longest(*decks)):
-        split = "val" if turn < HELD_OUT else "test" if turn < 2 * HELD_OUT else "train"
+        split = "val" if turn < VAL else "test" if turn < VAL + parameters.test else "train"
         hands[split] += [
             Clip(number=number, digit=digit, split=split)
             for digit, number in enumerate(numbers)
@@ -252,8 +323,9 @@ def encode(to: Path, frames: Pixels, sound: Floats) -> None:
 def _write(raw: Path, parameters: Parameters, clip: Clip, picture: Floats) -> None:
     rng = np.random.default_rng([parameters.seed, clip.number])
     frames = draw_frames(rng, picture, path(rng, SECONDS * FPS, SIDE - 8 * CELL))
-    sound = add_noise(rng, tone(clip.digit, RATE_HZ, SECONDS), parameters.noise)
-    final = raw / clip.row.source
+    noise = parameters.noise_of(clip.number)
+    sound = add_noise(rng, tone(clip.digit, RATE_HZ, SECONDS), noise)
+    final = raw / clip.video
     final.parent.mkdir(parents=True, exist_ok=True)
     aside = final.with_suffix(".partial")
     encode(aside, frames, sound)

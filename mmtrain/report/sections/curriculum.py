@@ -12,6 +12,7 @@ from mmprep.html.charts import Line, grid, lines
 from mmprep.html.charts import columns as columns_chart
 from mmprep.html.markup import Markup, el, join, note, section
 from mmtrain.data import ShardedDataset, open_dataset
+from mmtrain.data.records import NOISE, extra_numbers
 from mmtrain.errors import DataError, MmtrainError
 from mmtrain.report.charts.heat import heat
 from mmtrain.report.runs import scores
@@ -26,6 +27,8 @@ _SHARES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _BINS: Final = 32
 _MOST_BARS: Final = 30
 _SHOWN: Final = 6
+# Records that are read, each with a request of its own.
+_MOST_RECORDS: Final = 2000
 _POSITIVE: Final = (0.0, np.inf)
 # Columns that are no scores.
 _NO_SCORES: Final = ("key", "visits", "measured")
@@ -70,7 +73,7 @@ def _part(group: Group, data: str | None) -> Markup | None:
         if isinstance(shards, str):
             return join(*head, grid(*charts), note(shards))
         dataset, ids = shards
-        charts.append(_classes(dataset, ids, columns))
+        charts += [_classes(dataset, ids, columns), _noise(dataset, ids, columns)]
         return join(*head, grid(*charts), _extremes(run, dataset, ids, columns))
 
 
@@ -193,6 +196,29 @@ def _classes(dataset: ShardedDataset, ids: NDArray[np.int64], columns: Columns) 
     epochs = [str(i + 1) for i in range(ratio.shape[1])]
     title = "visits of a class, relative to its share (blue: twice as many, orange: half)"
     return heat(title, shade, (dataset.classes, epochs), ("class", "epoch"))
+
+
+def _noise(dataset: ShardedDataset, ids: NDArray[np.int64], columns: Columns) -> Markup | None:
+    """Draws how scores follow the noise of the clips, where records have it; see `NOISE`."""
+    places = np.arange(len(ids))[:: -(-len(ids) // _MOST_RECORDS)]
+    try:
+        noise = extra_numbers(dataset, NOISE, ids[places])
+    except (DataError, MmprepError) as error:
+        return note(f"Scores by noise are left out, because a record cannot be read: {error}.")
+    if noise is None:
+        return None
+    names = [n for n in columns if n not in _NO_SCORES and columns[n].dtype.kind == "f"]
+    series = [
+        Line(
+            name=name,
+            style=style,
+            x=_epochs(columns[name]),
+            y=np.array([scores.rank_correlation(row[places], noise) for row in columns[name]]),
+        )
+        for style, name in enumerate(names)
+    ]
+    title = "rank correlation of the scores of each epoch with the noise of the clips"
+    return lines(title, series, keyed=True, y_span=(-1, 1), limits=(-1, 1))
 
 
 def _extremes(

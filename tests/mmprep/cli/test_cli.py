@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from mmprep import Shards, open_store
 from mmprep.cli.main import main
 from tests.support.builds import WAIT_S, opened
 from tests.support.media import write_clip
@@ -227,6 +228,39 @@ def test_too_many_failures_are_exit_3_and_go_on_later(raw: Path, tmp_path: Path)
     assert stopped.exit_code == 3
     assert "--max-failed" in stopped.stderr
     assert mmprep("build", *flags(raw, out), "--max-failed", "0.5").exit_code == 0
+
+
+def test_parameters_of_generated_clips_are_set_and_each_record_has_its_noise(
+    tmp_path: Path,
+) -> None:
+    keypad = ("build", "--dataset", "keypad", "--out", tmp_path / "o", "--workers", 1)
+    wrong = mmprep(*keypad, "--set", "clips.nois=3")
+    assert wrong.exit_code == 2
+    assert "noise" in wrong.stderr
+    assert not list(tmp_path.iterdir())
+
+    chosen = ("--set", "clips.noise=2,5", "--set", "clips.limit=3")
+    done = mmprep(*keypad, *chosen)
+
+    assert done.exit_code == 0, done.output
+    with Shards(open_store(str(tmp_path / "o"))) as shards:
+        records = [shards.record(row) for row in range(len(shards.index))]
+        parts = shards.dataset.parts
+    assert len(records) == 3
+    assert all(2 <= float(record["extra"]["noise"]) <= 5 for record in records)
+    assert not any(name.startswith("clips") for name in parts)
+    other = mmprep(*keypad)
+    assert other.exit_code == 2
+    assert "holds keypad clips made with" in other.stderr
+
+
+def test_parameters_of_clips_are_refused_where_none_are_generated(
+    raw: Path, tmp_path: Path
+) -> None:
+    for words in (flags(raw, tmp_path / "o"), [*flags(raw, tmp_path / "o"), "--dataset", "keypad"]):
+        done = mmprep("build", *words, "--set", "clips.noise=3")
+        assert done.exit_code == 2
+        assert "clips." in done.stderr
 
 
 def test_other_settings_are_refused_until_forced(built: Path, raw: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 from sklearn.datasets import load_digits
 
 from mmprep.datasets.generated import keypad
-from mmprep.errors import ConfigError
+from mmprep.errors import ConfigError, UnknownName
 from mmprep.manifest import read_csv
 
 CLIPS = 6
+FIRST = keypad.Parameters(limit=CLIPS)
 
 
 class Killed(Exception):
@@ -30,7 +32,7 @@ def labels():
 def raw(tmp_path_factory):
     """The first clips with the default noise, as one thread writes them."""
     folder = tmp_path_factory.mktemp("keypad")
-    keypad.write_clips(folder, limit=CLIPS)
+    keypad.write_clips(folder, FIRST)
     return folder
 
 
@@ -124,36 +126,75 @@ def test_a_frame_shows_the_digit_at_its_corner():
 
 
 def test_each_picture_is_in_exactly_one_split(labels):
-    clips = keypad.plan(labels, seed=0)
+    clips = keypad.plan(labels, keypad.Parameters())
 
     assert len(labels) == keypad.COUNT
     assert sorted(clip.number for clip in clips) == list(range(keypad.COUNT))
     assert all(clip.digit == labels[clip.number] for clip in clips)
-    assert Counter(clip.split for clip in clips) == {"train": 1197, "val": 300, "test": 300}
+    assert Counter(clip.split for clip in clips) == {"train": 897, "val": 300, "test": 600}
 
 
 def test_held_out_splits_have_as_many_of_every_digit(labels):
-    held = Counter((c.split, c.digit) for c in keypad.plan(labels, seed=3) if c.split != "train")
+    clips = keypad.plan(labels, keypad.Parameters(seed=3, test=40))
 
-    assert held == {(split, digit): 30 for split in ("val", "test") for digit in range(10)}
+    held = Counter((clip.split, clip.digit) for clip in clips if clip.split != "train")
+    assert held == {(s, digit): n for s, n in (("val", 30), ("test", 40)) for digit in range(10)}
 
 
 @pytest.mark.parametrize("limit", [6, 60, 61, 300, 1000])
 def test_the_first_clips_are_balanced(labels, limit):
-    clips = keypad.plan(labels, seed=1)[:limit]
+    clips = keypad.plan(labels, keypad.Parameters(seed=1))[:limit]
 
     sizes = Counter(clip.split for clip in clips)
-    assert sizes["train"] == pytest.approx(limit * 2 / 3, abs=1.5)
+    assert sizes["train"] == pytest.approx(limit / 2, abs=1.5)
     assert sizes["val"] == pytest.approx(limit / 6, abs=1)
-    assert sizes["test"] == pytest.approx(limit / 6, abs=1)
+    assert sizes["test"] == pytest.approx(limit / 3, abs=1)
     for split in sizes:
         digits = Counter(clip.digit for clip in clips if clip.split == split)
         assert max(digits.values()) - min(digits[digit] for digit in range(10)) <= 1
 
 
 def test_splits_follow_from_the_seed(labels):
-    assert keypad.plan(labels, seed=4) == keypad.plan(labels, seed=4)
-    assert keypad.plan(labels, seed=4) != keypad.plan(labels, seed=5)
+    four, five = keypad.Parameters(seed=4), keypad.Parameters(seed=5)
+
+    assert keypad.plan(labels, four) == keypad.plan(labels, four)
+    assert keypad.plan(labels, four) != keypad.plan(labels, five)
+
+
+def test_noise_is_spread_evenly_over_its_range_on_a_log_scale():
+    parameters = keypad.Parameters(noise=(2.0, 32.0))
+
+    noises = np.array([parameters.noise_of(number) for number in range(keypad.COUNT)])
+
+    # Four doublings from 2 to 32, with a quarter of the clips in each.
+    share, _ = np.histogram(np.log2(noises), bins=[1, 2, 3, 4, 5])
+    assert share.sum() == keypad.COUNT
+    assert share / keypad.COUNT == pytest.approx(np.full(4, 0.25), abs=0.03)
+
+
+def test_one_number_is_the_noise_of_all_clips():
+    same = keypad.Parameters(noise=(3.0, 3.0))
+
+    assert {same.noise_of(number) for number in range(20)} == {3.0}
+
+
+def test_the_noise_of_a_clip_does_not_change_its_pictures(raw, tmp_path):
+    keypad.write_clips(tmp_path, keypad.Parameters(noise=(0.5, 0.5), limit=1))
+
+    (clip,) = tmp_path.rglob("*.mp4")
+    loud = raw / clip.relative_to(tmp_path)
+    assert np.array_equal(decoded(clip)[0], decoded(loud)[0])
+    assert not np.array_equal(decoded(clip)[1], decoded(loud)[1])
+
+
+def test_the_manifest_has_the_noise_that_a_clip_was_made_with(raw):
+    for row in read_csv(raw / "keypad.csv"):
+        _, sound = decoded(raw / row.source)
+        noise = float(row.extra["noise"])
+        # Two sines of amplitude 1 and the noise, scaled by 2 + 6 times the noise.
+        power = (1 + noise**2) / (2 + 6 * noise) ** 2
+        assert 3 <= noise <= 60
+        assert np.square(sound[1000:30_000]).mean() == pytest.approx(power, rel=0.1)
 
 
 def test_the_manifest_lists_every_clip(raw):
@@ -177,10 +218,11 @@ def test_a_clip_is_two_seconds_of_picture_and_sound(raw):
         assert container.duration == pytest.approx(2e6, rel=0.01)  # microseconds
 
 
-def test_a_clip_shows_and_sounds_its_digit(raw):
+def test_a_clip_shows_and_sounds_its_digit(tmp_path):
     pictures = load_digits().images / 16
-    for row in read_csv(raw / "keypad.csv"):
-        frames, sound = decoded(raw / row.source)
+    keypad.write_clips(tmp_path, keypad.Parameters(noise=(3.0, 3.0), limit=CLIPS))
+    for row in read_csv(tmp_path / "keypad.csv"):
+        frames, sound = decoded(tmp_path / row.source)
         digit = int(row.label)
         assert loudest(sound, 16_000) == loudest(keypad.tone(digit, 16_000, 1), 16_000)
         assert len(frames) == 50
@@ -191,7 +233,7 @@ def test_a_clip_shows_and_sounds_its_digit(raw):
 
 
 def test_bytes_depend_on_neither_workers_nor_limit(raw, tmp_path):
-    keypad.write_clips(tmp_path, limit=CLIPS + 3, workers=2)
+    keypad.write_clips(tmp_path, keypad.Parameters(limit=CLIPS + 3), workers=2)
 
     expected = {name: data for name, data in contents(raw).items() if name.endswith("mp4")}
     written = contents(tmp_path)
@@ -200,7 +242,7 @@ def test_bytes_depend_on_neither_workers_nor_limit(raw, tmp_path):
 
 
 def test_another_seed_gives_other_clips(raw, tmp_path):
-    keypad.write_clips(tmp_path, limit=1, seed=1)
+    keypad.write_clips(tmp_path, keypad.Parameters(limit=1, seed=1))
 
     (clip,) = tmp_path.rglob("*.mp4")
     assert clip.read_bytes() not in contents(raw).values()
@@ -212,22 +254,22 @@ def test_a_killed_run_continues_to_the_same_bytes(raw, tmp_path):
             raise Killed
 
     with pytest.raises(Killed):
-        keypad.write_clips(tmp_path, limit=CLIPS, progress=kill)
+        keypad.write_clips(tmp_path, FIRST, progress=kill)
     assert not (tmp_path / "keypad.csv").exists()
-    keypad.write_clips(tmp_path, limit=CLIPS)
+    keypad.write_clips(tmp_path, FIRST)
 
     assert contents(tmp_path) == contents(raw)
 
 
 def test_only_missing_clips_are_written_again(raw, tmp_path):
-    keypad.write_clips(tmp_path, limit=CLIPS)
+    keypad.write_clips(tmp_path, FIRST)
     gone, half, *rest = sorted(tmp_path.rglob("*.mp4"))
     gone.unlink()
     half.rename(half.with_suffix(".partial"))
     before = {path: path.stat().st_mtime_ns for path in rest}
     calls = []
 
-    keypad.write_clips(tmp_path, limit=CLIPS, progress=lambda *call: calls.append(call))
+    keypad.write_clips(tmp_path, FIRST, progress=lambda *call: calls.append(call))
 
     assert calls == [(CLIPS - 1, CLIPS), (CLIPS, CLIPS)]
     assert {path: path.stat().st_mtime_ns for path in rest} == before
@@ -237,19 +279,20 @@ def test_only_missing_clips_are_written_again(raw, tmp_path):
 def test_a_complete_folder_is_left_alone(raw):
     before = {path: path.stat().st_mtime_ns for path in raw.rglob("*")}
 
-    assert keypad.write_clips(raw, limit=CLIPS) == raw / "keypad.csv"
+    assert keypad.write_clips(raw, FIRST) == raw / "keypad.csv"
 
     assert {path: path.stat().st_mtime_ns for path in raw.rglob("*")} == before
 
 
 @pytest.mark.parametrize(
-    "other", [{"seed": 1}, {"noise": 2.0}, {"limit": CLIPS + 1}, {"limit": None}]
+    "other",
+    [{"seed": 1}, {"noise": (2.0, 60.0)}, {"test": 30}, {"limit": CLIPS + 1}, {"limit": None}],
 )
 def test_clips_made_with_other_parameters_are_refused(raw, other):
     before = contents(raw)
 
     with pytest.raises(ConfigError, match="give another --raw, or delete that folder"):
-        keypad.write_clips(raw, **{"limit": CLIPS, **other})
+        keypad.write_clips(raw, replace(FIRST, **other))
 
     assert contents(raw) == before
 
@@ -267,19 +310,65 @@ def test_a_limit_beyond_the_data_set_is_all_of_it(tmp_path):
         raise Killed
 
     with pytest.raises(Killed):
-        keypad.write_clips(tmp_path, limit=5000, progress=stop)
+        keypad.write_clips(tmp_path, keypad.Parameters(limit=5000), progress=stop)
 
     assert json.loads((tmp_path / "keypad.json").read_text())["limit"] is None
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"seed": -1}, {"limit": 0}, {"noise": -1.0}, {"noise": float("nan")}, {"workers": 0}]
+    "wrong",
+    [
+        {"seed": -1},
+        {"limit": 0},
+        {"noise": (-1.0, 3.0)},
+        {"noise": (5.0, 3.0)},
+        {"noise": (0.0, 3.0)},
+        {"noise": (float("nan"), 3.0)},
+        {"test": 0},
+        {"test": 121},
+    ],
 )
-def test_arguments_out_of_range_are_refused_before_anything_is_written(tmp_path, wrong):
+def test_parameters_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
-        keypad.write_clips(tmp_path / "raw", **wrong)
+        keypad.Parameters(**wrong)
+
+
+def test_no_workers_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ConfigError, match="workers"):
+        keypad.write_clips(tmp_path / "raw", workers=0)
 
     assert not (tmp_path / "raw").exists()
+
+
+def test_parameters_come_from_texts_of_the_command_line():
+    assert keypad.parameters_from({}) == keypad.Parameters()
+    assert keypad.parameters_from({"noise": "3", "test": "30"}) == keypad.Parameters(
+        noise=(3.0, 3.0), test=30
+    )
+    assert keypad.parameters_from({"noise": "2, 30.5"}).noise == (2.0, 30.5)
+    assert keypad.parameters_from({"noise": "[2, 30]"}).noise == (2.0, 30.0)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"noise": "loud"},
+        {"noise": "1,2,3"},
+        {"noise": ""},
+        {"test": "2.5"},
+        {"test": "10,20"},
+        {"seed": "true"},
+    ],
+)
+def test_texts_that_are_no_parameters_are_refused_by_name(settings):
+    with pytest.raises(ConfigError, match=rf"--set clips\.{next(iter(settings))}="):
+        keypad.parameters_from(settings)
+
+
+@pytest.mark.parametrize("name", ["nois", "recipe"])
+def test_unknown_parameters_are_refused(name):
+    with pytest.raises(UnknownName, match="noise"):
+        keypad.parameters_from({name: "2"})
 
 
 def test_import_loads_nothing_slow():
