@@ -1,0 +1,46 @@
+"""Hooks of MkDocs: adds the pages that are made from the code, and typesets equations as MathML.
+
+MkDocs runs this file with its folder on the path; nothing here needs the network.
+"""
+
+from pathlib import Path
+
+from catalog_pages import catalog_pages, method_pages
+from formulas import typeset
+from message_pages import message_page
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from reference_pages import reference_pages
+from setting_pages import setting_page
+
+# Title in the navigation of mkdocs.yml whose list of pages is the catalog's.
+METHODS_TITLE = "Methods"
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Lists the page of every method in the navigation."""
+    for entry in config.nav:
+        if METHODS_TITLE in entry:
+            entry[METHODS_TITLE] += [{name: path} for name, path, _ in method_pages()]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds the pages that are made from the code."""
+    docs = Path(config.docs_dir)
+    pages = [
+        *((path, text) for _, path, text in method_pages(docs)),
+        *catalog_pages(docs),
+        *reference_pages(),
+        ("settings.md", setting_page()),
+        ("messages.md", message_page()),
+    ]
+    for path, text in pages:
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Typesets the equations of a page."""
+    return typeset(html)
