@@ -1,18 +1,21 @@
-"""Writes docs/cli.md, the help of every command, and the catalogs' tables in README.md.
+"""Writes docs/cli.md, the help of every command, and the lists and tables of methods and curricula.
 
-The command line and the README say the same, because both are the catalog.
+README.md, docs/ and the command line agree, because all of them are the catalogs.
 """
 
 import importlib
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from mmtrain.config.choices import CATALOGS
+from mmtrain.catalog import Catalog
+from mmtrain.curricula.catalog import CURRICULA
+from mmtrain.methods.catalog import METHODS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "cli.md"
-README = ROOT / "README.md"
 
 
 def pages(package: str) -> list[str]:
@@ -37,17 +40,31 @@ def text() -> str:
     return "\n".join([head, *pages("mmprep"), *pages("mmtrain")])
 
 
-def readme(page: str) -> str:
-    """README.md with the tables of the catalogs between their marks."""
-    for catalog in CATALOGS[:2]:
-        begin, end = f"<!-- {catalog.plural} -->\n", f"<!-- end of {catalog.plural} -->"
-        head, _, rest = page.partition(begin)
-        _, _, tail = rest.partition(end)
-        page = f"{head}{begin}{catalog.markdown()}\n{end}{tail}"
-    return page
+def filled(page: str, catalog: Catalog[object], content: str) -> str:
+    """``page`` with ``content`` between the marks of ``catalog``."""
+    begin, end = f"<!-- {catalog.plural} -->\n", f"<!-- end of {catalog.plural} -->"
+    head, _, rest = page.partition(begin)
+    _, _, tail = rest.partition(end)
+    return f"{head}{begin}{content}\n{end}{tail}"
+
+
+def names(catalog: Catalog[object]) -> str:
+    """The names of a catalog as a paragraph."""
+    return textwrap.fill(", ".join(f"`{name}`" for name in catalog.names), 104) + "."
+
+
+def pages_with_tables() -> Iterator[tuple[Path, str]]:
+    """Yields path and text of each page that shows a catalog."""
+    contents = (
+        (ROOT / "README.md", METHODS, names(METHODS)),
+        (ROOT / "docs" / "methods" / "index.md", METHODS, METHODS.markdown()),
+        (ROOT / "docs" / "guides" / "curricula.md", CURRICULA, CURRICULA.markdown()),
+    )
+    for path, catalog, content in contents:
+        yield path, filled(path.read_text(encoding="utf-8"), catalog, content)
 
 
 if __name__ == "__main__":
-    DOCS.parent.mkdir(exist_ok=True)
     DOCS.write_text(text(), encoding="utf-8")
-    README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, page in pages_with_tables():
+        path.write_text(page, encoding="utf-8")

@@ -53,15 +53,17 @@ def method_pages(docs: Path | None = None) -> list[tuple[str, str, str]]:
 
 
 def catalog_pages(docs: Path) -> Iterator[tuple[str, str]]:
-    """Yields path and Markdown of the page of each catalog but the methods, and of their list."""
-    table = re.sub(
-        r"^\| `([^`]+)`", lambda m: f"| [`{m[1]}`]({page_of(m[1])})", METHODS.markdown(), flags=re.M
-    )
-    head = (docs / "methods" / "index.in.md").read_text(encoding="utf-8")
-    yield "methods/index.md", head.replace("<!-- table -->", table)
+    """Yields path and Markdown of the page of each catalog but the methods."""
     for catalog in CATALOGS:
         if catalog is not METHODS:
             yield f"{catalog.plural}.md", _catalog_page(catalog, docs)
+
+
+def linked(page: str) -> str:
+    """The page of the list of methods, with a link from each name in its table."""
+    return re.sub(
+        r"^\| `([^`]+)` \|", lambda row: f"| [`{row[1]}`]({page_of(row[1])}) |", page, flags=re.M
+    )
 
 
 def _method_page(entry: Entry, docs: Path) -> str:
@@ -71,9 +73,9 @@ def _method_page(entry: Entry, docs: Path) -> str:
     module = inspect.getmodule(METHODS.target(entry.name))
     blocks = [
         f"# {entry.name}\n\n{line(entry.summary, links)}",
-        _overview(entry, facts, links),
         _equation("methods", entry, docs),
         markdown(text, links),
+        _overview(entry, facts, links),
     ]
     if entry.curriculum:
         blocks += [
@@ -89,28 +91,23 @@ def _method_page(entry: Entry, docs: Path) -> str:
 
 
 def _overview(entry: Entry, facts: Mapping[str, str], links: Mapping[str, str]) -> str:
-    target = METHODS.target(entry.name)
-    source = inspect.getsourcefile(target) or ""
-    step = {"any": "any number"}.get(entry.modalities, entry.modalities)
+    source = Path(inspect.getsourcefile(METHODS.target(entry.name)) or "")
+    more = facts.get("Cost", "")
     rows = {
-        "Paper": "none: the baseline" if entry.paper == "-" else entry.paper,
-        "Modalities": step,
-        "Tasks": ", ".join(f"[`{t}`](../tasks.md#{t})" for t in _tasks(entry)),
-        "Cost": f"{entry.cost} in steps of [`joint`](joint.md). {facts.get('Cost', '')}",
-        "Remembers": facts.get("Remembers", "nothing."),
-        "Logs": facts.get("Logs", "nothing of its own."),
-        "Source": f"`{Path(source).relative_to(ROOT).as_posix()}`",
+        "Paper": "none: the baseline" if entry.paper == "-" else line(entry.paper, links),
+        "Modalities": "any number" if entry.modalities == "any" else entry.modalities,
+        "Tasks": ", ".join(f"[`{task}`](../tasks.md#{task})" for task in _tasks(entry)),
+        "Cost": f"{entry.cost}, where 1 is a step of [`joint`](joint.md). {_sentence(more, links)}",
+        "Remembers": _sentence(facts.get("Remembers", "nothing."), links),
+        "Logs": _sentence(facts.get("Logs", "nothing of its own."), links),
+        "Source": f"`{source.relative_to(ROOT).as_posix()}`",
     }
-    return "\n\n".join(
-        f"{name}\n:   {value if name == 'Tasks' else line(value, links)}"
-        if name not in ("Source", "Cost")
-        else f"{name}\n:   {value if name == 'Source' else _cost(entry, facts, links)}"
-        for name, value in rows.items()
-    )
+    listed = "\n\n".join(f"{name}\n:   {value}" for name, value in rows.items())
+    return f'<div class="facts" markdown>\n\n{listed}\n\n</div>'
 
 
-def _cost(entry: Entry, facts: Mapping[str, str], links: Mapping[str, str]) -> str:
-    return f"{entry.cost} in steps of [`joint`](joint.md). " + line(facts.get("Cost", ""), links)
+def _sentence(text: str, links: Mapping[str, str]) -> str:
+    return line(text[:1].upper() + text[1:], links)
 
 
 def _tasks(entry: Entry) -> list[str]:

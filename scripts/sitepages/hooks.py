@@ -5,7 +5,7 @@ MkDocs runs this file with its folder on the path; nothing here needs the networ
 
 from pathlib import Path
 
-from catalog_pages import catalog_pages, method_pages
+from catalog_pages import catalog_pages, linked, method_pages
 from formulas import typeset
 from message_pages import message_page
 from mkdocs.config.defaults import MkDocsConfig
@@ -39,6 +39,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, text in pages:
         files.append(File.generated(config, path, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Links the names in the table of methods, which is plain in the repository."""
+    return linked(markdown) if page.file.src_uri == "methods/index.md" else markdown
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
