@@ -50,7 +50,10 @@ def filled(page: str, catalog: Catalog[object], content: str) -> str:
 
 def names(catalog: Catalog[object]) -> str:
     """The names of a catalog as a paragraph."""
-    return textwrap.fill(", ".join(f"`{name}`" for name in catalog.names), 104) + "."
+    return (
+        textwrap.fill(", ".join(f"`{name}`" for name in catalog.names), 104, break_on_hyphens=False)
+        + "."
+    )
 
 
 def pages_with_tables() -> Iterator[tuple[Path, str]]:

@@ -10,8 +10,6 @@ import pytest
 
 from mmprep.cli.main import main as mmprep_main
 from mmtrain.cli.main import main as mmtrain_main
-from mmtrain.curricula.catalog import CURRICULA
-from mmtrain.methods.catalog import METHODS
 
 ROOT = Path(__file__).parents[1]
 

@@ -4,6 +4,7 @@ import inspect
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from difflib import SequenceMatcher
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,7 @@ from mmtrain.methods.catalog import METHODS
 from mmtrain.tasks.catalog import TASKS
 
 ROOT = Path(__file__).parents[2]
+_ALIKE = 0.85
 _FACTS = {"Cost": "Cost", "Remembers": "Remembers", "In memory": "Remembers", "Logged": "Logs"}
 _INTRODUCTIONS = {
     "curriculum": "A curriculum decides which samples an epoch visits and in which order. Any "
@@ -74,7 +76,7 @@ def _method_page(entry: Entry, docs: Path) -> str:
     blocks = [
         f"# {entry.name}\n\n{line(entry.summary, links)}",
         _equation("methods", entry, docs),
-        markdown(text, links),
+        markdown(_without_summary(text, entry.summary), links),
         _overview(entry, facts, links),
     ]
     if entry.curriculum:
@@ -90,14 +92,20 @@ def _method_page(entry: Entry, docs: Path) -> str:
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
+def _without_summary(text: str, summary: str) -> str:
+    """A docstring without its first line, where the summary above has the same words."""
+    first, _, rest = text.partition("\n\n")
+    return rest if SequenceMatcher(None, first, summary).ratio() > _ALIKE else text
+
+
 def _overview(entry: Entry, facts: Mapping[str, str], links: Mapping[str, str]) -> str:
     source = Path(inspect.getsourcefile(METHODS.target(entry.name)) or "")
-    more = facts.get("Cost", "")
+    step = "as a step" if entry.cost == "1" else f"{entry.cost}, in steps"
     rows = {
         "Paper": "none: the baseline" if entry.paper == "-" else line(entry.paper, links),
         "Modalities": "any number" if entry.modalities == "any" else entry.modalities,
         "Tasks": ", ".join(f"[`{task}`](../tasks.md#{task})" for task in _tasks(entry)),
-        "Cost": f"{entry.cost}, where 1 is a step of [`joint`](joint.md). {_sentence(more, links)}",
+        "Cost": f"{step} of [`joint`](joint.md). {_sentence(facts.get('Cost', ''), links)}",
         "Remembers": _sentence(facts.get("Remembers", "nothing."), links),
         "Logs": _sentence(facts.get("Logs", "nothing of its own."), links),
         "Source": f"`{source.relative_to(ROOT).as_posix()}`",

@@ -16,10 +16,10 @@ EXIT_CODES = {
 }
 _HEAD = """# All messages
 
-Every message with which a command ends, as the code has it, by the part of the program that it comes
-from. `{...}` stands for a value. Most messages name their own cure; [Errors](errors.md) has the cures
-by kind. Exit code 2 is a request that cannot be carried out, 3 is damaged or malformed data, 1
-anything else.
+Every message with which a command ends, as the code has it, by the part of the program that it
+comes from. `{...}` stands for a value, the number in brackets is the exit code: 2 is a request that
+cannot be carried out, 3 is damaged or malformed data, 1 anything else. Most messages name their own
+cure; [Errors](errors.md) has the cures by kind.
 """
 
 

@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: names in single backticks become links, code in double ones stays code."""
+"""Docstrings as Markdown: names in single backticks become links, code in double stays code."""
 
 import re
 from collections.abc import Mapping

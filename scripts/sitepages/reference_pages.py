@@ -5,7 +5,11 @@ from importlib import import_module
 
 _MORE = {
     "mmprep": (),
-    "mmtrain": ("mmtrain.methods.base.Run", "mmtrain.methods.base.state", "mmtrain.plugins.allowing"),
+    "mmtrain": (
+        "mmtrain.methods.base.Run",
+        "mmtrain.methods.base.state",
+        "mmtrain.plugins.allowing",
+    ),
 }
 _HEADS = {
     "mmprep": "Raw videos to shards, from Python.",

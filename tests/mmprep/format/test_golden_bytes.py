@@ -75,7 +75,9 @@ def files(number: int) -> Mapping[str, bytes]:
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("name", ["shard", "index.h5", "dataset.json"])
 def test_bytes_are_those_of_the_specification(number: int, name: str) -> None:
-    row = re.search(rf"^\| {re.escape(name)} \| `(\w+)` \| `(\w+)` \|$", PAGE.read_text("utf-8"), re.M)
+    row = re.search(
+        rf"^\| {re.escape(name)} \| `(\w+)` \| `(\w+)` \|$", PAGE.read_text("utf-8"), re.M
+    )
     assert row is not None
 
     assert hashlib.sha256(files(number)[name]).hexdigest() == row[number]
