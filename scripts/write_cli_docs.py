@@ -40,9 +40,9 @@ def text() -> str:
     return "\n".join([head, *pages("mmprep"), *pages("mmtrain")])
 
 
-def filled(page: str, catalog: Catalog[object], content: str) -> str:
-    """``page`` with ``content`` between the marks of ``catalog``."""
-    begin, end = f"<!-- {catalog.plural} -->\n", f"<!-- end of {catalog.plural} -->"
+def filled(page: str, mark: str, content: str) -> str:
+    """``page`` with ``content`` between the comments ``mark`` and ``end of mark``."""
+    begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
     head, _, rest = page.partition(begin)
     _, _, tail = rest.partition(end)
     return f"{head}{begin}{content}\n{end}{tail}"
@@ -56,18 +56,21 @@ def names(catalog: Catalog[object]) -> str:
     )
 
 
-def pages_with_tables() -> Iterator[tuple[Path, str]]:
-    """Yields path and text of each page that shows a catalog."""
+def filled_pages() -> Iterator[tuple[Path, str]]:
+    """Yields path and text of each page that shows a catalog or the example."""
+    example = (ROOT / "docs" / "examples" / "own_method.py").read_text(encoding="utf-8")
     contents = (
-        (ROOT / "README.md", METHODS, names(METHODS)),
-        (ROOT / "docs" / "methods" / "index.md", METHODS, METHODS.markdown()),
-        (ROOT / "docs" / "guides" / "curricula.md", CURRICULA, CURRICULA.markdown()),
+        ("README.md", "methods", names(METHODS)),
+        ("docs/methods/index.md", "methods", METHODS.markdown()),
+        ("docs/guides/curricula.md", "curricula", CURRICULA.markdown()),
+        ("docs/guides/own-methods.md", "example", f"```python\n{example}```"),
     )
-    for path, catalog, content in contents:
-        yield path, filled(path.read_text(encoding="utf-8"), catalog, content)
+    for name, mark, content in contents:
+        path = ROOT / name
+        yield path, filled(path.read_text(encoding="utf-8"), mark, content)
 
 
 if __name__ == "__main__":
     DOCS.write_text(text(), encoding="utf-8")
-    for path, page in pages_with_tables():
+    for path, page in filled_pages():
         path.write_text(page, encoding="utf-8")

@@ -61,8 +61,8 @@ def test_the_page_of_commands_is_what_the_commands_say(writer: ModuleType) -> No
     assert page == writer.text(), "run `.venv/bin/python scripts/write_cli_docs.py`"
 
 
-def test_the_lists_of_methods_and_curricula_are_the_catalogs(writer: ModuleType) -> None:
-    for path, page in writer.pages_with_tables():
+def test_pages_show_the_catalogs_and_the_example_as_they_are(writer: ModuleType) -> None:
+    for path, page in writer.filled_pages():
         assert path.read_text(encoding="utf-8") == page, "run `scripts/write_cli_docs.py`"
 
 

@@ -100,18 +100,24 @@ def _without_summary(text: str, summary: str) -> str:
 
 def _overview(entry: Entry, facts: Mapping[str, str], links: Mapping[str, str]) -> str:
     source = Path(inspect.getsourcefile(METHODS.target(entry.name)) or "")
-    step = "as a step" if entry.cost == "1" else f"{entry.cost}, in steps"
-    rows = {
-        "Paper": "none: the baseline" if entry.paper == "-" else line(entry.paper, links),
-        "Modalities": "any number" if entry.modalities == "any" else entry.modalities,
-        "Tasks": ", ".join(f"[`{task}`](../tasks.md#{task})" for task in _tasks(entry)),
-        "Cost": f"{step} of [`joint`](joint.md). {_sentence(facts.get('Cost', ''), links)}",
-        "Remembers": _sentence(facts.get("Remembers", "nothing."), links),
-        "Logs": _sentence(facts.get("Logs", "nothing of its own."), links),
-        "Source": f"`{source.relative_to(ROOT).as_posix()}`",
-    }
+    cost = f"{entry.cost} (1 is a step of [`joint`](joint.md)). "
+    return _described(
+        {
+            "Paper": "none: the baseline" if entry.paper == "-" else line(entry.paper, links),
+            "Modalities": "any number" if entry.modalities == "any" else entry.modalities,
+            "Tasks": ", ".join(f"[`{task}`](../tasks.md#{task})" for task in _tasks(entry)),
+            "Cost": cost + _sentence(facts.get("Cost", ""), links),
+            "Remembers": _sentence(facts.get("Remembers", "nothing."), links),
+            "Logs": _sentence(facts.get("Logs", "nothing of its own."), links),
+            "Source": f"`{source.relative_to(ROOT).as_posix()}`",
+        }
+    )
+
+
+def _described(rows: Mapping[str, str]) -> str:
+    """List of facts, each with its name."""
     listed = "\n\n".join(f"{name}\n:   {value}" for name, value in rows.items())
-    return f'<div class="facts" markdown>\n\n{listed}\n\n</div>'
+    return f'<div class="facts" markdown>\n\n{listed}\n\n</div>' if rows else ""
 
 
 def _sentence(text: str, links: Mapping[str, str]) -> str:
@@ -178,17 +184,20 @@ def _catalog_page(catalog: Catalog[object], docs: Path) -> str:
 
 def _entry(catalog: Catalog[object], entry: Entry, docs: Path, links: Mapping[str, str]) -> str:
     explanation = catalog.explain(entry.name)
-    takes = f" Takes {' and '.join(entry.takes)}." if entry.takes else ""
-    paper = "" if entry.paper == "-" else f" *{entry.paper}.*"
-    module = import_module(catalog.target(entry.name).__module__)
+    text, facts = _facts(explanation.text)
+    rows = {} if entry.paper == "-" else {"Paper": line(entry.paper, links)}
+    rows |= {"Takes": " and ".join(entry.takes)} if entry.takes else {}
+    rows |= {name: _sentence(value, links) for name, value in facts.items()}
+    module = inspect.getdoc(import_module(catalog.target(entry.name).__module__)) or ""
     blocks = [
         f"## {entry.name} {{ #{entry.name} }}",
-        line(entry.summary, links) + takes + paper,
+        line(entry.summary, links),
         _equation(catalog.plural, entry, docs),
-        markdown(explanation.text, links),
+        markdown(_without_summary(text, entry.summary), links),
+        _described(rows),
     ]
-    if catalog.kind != "task":
+    if catalog.kind != "task" and explanation.parameters:
         blocks.append(_parameters(catalog.kind, explanation.parameters, links, "###"))
-    if catalog.kind in ("curriculum", "fusion"):
-        blocks += ["### Paper and readings", markdown(inspect.getdoc(module) or "", links)]
+    if catalog.kind in ("curriculum", "fusion") and "\n" in module:
+        blocks += ["### Paper and readings", markdown(module, links)]
     return "\n\n".join(filter(None, blocks))

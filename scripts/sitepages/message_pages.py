@@ -12,6 +12,9 @@ EXIT_CODES = {
     "DataError": 3,
     "StoreError": 1,
     "RunError": 1,
+    "Interrupted": 1,
+    "MmprepError": 1,
+    "MmtrainError": 1,
     "UsageError": 2,
 }
 _HEAD = """# All messages
@@ -39,16 +42,15 @@ def message_page() -> str:
 
 
 def messages(path: Path) -> Iterator[tuple[int, str]]:
-    """Yields exit code and text of each error that a module raises."""
+    """Yields exit code and text of each error that a module makes."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.Raise) or not isinstance(node.exc, ast.Call):
+        if not isinstance(node, ast.Call):
             continue
-        name = getattr(node.exc.func, "id", getattr(node.exc.func, "attr", ""))
-        if name in EXIT_CODES and node.exc.args:
+        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        if name in EXIT_CODES and node.args:
+            text = _text(node.args[0])
             if name == "UnknownName":
-                text = f"no {_text(node.exc.args[0])} {{...}}; did you mean {{...}}?"
-            else:
-                text = _text(node.exc.args[0])
+                text = f"no {text} {{...}}; did you mean {{...}}?"
             if text.strip("{.} "):
                 yield EXIT_CODES[name], " ".join(text.replace("`", "").split())
 

@@ -1,5 +1,6 @@
 """The documentation site: it builds without a warning, and nothing that it must hold is missing."""
 
+import ast
 import os
 import re
 import subprocess
@@ -102,6 +103,27 @@ def test_every_class_of_errors_and_every_cause_has_its_cure() -> None:
     assert {name for name in own if f"`{name}`" not in page} == set()
     causes = page.partition("## Causes of failures")[2].partition("## Requests")[0]
     assert set(re.findall(r"^\| `([\w-]+)` \|", causes, re.MULTILINE)) == set(CAUSES)
+
+
+def test_messages_with_cures_are_those_of_the_code() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| (`[^|]+) \|", page.partition("## Requests")[2], re.MULTILINE)
+    modules = [path for package in ("mmprep", "mmtrain") for path in (ROOT / package).rglob("*.py")]
+    code = "".join(
+        value for path in modules for value in literals(path.read_text(encoding="utf-8"))
+    )
+    found = [message for cell in cells for message in re.findall("`([^`]+)`", cell)]
+    assert len(found) > 40
+    for message in found:
+        for piece in message.split("{...}"):
+            assert piece in code, message
+
+
+def literals(source: str) -> list[str]:
+    """Texts of a module, without what is computed and without the quotes of commands."""
+    tree = ast.walk(ast.parse(source))
+    values = (node.value for node in tree if isinstance(node, ast.Constant))
+    return [value.replace("`", "") for value in values if isinstance(value, str)]
 
 
 def test_messages_are_listed_with_their_exit_codes(site: Path) -> None:
