@@ -14,15 +14,14 @@ from mkdocs.structure.pages import Page
 from reference_pages import reference_pages
 from setting_pages import setting_page
 
-# Title in the navigation of mkdocs.yml whose list of pages is the catalog's.
-METHODS_TITLE = "Methods"
-
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Lists the page of every method in the navigation."""
-    for entry in config.nav:
-        if METHODS_TITLE in entry:
-            entry[METHODS_TITLE] += [{name: path} for name, path, _ in method_pages()]
+    """Lists the page of every method in the navigation, and guides that it does not order."""
+    sections = {title: pages for entry in config.nav for title, pages in entry.items()}
+    sections["Methods"] += [{name: path} for name, path, _ in method_pages()]
+    listed = {path for guide in sections["Guides"] for path in guide.values()}
+    guides = sorted((Path(config.docs_dir) / "guides").glob("*.md"))
+    sections["Guides"] += [f"guides/{p.name}" for p in guides if f"guides/{p.name}" not in listed]
     return config
 
 
