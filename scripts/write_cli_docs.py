@@ -16,6 +16,7 @@ from mmtrain.methods.catalog import METHODS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "cli.md"
+PACKAGES = ("mmprep", "mmtrain")
 
 
 def pages(package: str) -> list[str]:
@@ -37,7 +38,17 @@ def section(package: str, main: click.Group, path: tuple[str, ...]) -> str:
 def text() -> str:
     """The whole page."""
     head = "# Commands\n\nMade by `scripts/write_cli_docs.py` from the commands' own help.\n"
-    return "\n".join([head, *pages("mmprep"), *pages("mmtrain")])
+    return "\n".join([head, *(section for package in PACKAGES for section in pages(package))])
+
+
+def command_table() -> str:
+    """Table of the commands of both packages, with the first sentence of each one's help."""
+    rows = ["| command | what it does |", "|---|---|"]
+    for package in PACKAGES:
+        commands = importlib.import_module(f"{package}.cli.main").main.commands
+        for name, command in sorted(commands.items()):
+            rows.append(f"| `{package} {name}` | {command.get_short_help_str(limit=300)} |")
+    return "\n".join(rows)
 
 
 def filled(page: str, mark: str, content: str) -> str:
@@ -61,13 +72,17 @@ def filled_pages() -> Iterator[tuple[Path, str]]:
     example = (ROOT / "docs" / "examples" / "own_method.py").read_text(encoding="utf-8")
     contents = (
         ("README.md", "methods", names(METHODS)),
+        ("README.md", "commands", command_table()),
         ("docs/methods/index.md", "methods", METHODS.markdown()),
         ("docs/guides/curricula.md", "curricula", CURRICULA.markdown()),
         ("docs/guides/own-methods.md", "example", f"```python\n{example}```"),
     )
+    filled_so_far: dict[Path, str] = {}
     for name, mark, content in contents:
         path = ROOT / name
-        yield path, filled(path.read_text(encoding="utf-8"), mark, content)
+        page = filled_so_far.get(path) or path.read_text(encoding="utf-8")
+        filled_so_far[path] = filled(page, mark, content)
+    yield from filled_so_far.items()
 
 
 if __name__ == "__main__":
