@@ -13,6 +13,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from reference_pages import reference_pages
 from setting_pages import setting_page
+from shelf_pages import shelf_pages
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -32,6 +33,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         *((path, text) for _, path, text in method_pages(docs)),
         *catalog_pages(docs),
         *reference_pages(),
+        *shelf_pages(),
         ("settings.md", setting_page()),
         ("messages.md", message_page()),
     ]
