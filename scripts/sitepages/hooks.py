@@ -17,12 +17,13 @@ from shelf_pages import shelf_pages
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Lists the page of every method in the navigation, and guides that it does not order."""
+    """Lists the page of every method in the navigation, and pages that mkdocs.yml has not."""
     sections = {title: pages for entry in config.nav for title, pages in entry.items()}
     sections["Methods"] += [{name: path} for name, path, _ in method_pages()]
-    listed = {path for guide in sections["Guides"] for path in guide.values()}
-    guides = sorted((Path(config.docs_dir) / "guides").glob("*.md"))
-    sections["Guides"] += [f"guides/{p.name}" for p in guides if f"guides/{p.name}" not in listed]
+    listed = str(config.nav)
+    docs = Path(config.docs_dir)
+    pages = sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.md"))
+    sections["Guides"] += [path for path in pages if f"'{path}'" not in listed]
     return config
 
 
