@@ -120,6 +120,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.methods", "mmtrain.models", "mmtrain.names", "mmtrain.tasks"),
         *("mmtrain.fields", "mmtrain.plugins", "mmtrain.modalities"),
     ),
+    "mmtrain/training/loggers": ("mmtrain.tasks.measures",),
     "mmtrain/training": (
         *("mmprep.version", "mmtrain.modalities", "mmtrain.names"),
         *("mmprep.format", "mmprep.storage", "mmtrain.config", "mmtrain.curricula"),
@@ -142,7 +143,10 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmprep.errors", "mmprep.html", "mmtrain.config", "mmtrain.data", "mmtrain.errors"),
         *("mmtrain.modalities", "mmtrain.report", "mmtrain.tasks"),
     ),
-    "mmtrain/report": ("mmprep.html", "mmtrain.errors", "mmtrain.files", "mmtrain.tasks"),
+    "mmtrain/report": (
+        *("mmprep.html", "mmtrain.errors", "mmtrain.files", "mmtrain.tasks"),
+        *("mmtrain.config", "mmtrain.training"),
+    ),
     "mmtrain/comparison": (
         *("mmtrain.config", "mmtrain.data", "mmtrain.errors", "mmtrain.evaluation"),
         *("mmtrain.files", "mmtrain.metrics", "mmtrain.names", "mmtrain.report"),

@@ -16,6 +16,7 @@ from mmtrain.cli.options import allow_plugins, as_json, moved_data, run_options
 from mmtrain.cli.probe import probe
 from mmtrain.cli.report import report
 from mmtrain.cli.study import studies, study
+from mmtrain.cli.watch import watch
 from mmtrain.config.choices import CATALOGS
 from mmtrain.names import canonical
 
@@ -124,7 +125,7 @@ def audit(ctx: click.Context, run: Path, data: str | None, as_json: bool) -> Non
         ctx.exit(3)
 
 
-for _command in (evaluate, probe, compare, study, studies, report):
+for _command in (evaluate, probe, compare, study, studies, report, watch):
     main.add_command(_command)
 for _catalog in CATALOGS:
     main.add_command(listing(_catalog))

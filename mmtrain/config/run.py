@@ -21,6 +21,8 @@ from mmtrain.tasks.measures import SELECTS
 DEVICES: Final = ("auto", "cpu", "cuda")
 PRECISIONS: Final = ("fp32", "bf16")
 OPTIMIZERS: Final = ("sgd", "adamw")
+# Loggers, each a module of `mmtrain.training.loggers` and an extra of the package.
+LOGGERS: Final = ("tensorboard", "wandb", "mlflow", "trackio")
 SCHEDULES: Final = ("constant", "step", "cosine", "plateau")
 # Name of the tokenizer that needs no file.
 BYTES: Final = "bytes"
@@ -31,7 +33,7 @@ CHOICES: Final = ("method", "curriculum", "fusion", "encoder")
 FREE: Final = (
     *("data", "endpoint", "anonymous", "retry_for_s", "cache", "cache_size"),
     *("skip_corrupt", "allow_changed"),
-    *("device", "workers", "save_every_steps", "compile"),
+    *("device", "workers", "save_every_steps", "compile", "log"),
 )
 
 
@@ -143,6 +145,7 @@ class TrainConfig:
         select: Measure on val by which the tested epoch is chosen; ties go to the lower loss. Where
             the task has no accuracy, the default is its first measure.
         save_every_steps: Steps between checkpoints; one is written after every epoch anyway.
+        log: Loggers that show the metrics elsewhere while the run trains, from LOGGERS.
         optimizer: The optimizer.
         schedule: Schedule of its rate.
         view: View of pictures, texts and sequences.
@@ -176,6 +179,7 @@ class TrainConfig:
     workers: int | None = at_least(1, default=None)
     select: str = one_of(*SELECTS)
     save_every_steps: int = at_least(1, default=500)
+    log: tuple[str, ...] = ()
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     view: ViewConfig = field(default_factory=ViewConfig)
@@ -189,6 +193,9 @@ class TrainConfig:
                 raise UnknownName("choice with settings", choice, CHOICES)
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is in [0, 2^63); got {self.seed}")
+        for name in self.log:
+            if name not in LOGGERS:
+                raise UnknownName("logger", name, LOGGERS)
         if len(set(self.modalities)) < len(self.modalities):
             raise ConfigError(f"a modality is named twice: {', '.join(self.modalities)}")
 
@@ -298,6 +305,7 @@ _SECTIONS: Final[Mapping[str, Any]] = {
 }
 # Mappings, which have no key of their own: their values do.
 _MAPPINGS: Final = ("encoders", "settings", "plugins")
+_LISTS: Final = ("modalities", "log")
 
 
 def keys() -> dict[str, Kind]:
@@ -325,9 +333,9 @@ def _read(kind: Any, plain: Mapping[str, Any]) -> Any:
     for name, value in plain.items():
         if name in _SECTIONS and kind is TrainConfig:
             values[name] = _read(_SECTIONS[name], value)
-        elif name == "modalities":
+        elif name in _LISTS and kind is TrainConfig:
             if not _is_list_of_text(value):
-                raise ConfigError(f"modalities is a list of names; got {value!r:.60}")
+                raise ConfigError(f"{name} is a list of names; got {value!r:.60}")
             values[name] = tuple(value)
         elif name == "settings":
             values[name] = {choice: _settings(own) for choice, own in value.items()}

@@ -67,6 +67,14 @@ class Cuda:
         """Keeps the memory of ``tensor`` until ``stream`` has done its work so far."""
         tensor.record_stream(stream)
 
+    def forget_peak(self, device: torch.device) -> None:
+        """Starts the count of the most memory anew, from what is in use."""
+        torch.cuda.reset_peak_memory_stats(device)
+
+    def peak(self, device: torch.device) -> int:
+        """Most bytes that tensors took since `forget_peak`."""
+        return torch.cuda.max_memory_allocated(device)
+
     def event(self) -> Event:
         """Makes an event that takes the time."""
         return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

@@ -94,6 +94,11 @@ class Feed:
         """State of the stream from which an epoch goes on at `position`."""
         return {**self._training.state_dict(), "position": self.position}
 
+    @property
+    def read_bytes(self) -> int:
+        """Bytes of the shards that the epoch has read so far."""
+        return self._training.traffic.bytes
+
     def __iter__(self) -> Iterator[Reading]:
         """Yields the rest of the epoch, batch by batch."""
         if self.position == self.visits:

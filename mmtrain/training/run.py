@@ -36,8 +36,9 @@ from mmtrain.training.passes import EvaluationPass, Scored
 from mmtrain.training.prefetch import prefetcher
 from mmtrain.training.ranks import ALONE, Ranks
 from mmtrain.training.saved_state import TrainingState
-from mmtrain.training.schedule import Schedule
+from mmtrain.training.schedule import Schedule, watched_loss
 from mmtrain.training.step import Stepping
+from mmtrain.training.system import Gauge
 from mmtrain.training.teacher import Teacher, load_teacher
 from mmtrain.training.trial import Trial
 from mmtrain.training.watch import Quiet, Watch
@@ -300,6 +301,7 @@ class Run(Stepping):
     def _train(self, method: Method) -> None:
         """Trains on what is left of the epoch that was begun."""
         self.model.train()
+        self._gauge = Gauge(self.device, lambda: self.feed.read_bytes)
         before = time.monotonic()
         for reading, here in self.prefetcher.over(self.feed):
             self._meter.waited += self.prefetcher.waited()
@@ -324,6 +326,7 @@ class Run(Stepping):
         self._batch = None
         self._meter.waited += self.prefetcher.waited()
         self._meter.seconds += time.monotonic() - before
+        self._gauge.add_to(self._meter)
 
     def _try_epoch(self, method: Method, trial: Trial) -> None:
         """Trains the next epoch of a trial, by the curriculum's present scores."""
@@ -335,7 +338,7 @@ class Run(Stepping):
         self._train(method)
         line = self._closed_line() | {"trial": self._journal.tried}
         self._journal.append(line)
-        self._state.schedule.observe(_watched_loss(line))
+        self._state.schedule.observe(watched_loss(line))
         trial.lines.append(line)
         self.epoch += 1
 
@@ -351,7 +354,7 @@ class Run(Stepping):
     def _end_epoch(self) -> None:
         line = self._closed_line()
         self._observations.hand_over(self.ids, self.epoch)
-        self._state.schedule.observe(_watched_loss(line))
+        self._state.schedule.observe(watched_loss(line))
         self._journal.append(line)
         better = is_better(line["val"], self.best, self.config.select)
         if better:
@@ -378,6 +381,7 @@ class Run(Stepping):
         stopping = self._ranks.any(self.stopping)
         due = stopping or self.steps % self.config.save_every_steps == 0
         if due and self._trial is None:
+            self._gauge.add_to(self._meter)
             self.save()
         done = -(-self.feed.position // self.config.batch_size)
         self._watch.step(self.epoch, done, self.feed.steps, self._meter.line())
@@ -391,9 +395,3 @@ class Run(Stepping):
     def _refuse_in_trial(self, call: str) -> None:
         if self._trial is not None:
             raise RuntimeError(f"{call} was called within a trial, whose changes are undone")
-
-
-def _watched_loss(line: Mapping[str, Any]) -> float:
-    """Loss by which a schedule judges an epoch: on val, if there is such a split."""
-    loss: float = line["val"]["loss"] if line["val"] else line["train_loss"]
-    return loss

@@ -1,7 +1,8 @@
 """The schedule of the learning rate."""
 
 import math
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from mmtrain.config.run import ScheduleConfig
 
@@ -65,6 +66,16 @@ class Schedule:
     def load_state_dict(self, saved: ScheduleState) -> None:
         """Sets the state; one of before stages could be started anew is of the whole run."""
         self._state = {**_fresh(0, self._planned), **saved}
+
+
+def watched_loss(line: Mapping[str, Any]) -> float:
+    """Loss by which a schedule judges an epoch: on val, if there is such a split.
+
+    Args:
+        line: The epoch's line of metrics.
+    """
+    loss: float = line["val"]["loss"] if line["val"] else line["train_loss"]
+    return loss
 
 
 def _fresh(start: int, epochs: int) -> ScheduleState:

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -27,6 +27,7 @@ from mmtrain.training.checkpoint import BEST
 from mmtrain.training.device import device_of, set_up
 from mmtrain.training.history import Origin
 from mmtrain.training.metrics_log import MetricsFile
+from mmtrain.training.observers import observed
 from mmtrain.training.parts import CONFIG, config_of, fitted, shards_of
 from mmtrain.training.ranks import Ranks, join_ranks
 from mmtrain.training.run import METRICS, Run
@@ -78,17 +79,31 @@ def train(
         ):
             done = folder / RESULT
             if not done.exists():
-                with history.recorded(folder, config, root, origin, ranks):
-                    assembled = assemble(config, dataset, folder, watch=watch, ranks=ranks)
-                    with assembled as run, _stop_on_signals(run):
-                        run.method.fit(run)
-                    result = _result(config, dataset, folder, ranks)
-                    if ranks.first:
-                        text = json.dumps(result, indent=1)
-                        files.replace(done, lambda file: file.write(f"{text}\n".encode()))
-                    ranks.wait()
+                with (
+                    history.recorded(folder, config, root, origin, ranks),
+                    observed(config, done, watch) if ranks.first else nullcontext() as watch,
+                ):
+                    _fit_and_test(config, dataset, folder, watch, ranks)
             # From the file on all ranks, for only the first has measured everything.
             return result_of(folder)
+
+
+def _fit_and_test(
+    config: TrainConfig,
+    dataset: ShardedDataset,
+    folder: Path,
+    watch: Watch | None,
+    ranks: Ranks,
+) -> None:
+    """Trains to the end, and writes result.json."""
+    assembled = assemble(config, dataset, folder, watch=watch, ranks=ranks)
+    with assembled as run, _stop_on_signals(run):
+        run.method.fit(run)
+    result = _result(config, dataset, folder, ranks)
+    if ranks.first:
+        text = json.dumps(result, indent=1)
+        files.replace(folder / RESULT, lambda file: file.write(f"{text}\n".encode()))
+    ranks.wait()
 
 
 def result_of(folder: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from mmtrain.training.train import RESULT
 Read = TypeVar("Read")
 
 # `mmtrain compare` writes it beside the folders of its rows.
-_COMPARISON: Final = "table.json"
+TABLE: Final = "table.json"
 _REMEDY: Final = "take it from a copy of the run, or measure again"
 
 
@@ -52,7 +52,7 @@ class RunRecord:
         """Name of its row in a comparison; None for a run outside of a comparison's folder."""
         entrant = self.folder.resolve().parent
         seed = self.folder.resolve().name == f"seed-{self.config.seed}"
-        return entrant.name if seed and (entrant.parent / _COMPARISON).exists() else None
+        return entrant.name if seed and (entrant.parent / TABLE).exists() else None
 
     @property
     def best(self) -> int | None:
