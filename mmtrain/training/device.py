@@ -5,6 +5,8 @@ without a GPU put a fake in its place.
 """
 
 import platform
+import resource
+import sys
 from dataclasses import replace
 from typing import Any, Final, Protocol, TypeVar
 
@@ -71,8 +73,15 @@ class Cuda:
         """Starts the count of the most memory anew, from what is in use."""
         torch.cuda.reset_peak_memory_stats(device)
 
-    def peak(self, device: torch.device) -> int:
-        """Most bytes that tensors took since `forget_peak`."""
+    def finish(self, device: torch.device) -> None:
+        """Waits until the device has done all its work."""
+        torch.cuda.synchronize(device)
+
+    def peak_bytes(self, device: torch.device) -> int:
+        """Most memory of tensors that this process has had on the device at once.
+
+        `forget_peak` begins the count anew.
+        """
         return torch.cuda.max_memory_allocated(device)
 
     def event(self) -> Event:
@@ -142,6 +151,20 @@ def _index(device: torch.device, visible: int) -> int:
             "ranks on this machine, or show each process one device of its own"
         )
     return index
+
+
+def finish(device: torch.device, cuda: Cuda = CUDA) -> None:
+    """Waits until a device has done all its work, as a CPU has at once."""
+    if device.type == "cuda":
+        cuda.finish(device)
+
+
+def peak_bytes(device: torch.device, cuda: Cuda = CUDA) -> int:
+    """Most memory that this process has had at once; on a GPU, that of its tensors."""
+    if device.type == "cuda":
+        return cuda.peak_bytes(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def place(model: _Model, device: torch.device) -> _Model:

@@ -1,8 +1,6 @@
 """Figures of the machine while it trains: share of the cores, memory, bytes that were read."""
 
 import os
-import resource
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Final
 
 import torch
 
-from mmtrain.training.device import CUDA, Cuda
+from mmtrain.training.device import CUDA, Cuda, peak_bytes
 from mmtrain.training.metrics_log import Meter
 
 _STATM: Final = Path("/proc/self/statm")
@@ -41,7 +39,7 @@ class Gauge:
         self._cpu, self._read = cpu, read
         meter.memory = max(meter.memory, resident_memory())
         if self._device.type == "cuda":
-            meter.gpu_memory = max(meter.gpu_memory, self._cuda.peak(self._device))
+            meter.gpu_memory = max(meter.gpu_memory, peak_bytes(self._device, self._cuda))
 
 
 def resident_memory() -> int:
@@ -53,5 +51,4 @@ def resident_memory() -> int:
     try:
         return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most if sys.platform == "darwin" else 1024 * most
+        return peak_bytes(torch.device("cpu"))

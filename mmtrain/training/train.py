@@ -70,12 +70,12 @@ def train(
             watch = None
         if not (folder / CONFIG).exists():
             # Before the folder is made: one that holds a config refuses the corrected request.
-            with _explain_lack_of_memory(config):
+            with explain_lack_of_memory(config):
                 require_buildable(config, dataset)
         with (
             _hold_folder(folder, config, resume, ranks),
-            _compute_reproducibly(config),
-            _explain_lack_of_memory(config),
+            compute_reproducibly(config),
+            explain_lack_of_memory(config),
         ):
             done = folder / RESULT
             if not done.exists():
@@ -186,7 +186,7 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _compute_reproducibly(config: TrainConfig) -> Iterator[None]:
+def compute_reproducibly(config: TrainConfig) -> Iterator[None]:
     """Makes torch add up in the same order each time, bit for bit, on the CPU."""
     if device_of(config.device).type != "cpu":
         yield
@@ -205,7 +205,7 @@ def _compute_reproducibly(config: TrainConfig) -> Iterator[None]:
 
 
 @contextmanager
-def _explain_lack_of_memory(config: TrainConfig) -> Iterator[None]:
+def explain_lack_of_memory(config: TrainConfig) -> Iterator[None]:
     """Names the settings that need less memory, in place of torch's message."""
     try:
         yield
