@@ -52,7 +52,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmprep/build": (
         *("mmprep.clips", "mmprep.config", "mmprep.datasets", "mmprep.errors", "mmprep.failure"),
         *("mmprep.format", "mmprep.manifest", "mmprep.shards", "mmprep.storage"),
-        *("mmprep.version", "mmprep.assignments"),
+        *("mmprep.version", "mmprep.assignments", "mmprep.docstrings"),
     ),
     "mmprep/inspection/picture": (
         *("mmprep.clips.parts", "mmprep.config", "mmprep.errors", "mmprep.format"),
@@ -116,7 +116,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmtrain/config/recipes": ("mmtrain.config", "mmtrain.errors"),
     "mmtrain/config": (
         *("mmprep.assignments", "mmtrain.catalog", "mmtrain.curricula", "mmtrain.errors"),
-        "mmprep.storage",
+        *("mmprep.storage", "mmprep.docstrings"),
         *("mmtrain.methods", "mmtrain.models", "mmtrain.names", "mmtrain.tasks"),
         *("mmtrain.fields", "mmtrain.plugins", "mmtrain.modalities"),
     ),
@@ -159,7 +159,10 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.evaluation", "mmtrain.methods", "mmtrain.models", "mmtrain.names"),
         *("mmtrain.report", "mmtrain.tasks", "mmtrain.training"),
     ),
-    "mmtrain": ("mmtrain", "mmprep.errors", "mmprep.storage", "mmprep.lazy", "mmprep.version"),
+    "mmtrain": (
+        *("mmtrain", "mmprep.errors", "mmprep.storage", "mmprep.lazy", "mmprep.version"),
+        "mmprep.docstrings",
+    ),
 }
 
 # Folder to libraries that nothing in it or below it may import.

@@ -15,6 +15,7 @@ from mmtrain.cli.evaluate import evaluate
 from mmtrain.cli.options import allow_plugins, as_json, moved_data, run_options
 from mmtrain.cli.probe import probe
 from mmtrain.cli.report import report
+from mmtrain.cli.settings import settings as settings_command
 from mmtrain.cli.study import studies, study
 from mmtrain.cli.watch import watch
 from mmtrain.config.choices import CATALOGS
@@ -54,6 +55,11 @@ def main() -> None:
     help="The config.json of a run, which is started again from its beginning; options may change "
     "where it reads and computes, but not what.",
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print parameters, steps, time, memory and bytes, measured by a few steps; write nothing.",
+)
 @allow_plugins
 @as_json
 def train(
@@ -61,6 +67,7 @@ def train(
     out: Path | None,
     resume: bool,
     config: Path | None,
+    dry_run: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -73,6 +80,10 @@ def train(
     from mmtrain.training.ranks import speaks
 
     given = {name: value for name, value in options.items() if value is not None}
+    if dry_run:
+        plan = train.run_dry(config, given, settings)
+        click.echo(json.dumps(plan) if as_json else train.plan_text(plan))
+        return
     if config is not None and resume:
         raise click.UsageError("--config starts a run again and --resume goes on with one")
     if config is not None:
@@ -125,7 +136,7 @@ def audit(ctx: click.Context, run: Path, data: str | None, as_json: bool) -> Non
         ctx.exit(3)
 
 
-for _command in (evaluate, probe, compare, study, studies, report, watch):
+for _command in (evaluate, probe, compare, study, studies, report, watch, settings_command):
     main.add_command(_command)
 for _catalog in CATALOGS:
     main.add_command(listing(_catalog))

@@ -54,6 +54,7 @@ _NAMES: Final = {
 _NUMBERS: Final = {
     "epochs": (1, "Number of passes over the train split."),
     "batch_size": (1, "Number of samples in a step, over all ranks."),
+    "accumulate": (1, "Number of such batches in a step, with the memory of one."),
     "seed": (0, "Seed of every random draw."),
 }
 _KINDS: Final = {

@@ -136,6 +136,8 @@ class TrainConfig:
         modalities: Modalities to train on; empty stands for all that the data set lists.
         epochs: Passes over the order of the curriculum.
         batch_size: Samples in a step, over all ranks.
+        accumulate: Batches of that size that make one step together: a step is of so many times the
+            samples, with the memory of one batch of them and the time of another forward pass.
         seed: Seed of every random draw.
         scores: File `scores.h5` of another run, from which a curriculum that scores starts.
         device: Device to compute on; ``auto`` is ``cuda`` where there is one.
@@ -171,6 +173,7 @@ class TrainConfig:
     modalities: tuple[str, ...] = ()
     epochs: int = at_least(1, default=100)
     batch_size: int = at_least(1, default=64)
+    accumulate: int = at_least(1, default=1)
     seed: int = 0
     scores: str | None = None
     device: str = one_of(*DEVICES)
@@ -198,6 +201,11 @@ class TrainConfig:
                 raise UnknownName("logger", name, LOGGERS)
         if len(set(self.modalities)) < len(self.modalities):
             raise ConfigError(f"a modality is named twice: {', '.join(self.modalities)}")
+
+    @property
+    def step_size(self) -> int:
+        """Samples of a step, over all ranks."""
+        return self.batch_size * self.accumulate
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -298,7 +306,7 @@ def changed_file(path: str, before: str, now: str) -> str:
     )
 
 
-_SECTIONS: Final[Mapping[str, Any]] = {
+SECTIONS: Final[Mapping[str, Any]] = {
     "optimizer": OptimizerConfig,
     "schedule": ScheduleConfig,
     "view": ViewConfig,
@@ -312,8 +320,8 @@ def keys() -> dict[str, Kind]:
     """Keys that `TrainConfig.changed` takes, parameters of choices apart, to kinds of value."""
     kinds: dict[str, Kind] = {}
     for each in fields(TrainConfig):
-        if each.name in _SECTIONS:
-            section = fields(_SECTIONS[each.name])
+        if each.name in SECTIONS:
+            section = fields(SECTIONS[each.name])
             kinds |= {f"{each.name}.{f.name}": kind_of(f.type) for f in section}
         elif each.name not in _MAPPINGS:
             kinds[each.name] = kind_of(each.type)
@@ -331,8 +339,8 @@ def _read(kind: Any, plain: Mapping[str, Any]) -> Any:
         raise ConfigError(f"unknown fields {', '.join(strange)}; written by another version?")
     values: dict[str, Any] = {}
     for name, value in plain.items():
-        if name in _SECTIONS and kind is TrainConfig:
-            values[name] = _read(_SECTIONS[name], value)
+        if name in SECTIONS and kind is TrainConfig:
+            values[name] = _read(SECTIONS[name], value)
         elif name in _LISTS and kind is TrainConfig:
             if not _is_list_of_text(value):
                 raise ConfigError(f"{name} is a list of names; got {value!r:.60}")

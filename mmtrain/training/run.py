@@ -84,7 +84,7 @@ class Run(Stepping):
         device = set_up(config.device)
         model = ranks.synchronise_batch_norm(place(model, device))
         failures = Failures(dataset=feed.dataset, checkpoint=folder / CHECKPOINT)
-        super().__init__(model, device, config.seed, config.batch_size, ranks, failures)
+        super().__init__(model, device, config.seed, config.step_size, ranks, failures)
         self.prefetcher = prefetcher(device)
         self.config, self.method, self.feed, self.folder = config, method, feed, folder
         self.curriculum: Curriculum = feed.curriculum
@@ -383,7 +383,7 @@ class Run(Stepping):
         if due and self._trial is None:
             self._gauge.add_to(self._meter)
             self.save()
-        done = -(-self.feed.position // self.config.batch_size)
+        done = -(-self.feed.position // self.config.step_size)
         self._watch.step(self.epoch, done, self.feed.steps, self._meter.line())
         if stopping:
             where = "" if self._trial is None else " of a trial, which begins anew"

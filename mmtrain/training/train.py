@@ -216,7 +216,8 @@ def explain_lack_of_memory(config: TrainConfig) -> Iterator[None]:
             raise
         raise RunError(
             f"out of memory with a batch size of {config.batch_size}, {config.view.frames} frames "
-            f"of {config.view.size} pixels in {config.precision}; lower --batch-size in a new run"
+            f"of {config.view.size} pixels in {config.precision}; lower --batch-size in a new run, or "
+            "split its steps by --accumulate"
         ) from error
 
 
