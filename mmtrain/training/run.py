@@ -247,6 +247,7 @@ class Run(Stepping):
             "observed": [tensor.cpu() for tensor in observed],
             "meter": asdict(meter),
             "best": self.best,
+            "plans": self.plans,
             "measured": self._measured,
             "lines": self._journal.lines,
             "tried": self._journal.tried,
@@ -265,7 +266,7 @@ class Run(Stepping):
         if saved is None:
             return
         self._state.load_state_dict(saved)
-        self._measured = saved.get("measured", {})
+        self._measured, self.plans = saved.get("measured", {}), saved.get("plans", True)
         if self._ranks.first:
             self._observations.load(saved["observed"])
         else:

@@ -25,6 +25,7 @@ from mmtrain.training import history
 from mmtrain.training.assemble import assemble, require_buildable
 from mmtrain.training.checkpoint import BEST
 from mmtrain.training.device import device_of, set_up
+from mmtrain.training.extend import RESULT, is_longer, reopen
 from mmtrain.training.history import Origin
 from mmtrain.training.metrics_log import MetricsFile
 from mmtrain.training.observers import observed
@@ -35,7 +36,6 @@ from mmtrain.training.watch import Watch
 
 log = logging.getLogger(__name__)
 
-RESULT: Final = "result.json"
 _NEW: Final = Origin()
 
 
@@ -157,13 +157,17 @@ def _hold_folder(folder: Path, config: TrainConfig, resume: bool, ranks: Ranks) 
     there = folder.exists() and any(not p.name.endswith(".partial") for p in folder.iterdir())
     if there and not resume:
         raise ConfigError(f"{folder} is not empty; choose another --out, or go on with --resume")
-    if there and (changed := with_defaults(config_of(folder)).differences(config)):
+    before = with_defaults(config_of(folder)) if there else None
+    longer = before is not None and is_longer(before, config)
+    if before and not longer and (changed := before.differences(config)):
         raise ConfigError(
             f"{folder} holds another run: {'; '.join(changed)}. Resume it as it was, or choose "
             "another --out"
         )
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
+        if before and longer:
+            reopen(folder, before, config)
         text, path = config.to_json().encode(), folder / CONFIG
         # A resumed run may have its data, its device and others of `FREE` elsewhere from now on.
         if not path.exists() or path.read_bytes() != text:
@@ -216,8 +220,8 @@ def explain_lack_of_memory(config: TrainConfig) -> Iterator[None]:
             raise
         raise RunError(
             f"out of memory with a batch size of {config.batch_size}, {config.view.frames} frames "
-            f"of {config.view.size} pixels in {config.precision}; lower --batch-size in a new run, or "
-            "split its steps by --accumulate"
+            f"of {config.view.size} pixels in {config.precision}; lower --batch-size in a new "
+            "run, or split its steps by --accumulate"
         ) from error
 
 

@@ -24,9 +24,11 @@ def trained(shards, folder, **changes):
     optimizer = OptimizerConfig(name="sgd", lr=0.05)
     config = tiny(shards, epochs=1, optimizer=optimizer, **changes)
     folder.mkdir()
-    with open_dataset(config.data) as dataset:
-        with assemble(fitted(config, dataset), dataset, folder) as run:
-            run.method.fit(run)
+    with (
+        open_dataset(config.data) as dataset,
+        assemble(fitted(config, dataset), dataset, folder) as run,
+    ):
+        run.method.fit(run)
     return folder
 
 
