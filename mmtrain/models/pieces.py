@@ -5,8 +5,8 @@ gradient arrives. Whatever a method does with the features, it does with those o
 so that its update is that of a large batch; only batch normalisation sees the pieces.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,7 @@ def encode_in_pieces(
         return encode(batch)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _as_it_was(modules)
+        return nullcontext(), _AsItWas(modules)
 
     encoded: list[Features] = [
         checkpoint(encode, piece, use_reentrant=False, context_fn=contexts) for piece in pieces
@@ -45,20 +45,25 @@ def encode_in_pieces(
     return {name: torch.cat([each[name] for each in encoded]) for name in encoded[0]}
 
 
-def _as_it_was(modules: Sequence[nn.Module]) -> AbstractContextManager[None]:
-    """Context of the second pass: modes of the first, and no second update of statistics."""
-    modes = [(part, part.training) for module in modules for part in module.modules()]
+class _AsItWas(AbstractContextManager[None]):
+    """Context of later passes: the modes of the first, and no second update of statistics.
 
-    @contextmanager
-    def context() -> Iterator[None]:
-        now = [part.training for part, _ in modes]
-        for part, training in modes:
+    It can be entered again, as often as gradients are taken.
+
+    Args:
+        modules: Modules that the passes run.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self._modules = modules
+        self._modes = [(part, part.training) for module in modules for part in module.modules()]
+        self._stack = ExitStack()
+
+    def __enter__(self) -> None:
+        self._stack.enter_context(frozen_batch_norm(*self._modules))
+        for part, training in self._modes:
+            self._stack.callback(setattr, part, "training", part.training)
             part.training = training
-        try:
-            with frozen_batch_norm(*modules):
-                yield
-        finally:
-            for (part, _), training in zip(modes, now, strict=True):
-                part.training = training
 
-    return context()
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()

@@ -10,6 +10,8 @@ from mmtrain.report.runs.groups import Group, group_runs, measures_of
 from mmtrain.report.runs.read import RunRecord, read_runs
 from mmtrain.report.sections import curves, evaluations, results
 from mmtrain.report.sections.curriculum import curricula
+from mmtrain.report.sections.gaps import gaps
+from mmtrain.report.sections.origins import origins
 from mmtrain.tasks.measures import MEASURES, rank
 
 _PARTS: Final = {
@@ -21,6 +23,7 @@ _PARTS: Final = {
     "method": "Method",
     "speed": "Throughput",
     "curriculum": "Curriculum",
+    "origins": "How it was made",
 }
 
 
@@ -51,11 +54,13 @@ def report_page(records: Sequence[RunRecord], data: str | None = None) -> str:
         results.results(groups),
         results.settings(groups),
         curves.measures(groups),
+        *([gap] if (gap := gaps(groups)) is not None else []),
         evaluations.evaluations(groups),
         evaluations.probes(groups),
         curves.logged_quantities(groups),
         curves.speed(groups),
         curricula(groups, data),
+        origins(groups, data),
     )
 
 

@@ -21,3 +21,9 @@ def is_better(val: Mapping[str, Any] | None, best: Mapping[str, Any], select: st
     old: Mapping[str, Any] = best["val"]
     ranks = [(rank(select, each[select]), -each["loss"]) for each in (val, old)]
     return ranks[0] > ranks[1]
+
+
+def watched_loss(line: Mapping[str, Any]) -> float:
+    """Loss by which a schedule judges an epoch: on val, if there is such a split."""
+    loss: float = line["val"]["loss"] if line["val"] else line["train_loss"]
+    return loss

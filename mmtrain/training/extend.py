@@ -3,12 +3,13 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
+from types import CodeType
 from typing import Final
 
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError
-from mmtrain.training import checkpoint
-from mmtrain.training.checkpoint import CHECKPOINT
+from mmtrain.methods.base import Method
+from mmtrain.methods.catalog import METHODS
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +30,13 @@ def reopen(folder: Path, before: TrainConfig, config: TrainConfig) -> None:
 
     Args:
         folder: Folder of the run.
-        before: Its config.
+        before: Config of the run.
         config: The same with more epochs.
 
     Raises:
         ConfigError: With more epochs from the start it would have trained otherwise.
     """
-    if reason := _reason_against(folder, before):
+    if reason := _reason_against(before):
         raise ConfigError(
             f"{folder} cannot go on to {config.epochs} epochs: {reason}; train in a new folder"
         )
@@ -46,11 +47,25 @@ def reopen(folder: Path, before: TrainConfig, config: TrainConfig) -> None:
             path.unlink()
 
 
-def _reason_against(folder: Path, before: TrainConfig) -> str:
+def _reason_against(before: TrainConfig) -> str:
     """Reason why more epochs would have made it another run; empty if there is none."""
     if before.schedule.name == "cosine":
         return f"its cosine has brought the rate to 0 over {before.epochs} epochs"
-    path = folder / CHECKPOINT
-    if path.exists() and checkpoint.load(path).get("plans", True):
+    if plans_by_total(METHODS.target(before.method)):
         return f"the method {before.method} plans by the number of epochs"
     return ""
+
+
+def plans_by_total(method: type) -> bool:
+    """Whether the code of a method's class asks for `Run.planned`; that of its bases included."""
+    functions = (
+        getattr(value, "fget", value)
+        for each in method.__mro__
+        if each not in (Method, object)
+        for value in vars(each).values()
+    )
+    return any(
+        "planned" in code.co_names
+        for function in functions
+        if isinstance(code := getattr(function, "__code__", None), CodeType)
+    )

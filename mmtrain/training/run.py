@@ -23,7 +23,7 @@ from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
 from mmtrain.training import checkpoint, saved_state, scores
 from mmtrain.training.batch_norm import average_statistics, preserve_statistics
-from mmtrain.training.best import is_better
+from mmtrain.training.best import is_better, watched_loss
 from mmtrain.training.checkpoint import BEST, CHECKPOINT
 from mmtrain.training.device import autocast, compile_encoders, place, set_up
 from mmtrain.training.failures import Failures
@@ -36,7 +36,7 @@ from mmtrain.training.passes import EvaluationPass, Scored
 from mmtrain.training.prefetch import prefetcher
 from mmtrain.training.ranks import ALONE, Ranks
 from mmtrain.training.saved_state import TrainingState
-from mmtrain.training.schedule import Schedule, watched_loss
+from mmtrain.training.schedule import Schedule
 from mmtrain.training.step import Stepping
 from mmtrain.training.system import Gauge
 from mmtrain.training.teacher import Teacher, load_teacher
@@ -247,7 +247,6 @@ class Run(Stepping):
             "observed": [tensor.cpu() for tensor in observed],
             "meter": asdict(meter),
             "best": self.best,
-            "plans": self.plans,
             "measured": self._measured,
             "lines": self._journal.lines,
             "tried": self._journal.tried,
@@ -266,7 +265,7 @@ class Run(Stepping):
         if saved is None:
             return
         self._state.load_state_dict(saved)
-        self._measured, self.plans = saved.get("measured", {}), saved.get("plans", True)
+        self._measured = saved.get("measured", {})
         if self._ranks.first:
             self._observations.load(saved["observed"])
         else:

@@ -1,8 +1,7 @@
 """The schedule of the learning rate."""
 
 import math
-from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from mmtrain.config.run import ScheduleConfig
 
@@ -68,16 +67,6 @@ class Schedule:
         self._state = {**_fresh(0, self._planned), **saved}
         if not self._state["start"]:  # Of the whole run, which may be longer now.
             self._state["epochs"] = self._planned
-
-
-def watched_loss(line: Mapping[str, Any]) -> float:
-    """Loss by which a schedule judges an epoch: on val, if there is such a split.
-
-    Args:
-        line: The epoch's line of metrics.
-    """
-    loss: float = line["val"]["loss"] if line["val"] else line["train_loss"]
-    return loss
 
 
 def _fresh(start: int, epochs: int) -> ScheduleState:

@@ -39,8 +39,6 @@ class Stepping:
         epoch: Epoch that is being trained, from 0.
         steps: Number of steps since the first epoch.
         stopping: Flag; set it to save and raise `Interrupted` after the step in progress.
-        plans: Whether anybody has asked for `planned`, so that the run would have been another with
-            more epochs.
     """
 
     def __init__(
@@ -55,24 +53,13 @@ class Stepping:
         self.model, self.device, self._ranks = model, device, ranks
         self.generator = torch.Generator().manual_seed(seed)
         self.epoch = self.steps = 0
-        self.stopping = self._averaged = self.plans = False
-        self._epochs = 0
+        self.stopping = self._averaged = False
         self._batch_size, self._failures = batch_size, failures
         self._batch: Batch | None = None
         self._losses, self._meter = Losses(device), Meter()
         self._optimizer: Optimizer | None = None
         # Factors that setup() asks for, before there is an optimizer.
         self._factors: dict[nn.Parameter, float] = {}
-
-    @property
-    def planned(self) -> int:
-        """Number of epochs of the whole run."""
-        self.plans = True
-        return self._epochs
-
-    @planned.setter
-    def planned(self, epochs: int) -> None:
-        self._epochs = epochs
 
     @contextmanager
     def update(self, loss: Tensor) -> Iterator[None]:

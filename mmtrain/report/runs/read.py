@@ -1,7 +1,7 @@
 """Reading and checking the files of runs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -13,7 +13,7 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.errors import ConfigError, DataError
 from mmtrain.report.runs.records import Epoch, Evaluation, Probe, Result, SplitMeasures
 from mmtrain.tasks.measures import rank, shown
-from mmtrain.training import scores
+from mmtrain.training import history, scores
 from mmtrain.training.parts import CONFIG, read_config
 from mmtrain.training.run import METRICS
 from mmtrain.training.train import RESULT
@@ -22,6 +22,8 @@ Read = TypeVar("Read")
 
 # `mmtrain compare` writes it beside the folders of its rows.
 TABLE: Final = "table.json"
+# Written while a run trains with `probe_every`.
+_PROBES: Final = "probes.jsonl"
 _REMEDY: Final = "take it from a copy of the run, or measure again"
 
 
@@ -37,6 +39,9 @@ class RunRecord:
         result: Measures at the best epoch; None while the run is in progress.
         evaluations: Split to the output of ``mmtrain eval``.
         probes: Split to modality to the output of ``mmtrain probe``.
+        history: Content of run.json; empty for a run of an earlier version.
+        probed: Epoch to the accuracy on val of a probe of each modality, where the run was probed
+            while it trained.
     """
 
     name: str
@@ -46,6 +51,24 @@ class RunRecord:
     result: Result | None
     evaluations: Mapping[str, Evaluation]
     probes: Mapping[str, Mapping[str, Probe]]
+    history: Mapping[str, Any] = field(default_factory=dict)
+    probed: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def root(self) -> str:
+        """Root hash of its data; empty where it is not known."""
+        return str(self.history.get("root", ""))
+
+    @property
+    def recipe(self) -> str:
+        """Name of its recipe and the hash of that; empty without one."""
+        recipe = self.history.get("recipe")
+        return f"{recipe['name']} (SHA-256 {recipe['sha256']})" if recipe else ""
+
+    @property
+    def commands(self) -> Sequence[Mapping[str, Any]]:
+        """Commands that have trained it, with versions and device of each."""
+        return [{**command} for command in self.history.get("commands", ())]
 
     @property
     def entrant(self) -> str | None:
@@ -139,6 +162,8 @@ def _record(folder: Path, name: str) -> RunRecord:
         result=_json(result, Result.of) if result.exists() else None,
         evaluations=by_split("eval", Evaluation.of),
         probes=by_split("probe", _probes),
+        history=history.read(folder),
+        probed=_probed(folder / _PROBES),
     )
 
 
@@ -153,6 +178,20 @@ def _epochs(path: Path) -> tuple[Epoch, ...]:
             if "trial" not in plain:
                 epochs.append(Epoch.of(plain))
     return tuple(epochs)
+
+
+def _probed(path: Path) -> dict[int, dict[str, float]]:
+    """Reads probes.jsonl, up to its last line break."""
+    if not path.exists():
+        return {}
+    by_epoch = {}
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+        with naming_damage(f"{path}, line {number}", _REMEDY):
+            plain = {**parse_json(line)}
+            accuracy = {**plain["accuracy"]}
+            # Counted from 1 there: the line after the first epoch is that of epoch 1.
+            by_epoch[int(plain["epoch"]) - 1] = {m: float(value) for m, value in accuracy.items()}
+    return by_epoch
 
 
 def _json(path: Path, make: Callable[[Any], Read]) -> Read:

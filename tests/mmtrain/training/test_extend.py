@@ -1,11 +1,14 @@
 """More epochs on a finished run."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from mmtrain.config.run import ScheduleConfig
 from mmtrain.errors import ConfigError
+from mmtrain.methods.catalog import METHODS
+from mmtrain.training.extend import is_longer, plans_by_total, reopen
 from mmtrain.training.train import RESULT, train
 from tests.support.enginework import same
 from tests.support.taskwork import tiny
@@ -45,14 +48,20 @@ def test_a_run_with_more_epochs_is_the_run_that_had_them_from_the_start(
 )
 def test_what_depends_on_the_total_is_refused_by_name(task_shards, tmp_path, changes, reason):
     config = short(task_shards("classification"), **changes)
-    train(config, tmp_path / "run")
+    (tmp_path / RESULT).touch()
     with pytest.raises(ConfigError, match=reason):
-        train(short(config.data, **changes, epochs=3), tmp_path / "run", resume=True)
-    assert (tmp_path / "run" / RESULT).exists()
+        reopen(tmp_path, config, replace(config, epochs=3))
+    assert (tmp_path / RESULT).exists()
 
 
-def test_fewer_epochs_are_another_run(task_shards, tmp_path):
-    shards = task_shards("classification")
-    train(short(shards, epochs=2), tmp_path / "run")
-    with pytest.raises(ConfigError, match="epochs 2 -> 1"):
-        train(short(shards, epochs=1), tmp_path / "run", resume=True)
+def test_methods_that_plan_are_known_by_their_code():
+    plan = {name for name in METHODS.names if plans_by_total(METHODS.target(name))}
+    assert {"di-mml", "g2d", "igm", "dropout-annealed", "g-blend"} <= plan
+    assert not plan & {"joint", "ogm-ge", "multitask", "pmr", "agm"}
+
+
+def test_fewer_epochs_are_another_run_and_so_is_another_rate(task_shards):
+    config = short(task_shards("classification"), epochs=2)
+    assert is_longer(config, replace(config, epochs=3))
+    assert not is_longer(config, replace(config, epochs=1))
+    assert not is_longer(config, replace(config, epochs=3, batch_size=5))

@@ -51,6 +51,7 @@ def test_a_meter_by_hand():
         "data_wait": 0.25,
         "train_loss": 2.0,
         "logged": {"k": 1.5},
+        "system": {"cpu": 0.0, "memory_mb": 0.0, "gpu_memory_mb": 0.0, "read_mb_per_s": 0.0},
     }
 
 

@@ -162,6 +162,7 @@ def test_wandb_offline_goes_on_with_its_run(tmp_path, monkeypatch):
     from wandb.proto.wandb_internal_pb2 import Record
 
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB__SERVICE_WAIT", "600")
     train_in_two_goes(tmp_path, wandb.start, "wandb")
     files = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))
     assert len({path.name for path in files}) == 1
