@@ -1,5 +1,6 @@
 """More epochs for a run: allowed where it would have trained the same had it planned them."""
 
+import inspect
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -59,10 +60,11 @@ def _reason_against(before: TrainConfig) -> str:
 def plans_by_total(method: type) -> bool:
     """Whether the code of a method's class asks for `Run.planned`; that of its bases included."""
     functions = (
-        getattr(value, "fget", value)
+        inspect.unwrap(value)  # Out of what decorators have put around it.
         for each in method.__mro__
         if each not in (Method, object)
         for value in vars(each).values()
+        if callable(value)
     )
     return any(
         "planned" in code.co_names

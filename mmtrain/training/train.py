@@ -25,7 +25,8 @@ from mmtrain.training import history
 from mmtrain.training.assemble import assemble, require_buildable
 from mmtrain.training.checkpoint import BEST
 from mmtrain.training.device import device_of, set_up
-from mmtrain.training.extend import RESULT, is_longer, reopen
+from mmtrain.training.extend import RESULT as RESULT
+from mmtrain.training.extend import is_longer, reopen
 from mmtrain.training.history import Origin
 from mmtrain.training.metrics_log import MetricsFile
 from mmtrain.training.observers import observed

@@ -13,7 +13,7 @@ from mmtrain.training.loggers.figures import figures, measured, whole_lines
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_S: Final = 30.0  # For the last points, when training is over.
+_PATIENCE_S: Final = 60.0  # For the last points, when training is over.
 
 
 class Sender:

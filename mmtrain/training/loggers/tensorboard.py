@@ -36,4 +36,4 @@ def start(subject: Subject) -> TensorBoard:
     from torch.utils.tensorboard import SummaryWriter
 
     behind = subject.epochs + 1 if subject.epochs else None
-    return TensorBoard(SummaryWriter(str(subject.folder / FOLDER), purge_step=behind))  # type: ignore[no-untyped-call]
+    return TensorBoard(SummaryWriter(str(subject.folder / FOLDER), purge_step=behind))

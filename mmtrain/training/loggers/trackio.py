@@ -1,7 +1,9 @@
 """Trackio: a local dashboard, ``trackio show``; or a Space of Hugging Face by TRACKIO_SPACE_ID."""
 
 import os
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from typing import Any, Final
 
 from mmtrain.training.loggers.base import Subject
@@ -26,7 +28,8 @@ class Trackio:
 
     def close(self, outcome: str) -> None:
         """Ends the run."""
-        self._run.finish()
+        with redirect_stdout(sys.stderr):
+            self._run.finish()
 
 
 def start(subject: Subject) -> Trackio:
@@ -34,11 +37,13 @@ def start(subject: Subject) -> Trackio:
     import trackio
 
     name = subject.id or subject.name
-    run = trackio.init(
-        project=os.environ.get("TRACKIO_PROJECT", _PROJECT),
-        name=name,
-        config=dict(subject.config),
-        resume="allow" if subject.id else "never",
-        embed=False,
-    )
+    # It prints, and stdout is for the result of the command.
+    with redirect_stdout(sys.stderr):
+        run = trackio.init(
+            project=os.environ.get("TRACKIO_PROJECT", _PROJECT),
+            name=name,
+            config=dict(subject.config),
+            resume="allow" if subject.id else "never",
+            embed=False,
+        )
     return Trackio(run, name)

@@ -39,7 +39,7 @@ def test_settings_are_those_that_set_takes():
     assert own == keys().keys() - {"data"}
     assert by_name["optimizer.name"]["allowed"] == "sgd, adamw"
     assert by_name["view.size"]["allowed"] == "at least 1"
-    assert by_name["method.alpha"]["default"] == 0.3
+    assert by_name["method.alpha"]["default"] == 0.8
     assert all(each["help"] for each in plain)
     assert "schedule.warmup = 0  (int; at least 0)" in run("settings").stdout
 
