@@ -95,6 +95,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmtrain/data/reading": (
         *("mmprep.errors", "mmprep.format", "mmprep.storage", "mmtrain.data", "mmtrain.errors"),
+        "mmtrain.modalities",
     ),
     "mmtrain/data": (
         *("mmprep.errors", "mmprep.format", "mmprep.storage", "mmtrain.errors"),
@@ -147,7 +148,12 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmprep.html", "mmtrain.errors", "mmtrain.files", "mmtrain.tasks"),
         *("mmtrain.config", "mmtrain.training"),
     ),
+    "mmtrain/comparison/engines": (
+        *("mmprep.version", "mmtrain.comparison.charge", "mmtrain.config", "mmtrain.errors"),
+        *("mmtrain.plugins", "mmtrain.training"),
+    ),
     "mmtrain/comparison": (
+        "mmprep.printable",
         *("mmtrain.config", "mmtrain.data", "mmtrain.errors", "mmtrain.evaluation"),
         *("mmtrain.files", "mmtrain.metrics", "mmtrain.names", "mmtrain.report"),
         *("mmtrain.training", "mmtrain.methods", "mmtrain.plugins", "mmtrain.tasks"),

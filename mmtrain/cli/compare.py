@@ -8,19 +8,11 @@ from typing import Any
 import click
 
 from mmprep.cli.group import Command, listed
+from mmtrain.cli.engines import engine_options, print_dry_run, where_of
 from mmtrain.cli.names import CATALOGS, names_in
 from mmtrain.cli.options import allow_plugins, as_json, run_options
 from mmtrain.config.recipes import BUDGETS
 from mmtrain.config.run import TrainConfig
-
-jobs_option = click.option(
-    "--jobs",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Number of runs at once, in processes that share cores and GPUs.",
-)
 
 
 @click.command(
@@ -80,7 +72,7 @@ jobs_option = click.option(
     show_default=True,
     help="Epochs, batch, rate and view: the same for all, or each method's own in the recipe.",
 )
-@jobs_option
+@engine_options
 @run_options("method", "curriculum", "seed")
 @click.option(
     "--set-for",
@@ -98,7 +90,7 @@ jobs_option = click.option(
 @allow_plugins
 @as_json
 @click.pass_context
-def compare(ctx: click.Context, /, out: Path, jobs: int, as_json: bool, **options: Any) -> None:
+def compare(ctx: click.Context, /, out: Path, as_json: bool, **options: Any) -> None:
     """Train methods in the same way, each with every seed, and put the results in one table.
 
     Writes DIR: LABEL/seed-N, one run each, then the table (table.md, .csv, .tex and .json) and
@@ -107,14 +99,18 @@ def compare(ctx: click.Context, /, out: Path, jobs: int, as_json: bool, **option
     """
     from mmtrain.cli import train
 
+    where = where_of(options)
     names = (
         *("methods", "curricula", "seeds", "alone", "tune", "baseline", "budget"),
         *("settings", "settings_for"),
     )
     entrants = {name: options.pop(name) for name in names}
     given = {name: value for name, value in options.items() if value is not None}
-    table = train.run_compare(given, entrants, out, jobs)
-    shown(ctx, table, out, as_json)
+    table = train.run_compare(given, entrants, out, where)
+    if where.dry_run:
+        print_dry_run(table, where, as_json)
+    else:
+        shown(ctx, table, out, as_json)
 
 
 def shown(ctx: click.Context, table: Mapping[str, Any], out: Path, as_json: bool) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from mmprep.cli.group import Command, listed
-from mmtrain.cli.compare import jobs_option, shown
+from mmtrain.cli.compare import shown
+from mmtrain.cli.engines import engine_options, print_dry_run, where_of
 from mmtrain.cli.options import as_json, run_options
 
 
@@ -25,7 +26,7 @@ from mmtrain.cli.options import as_json, run_options
     metavar="NUMBERS",
     help="Random seeds, such as 0,1,2 or 0-2; repeatable. [default: the study's]",
 )
-@jobs_option
+@engine_options
 @run_options("method", "curriculum", "fusion", "seed")
 @click.option(
     "--out",
@@ -35,9 +36,7 @@ from mmtrain.cli.options import as_json, run_options
 )
 @as_json
 @click.pass_context
-def study(
-    ctx: click.Context, /, name: str, out: Path, jobs: int, as_json: bool, **options: Any
-) -> None:
+def study(ctx: click.Context, /, name: str, out: Path, as_json: bool, **options: Any) -> None:
     """Make the table that a study describes: one of `mmtrain studies`, or a file of your own.
 
     Writes DIR: study.toml, a copy of what was asked; a folder of runs for each row; the table
@@ -46,11 +45,15 @@ def study(
     from mmtrain.cli import train
     from mmtrain.comparison import study as studies
 
+    where = where_of(options)
     asked = studies.read(name)
     seeds, settings = options.pop("seeds") or (), options.pop("settings") or ()
     given = {key: value for key, value in options.items() if value is not None}
-    table = train.run_study(given, asked, studies.text(name), seeds, settings, out, jobs)
-    shown(ctx, table, out, as_json)
+    table = train.run_study(given, asked, studies.text(name), seeds, settings, out, where)
+    if where.dry_run:
+        print_dry_run(table, where, as_json)
+    else:
+        shown(ctx, table, out, as_json)
 
 
 @click.command(

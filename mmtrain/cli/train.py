@@ -12,6 +12,7 @@ from rich.filesize import decimal
 
 from mmprep.cli.group import counted
 from mmtrain import plugins
+from mmtrain.cli.engines import Where
 from mmtrain.cli.following import duration
 from mmtrain.cli.measured import main_measure, other_measures
 from mmtrain.cli.progress import watching
@@ -113,25 +114,24 @@ def _train(config: TrainConfig, out: Path, resume: bool, origin: Origin) -> dict
 
 
 def run_compare(
-    given: Mapping[str, Any], entrants: Mapping[str, Any], out: Path, jobs: int
+    given: Mapping[str, Any], entrants: Mapping[str, Any], out: Path, where: Where
 ) -> dict[str, Any]:
     """Trains the runs of a comparison, and returns the content of its table.json.
+
+    A dry run returns what they take.
 
     Args:
         given: Options of a run that were given.
         entrants: Other fields of a `mmtrain.comparison.entrants.Contest`, with ``seeds`` as texts.
         out: Folder of the comparison.
-        jobs: Number of runs at once.
+        where: Place and number of the runs at once.
     """
-    # Its charts take a second to load, which `train` would wait for in vain.
-    from mmtrain.comparison.compare import compare
-
     request = _request(given, ())
     request.load_plugins()
     common = {"base": Request(options=request.options).config(), "recipe": request.recipe}
     seeds = seeds_of(entrants["seeds"])
     contest = Contest(**{**entrants, **common, "seeds": seeds, "given": request.options})
-    return compare(contest, out, partial(watching, Console(stderr=True)), jobs)
+    return _carried_out(contest, out, where)
 
 
 def run_study(
@@ -141,9 +141,11 @@ def run_study(
     seeds: Sequence[str],
     settings: Sequence[str],
     out: Path,
-    jobs: int,
+    where: Where,
 ) -> dict[str, Any]:
     """Trains the runs of a study, and returns the content of its table.json.
+
+    A dry run returns what they take.
 
     Args:
         given: Options of a run that were given.
@@ -152,10 +154,8 @@ def run_study(
         seeds: Seeds as texts, in the place of the study's; none for these.
         settings: Texts of ``--set``.
         out: Folder of the study.
-        jobs: Number of runs at once.
+        where: Place and number of the runs at once.
     """
-    from mmtrain.comparison.compare import compare
-
     request = _request(given, ())
     contest = contest_of(
         study,
@@ -166,7 +166,18 @@ def run_study(
         seeds=seeds_of(seeds),
         settings=settings,
     )
-    return compare(contest, out, partial(watching, Console(stderr=True)), jobs)
+    return _carried_out(contest, out, where)
+
+
+def _carried_out(contest: Contest, out: Path, where: Where) -> dict[str, Any]:
+    # Its charts take a second to load, which `train` would wait for in vain.
+    from mmtrain.comparison.compare import compare
+    from mmtrain.comparison.dry_run import dry_run
+
+    engine = where.make()
+    if where.dry_run:
+        return dry_run(contest, out)
+    return compare(contest, out, partial(watching, Console(stderr=True)), where.jobs, engine)
 
 
 def _request(given: Mapping[str, Any], settings: Sequence[str]) -> Request:

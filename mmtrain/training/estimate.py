@@ -41,7 +41,7 @@ _EPOCHS: Final = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a run takes, on this machine and in one process.
+    """Cost of a run, on this machine and in one process.
 
     Attributes:
         parameters: Number of parameters of the model, with those that its method adds.
@@ -169,9 +169,9 @@ class _SampledRun(Run):
 
     def seconds_of_val(self) -> float:
         """Seconds of a pass over val, of which a few batches are taken; 0 where there is none."""
-        ids = self.feed.dataset.ids("val") if self.feed.dataset.splits.get("val") else ()
-        if not len(ids):
+        if not self.feed.dataset.splits.get("val"):
             return 0.0
+        ids = self.feed.dataset.ids("val")
         few = ids[: _PASS_BATCHES * self.config.batch_size]
         before = time.monotonic()
         self._evaluation.score(lambda batch: self.method.predict(self.model, batch).fused, few)

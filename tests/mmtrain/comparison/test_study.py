@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 from mmtrain.cli.main import main
 from mmtrain.comparison import study
-from mmtrain.comparison.jobs import Job, run_jobs
+from mmtrain.comparison.charge import taking_charge
+from mmtrain.comparison.engines import Job, engine_named
 from mmtrain.data import open_dataset
 from mmtrain.errors import ConfigError, Interrupted
 from mmtrain.training.assemble import require_buildable
@@ -208,8 +209,12 @@ def test_a_request_to_stop_reaches_the_processes(shards, tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=stop, daemon=True).start()
-    with pytest.raises(Interrupted, match="The same command goes on"):
-        run_jobs([Job(config=config, folder=folder)], 2)
+    jobs = [Job(config=config, folder=folder)]
+    with (
+        taking_charge(tmp_path) as charge,
+        pytest.raises(Interrupted, match="The same command goes on"),
+    ):
+        [*engine_named("local")(jobs, charge=charge, at_once=2)]
     # The process has ended, and has left what the next one continues.
     held = os.open(folder, os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
