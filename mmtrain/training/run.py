@@ -17,7 +17,7 @@ from torch import nn
 from mmtrain.config.run import TrainConfig
 from mmtrain.curricula.base import Curriculum
 from mmtrain.data.order import SampleOrder
-from mmtrain.errors import DataError, Interrupted
+from mmtrain.errors import DataError
 from mmtrain.methods.base import IDs, Method
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
@@ -26,7 +26,7 @@ from mmtrain.training.batch_norm import average_statistics, preserve_statistics
 from mmtrain.training.best import is_better, watched_loss
 from mmtrain.training.checkpoint import BEST, CHECKPOINT
 from mmtrain.training.device import autocast, compile_encoders, place, set_up
-from mmtrain.training.failures import Failures
+from mmtrain.training.failures import Failures, interruption
 from mmtrain.training.feed import Feed
 from mmtrain.training.journal import Journal
 from mmtrain.training.metrics_log import Meter
@@ -386,11 +386,7 @@ class Run(Stepping):
         done = -(-self.feed.position // self.config.step_size)
         self._watch.step(self.epoch, done, self.feed.steps, self._meter.line())
         if stopping:
-            where = "" if self._trial is None else " of a trial, which begins anew"
-            raise Interrupted(
-                f"Stopped at epoch {self.epoch + 1}, step {done} of {self.feed.steps}{where}. "
-                "The same command with --resume goes on from here"
-            )
+            raise interruption(self.epoch, done, self.feed.steps, self._trial is not None)
 
     def _refuse_in_trial(self, call: str) -> None:
         if self._trial is not None:
