@@ -46,7 +46,9 @@ def main() -> None:
     help="Folder of the run, RUN. [default: with --config, one beside the old run; else none]",
 )
 @click.option(
-    "--resume", is_flag=True, help="Go on with the run in --out; start it if there is none."
+    "--resume",
+    is_flag=True,
+    help="Go on with the run in --out, or start it; with more --epochs also one that is finished.",
 )
 @click.option(
     "--config",
@@ -74,7 +76,8 @@ def train(
     """Train on shards, then test the epoch that was best on val.
 
     Writes RUN: config.json, run.json (commands, versions, device), metrics.jsonl (one line per
-    epoch), checkpoint.pt, best.pt, ledger/ and, at the end, result.json.
+    epoch), progress.json while it trains, checkpoint.pt, best.pt, ledger/ and, at the end,
+    result.json.
     """
     from mmtrain.cli import train
     from mmtrain.training.ranks import speaks

@@ -1,6 +1,6 @@
 """The page of runs: a header, then one section below the other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ _PARTS: Final = {
     "results": "Results",
     "settings": "Settings",
     "curves": "Curves",
+    "gaps": "Gaps",
     "classes": "Classes",
     "probes": "Encoders",
     "method": "Method",
@@ -47,14 +48,15 @@ def write(runs: Sequence[Path], html: Path, data: str | None = None) -> None:
 def report_page(records: Sequence[RunRecord], data: str | None = None) -> str:
     """Returns the HTML page about the runs ``records``; see `write`."""
     groups = group_runs(records)
-    title = _title(records, groups)
+    title, gap = _title(records, groups), gaps(groups)
+    parts = {anchor: name for anchor, name in _PARTS.items() if gap or anchor != "gaps"}
     return document(
         title,
-        _header(title, records, groups),
+        _header(title, records, groups, parts),
         results.results(groups),
         results.settings(groups),
         curves.measures(groups),
-        *([gap] if (gap := gaps(groups)) is not None else []),
+        gap,
         evaluations.evaluations(groups),
         evaluations.probes(groups),
         curves.logged_quantities(groups),
@@ -74,7 +76,9 @@ def _title(records: Sequence[RunRecord], groups: Sequence[Group]) -> str:
     return f"Comparison of {len(groups)} configurations{seeds}"
 
 
-def _header(title: str, records: Sequence[RunRecord], groups: Sequence[Group]) -> Markup:
+def _header(
+    title: str, records: Sequence[RunRecord], groups: Sequence[Group], parts: Mapping[str, str]
+) -> Markup:
     places = dict.fromkeys(record.config.data for record in records)
     seconds = sum(epoch.seconds for record in records for epoch in record.epochs)
     numbers: dict[str, Child] = {
@@ -88,7 +92,7 @@ def _header(title: str, records: Sequence[RunRecord], groups: Sequence[Group]) -
         el("h1", title),
         el("p", "Trained on ", _codes(list(places)), class_="lead"),
         tiles(numbers.items()),
-        el("nav", *(el("a", name, href=f"#{anchor}") for anchor, name in _PARTS.items())),
+        el("nav", *(el("a", name, href=f"#{anchor}") for anchor, name in parts.items())),
     )
 
 
