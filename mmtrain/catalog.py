@@ -7,13 +7,13 @@ with other defaults. Classes of the user's own are loaded through here too, see 
 
 import inspect
 import logging
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
+from mmprep.docstrings import descriptions
 from mmtrain import plugins
 from mmtrain.errors import ConfigError, UnknownName
 
@@ -163,7 +163,7 @@ class Catalog(Generic[Made]):
             text += f"\n\nThis variant has other defaults: {values}."
         helps: dict[str, str] = {}
         for base in reversed(target.__mro__):  # A subclass describes only its own parameters.
-            helps |= _helps((inspect.getdoc(base) or "").partition("\n\nArgs:\n")[2])
+            helps |= descriptions(inspect.getdoc(base) or "", "Args")
         return Explanation(
             entry=entry,
             text=text,
@@ -189,10 +189,3 @@ class Catalog(Generic[Made]):
         module, _, attribute = target.partition(":")
         loaded: type[Any] = getattr(import_module(f"{self.package}.{module}"), attribute)
         return loaded
-
-
-def _helps(arguments: str) -> dict[str, str]:
-    """Name to description of a Google docstring's ``Args:``, lines joined."""
-    block = re.split(r"^\S", arguments, maxsplit=1, flags=re.MULTILINE)[0]
-    pairs = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", block, flags=re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in pairs}

@@ -19,7 +19,7 @@ Example:
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, Final, TypeAlias
 
 from mmtrain.errors import ConfigError, UnknownName
@@ -27,6 +27,7 @@ from mmtrain.errors import ConfigError, UnknownName
 Check: TypeAlias = Callable[[str, object], None]
 
 _CHECK: Final = "check"
+_ALLOWED: Final = "allowed"
 
 
 def one_of(*names: str, default: str | None = None, kind: str | None = None) -> Any:
@@ -42,7 +43,8 @@ def one_of(*names: str, default: str | None = None, kind: str | None = None) -> 
         if value not in names:
             raise UnknownName(kind or name, str(value), names)
 
-    return field(default=names[0] if default is None else default, metadata={_CHECK: check})
+    metadata = {_CHECK: check, _ALLOWED: ", ".join(names)}
+    return field(default=names[0] if default is None else default, metadata=metadata)
 
 
 def between(low: float, high: float, *, default: float | None, ends: str = "[]") -> Any:
@@ -86,6 +88,12 @@ def check_fields(instance: Any) -> None:
             check(each.name, getattr(instance, each.name))
 
 
+def allowed(each: "Field[Any]") -> str:
+    """Text of the values that a field takes: names, or a range; empty where there is no check."""
+    text: str = each.metadata.get(_ALLOWED, "")
+    return text
+
+
 @dataclass(frozen=True)
 class _Range:
     text: str
@@ -102,4 +110,5 @@ class _Range:
 
 
 def _number(text: str, holds: Callable[[float], bool], default: float | None) -> Any:
-    return field(default=default, metadata={_CHECK: _Range(text, holds, default is None)})
+    check = _Range(text, holds, default is None)
+    return field(default=default, metadata={_CHECK: check, _ALLOWED: text})

@@ -58,6 +58,10 @@ class Batch:
             shown=dict(shown or {}),
         )
 
+    def rows(self, begin: int, end: int) -> "Batch":
+        """The samples from ``begin`` up to ``end``, exclusive, as a view."""
+        return self._map(lambda tensor: tensor[begin:end])
+
     def hiding(self, **hidden: Bool[Tensor, " batch"]) -> "Batch":
         """The batch with modalities hidden where their mask is True, besides those already hidden.
 

@@ -52,7 +52,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmprep/build": (
         *("mmprep.clips", "mmprep.config", "mmprep.datasets", "mmprep.errors", "mmprep.failure"),
         *("mmprep.format", "mmprep.manifest", "mmprep.shards", "mmprep.storage"),
-        *("mmprep.version", "mmprep.assignments"),
+        *("mmprep.version", "mmprep.assignments", "mmprep.docstrings"),
     ),
     "mmprep/inspection/picture": (
         *("mmprep.clips.parts", "mmprep.config", "mmprep.errors", "mmprep.format"),
@@ -117,10 +117,11 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "mmtrain/config/recipes": ("mmtrain.config", "mmtrain.errors"),
     "mmtrain/config": (
         *("mmprep.assignments", "mmtrain.catalog", "mmtrain.curricula", "mmtrain.errors"),
-        "mmprep.storage",
+        *("mmprep.storage", "mmprep.docstrings"),
         *("mmtrain.methods", "mmtrain.models", "mmtrain.names", "mmtrain.tasks"),
         *("mmtrain.fields", "mmtrain.plugins", "mmtrain.modalities"),
     ),
+    "mmtrain/training/loggers": ("mmtrain.tasks.measures",),
     "mmtrain/training": (
         *("mmprep.version", "mmtrain.modalities", "mmtrain.names"),
         *("mmprep.format", "mmprep.storage", "mmtrain.config", "mmtrain.curricula"),
@@ -145,7 +146,10 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.modalities", "mmtrain.report", "mmtrain.tasks"),
         "mmtrain.evaluation.sample_scores",
     ),
-    "mmtrain/report": ("mmprep.html", "mmtrain.errors", "mmtrain.files", "mmtrain.tasks"),
+    "mmtrain/report": (
+        *("mmprep.html", "mmtrain.errors", "mmtrain.files", "mmtrain.tasks"),
+        *("mmtrain.config", "mmtrain.training"),
+    ),
     "mmtrain/comparison/engines": (
         *("mmprep.version", "mmtrain.comparison.charge", "mmtrain.config", "mmtrain.errors"),
         *("mmtrain.plugins", "mmtrain.training"),
@@ -169,7 +173,10 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.evaluation", "mmtrain.methods", "mmtrain.models", "mmtrain.names"),
         *("mmtrain.report", "mmtrain.tasks", "mmtrain.training"),
     ),
-    "mmtrain": ("mmtrain", "mmprep.errors", "mmprep.storage", "mmprep.lazy", "mmprep.version"),
+    "mmtrain": (
+        *("mmtrain", "mmprep.errors", "mmprep.storage", "mmprep.lazy", "mmprep.version"),
+        "mmprep.docstrings",
+    ),
 }
 
 # Folder to libraries that nothing in it or below it may import.

@@ -22,7 +22,7 @@ from mmprep.storage.redact import redacted
 from mmprep.storage.store import store_at
 
 # Parameters with an option of their own, which --set refuses.
-_BY_FLAG: Final = ("names", "missing_audio")
+BY_FLAG: Final = ("names", "missing_audio")
 # Beginning of the names of parameters of generated clips.
 _CLIPS: Final = "clips."
 # Examples of parameters that may be none, which shows no type.
@@ -269,7 +269,7 @@ def _apply_setting(plain: dict[str, Any], setting: str) -> None:
         if not isinstance(inner, dict):
             raise UnknownName("parameter", path, _parameter_names(plain))
         place = inner
-    if name not in place or isinstance(place[name], dict) or path in _BY_FLAG:
+    if name not in place or isinstance(place[name], dict) or path in BY_FLAG:
         raise UnknownName("parameter", path, _parameter_names(plain))
     example = _EXAMPLES.get(path, place[name])
     value = parse_value(text, type(example))
@@ -283,7 +283,7 @@ def _parameter_names(plain: Mapping[str, Any], prefix: str = "") -> list[str]:
     for name, value in plain.items():
         if isinstance(value, dict):
             names += _parameter_names(value, f"{prefix}{name}.")
-        elif prefix + name not in _BY_FLAG:
+        elif prefix + name not in BY_FLAG:
             names.append(prefix + name)
     return names
 

@@ -16,13 +16,23 @@ from rich.console import Console
 from mmprep.build.build import build_dataset
 from mmprep.build.copy import copy
 from mmprep.build.engines import engine_named
+from mmprep.build.estimate import estimate, listed_by_split
 from mmprep.build.extend import planned_extension
+from mmprep.build.parameters import parameters
 from mmprep.build.plan import Plan
 from mmprep.build.repair import repair
 from mmprep.build.request import Request, make_plan, rows_of
 from mmprep.cli.group import counted
 from mmprep.cli.progress import byte_progress, clip_progress
-from mmprep.cli.report import announce, format_counts, print_built, print_json, print_line, warn
+from mmprep.cli.report import (
+    announce,
+    format_counts,
+    print_built,
+    print_estimate,
+    print_json,
+    print_line,
+    warn,
+)
 from mmprep.clips.job import Job
 from mmprep.datasets import spec
 from mmprep.errors import ConfigError, DataError, StoreError
@@ -81,6 +91,19 @@ def run_datasets(as_json: bool) -> None:
             print_line(f"{'':16} variants: {', '.join(s.variants)}")
 
 
+def run_parameters(dataset: str | None, as_json: bool) -> None:
+    """Prints the parameters that ``--set`` takes, with the defaults of a data set or our own."""
+    known = parameters(None if dataset is None else spec.load(dataset).parts)
+    if as_json:
+        print_json({"parameters": [each._asdict() for each in known]})
+        return
+    for each in known:
+        parts = f" [{', '.join(each.parts)}]" if each.parts else ""
+        default = "none" if each.default is None else each.default
+        print_line(f"{each.name} = {default}  ({each.type}){parts}")
+        print_line(f"    {each.help}")
+
+
 def run_manifest(request: Request, out: Path, as_json: bool) -> None:
     """Writes the CSV of the clips that have their files, and prints their number."""
     generate(request)
@@ -119,7 +142,7 @@ def run_build(request: Request, flags: BuildFlags) -> None:
         store = store_at(job.out, job.out_access)
         extension = planned_extension(plan, store) if flags.extend else None
         if extension is None:
-            _print_plan(plan, flags.as_json)
+            _print_plan(plan, job, flags)
         else:
             _print_extension(*extension, flags)
         return
@@ -304,16 +327,22 @@ def _engine_options(flags: BuildFlags) -> dict[str, object]:
     return {name: value for name, value in options.items() if value}
 
 
-def _print_plan(plan: Plan, as_json: bool) -> None:
-    splits = Counter(row.split for task in plan.tasks for row in task.rows)
-    if as_json:
-        request = {**plan.request, "clips": splits, "absent": len(plan.absent)}
-        print_json({**request, "shards": [task.name for task in plan.tasks]})
+def _print_plan(plan: Plan, job: Job, flags: BuildFlags) -> None:
+    """Prints the shards, the clips by split, and what the build would take."""
+    splits = listed_by_split(plan)
+    likely = estimate(plan, job, flags.workers)
+    if flags.as_json:
+        clips = {split: counts["found"] for split, counts in splits.items()}
+        request = {**plan.request, "clips": clips, "absent": len(plan.absent), "splits": splits}
+        shards = [task.name for task in plan.tasks]
+        print_json({**request, "shards": shards, "estimate": asdict(likely)})
         return
     for task in plan.tasks:
-        clips = counted(len(task.rows), "clip")
-        print_line(f"{task.name}.tar  {clips}, from {task.rows[0].source}")
-    print_line(f"{format_counts(splits)}; parts {', '.join(plan.parts.names)}; nothing was written")
+        clips_of_task = counted(len(task.rows), "clip")
+        print_line(f"{task.name}.tar  {clips_of_task}, from {task.rows[0].source}")
+    print_estimate(splits, likely)
+    found = {split: counts["found"] for split, counts in splits.items()}
+    print_line(f"{format_counts(found)}; parts {', '.join(plan.parts.names)}; nothing was written")
 
 
 def _print_extension(extension: Plan, dataset: Dataset, flags: BuildFlags) -> None:

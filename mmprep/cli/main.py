@@ -171,7 +171,11 @@ def manifest(
     help="Decoder of the pictures; decord is used only for clips whose times it gets right.",
 )
 @access_options("Read the clips of a public bucket without credentials.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the plan, with bytes, time and memory estimated from a few clips; write nothing.",
+)
 @click.option("--force", is_flag=True, help="Remove an earlier build at --out and start over.")
 @click.option(
     "--extend",
@@ -351,6 +355,19 @@ def repair(
     from mmprep.cli import actions
 
     actions.run_repair(out, raw, workers, clip_timeout, access, as_json)
+
+
+@main.command(epilog="\b\nExamples:\n  mmprep parameters\n  mmprep parameters ave --json")
+@click.argument("dataset", required=False)
+@as_json
+def parameters(dataset: str | None, as_json: bool) -> None:
+    """List what `build --set` takes: name, type, default and meaning.
+
+    With DATASET, the defaults are those of that data set.
+    """
+    from mmprep.cli import actions
+
+    actions.run_parameters(dataset, as_json)
 
 
 main.add_command(index)

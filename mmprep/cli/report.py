@@ -9,10 +9,12 @@ from typing import Any, Final
 
 import click
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
 from mmprep.build.build import BuildReport
+from mmprep.build.estimate import BuildEstimate
 from mmprep.build.plan import Plan
 from mmprep.cli.group import counted
 from mmprep.clips.job import slow_flow_s
@@ -57,6 +59,34 @@ def announce(plan: Plan) -> None:
             "hundredth"
         )
         click.secho(text, fg="yellow", err=True)
+
+
+def print_estimate(splits: Mapping[str, Mapping[str, int]], likely: BuildEstimate) -> None:
+    """Prints the clips of each split, and what a build would take.
+
+    Args:
+        splits: Split to its clips that are listed, found and absent.
+        likely: Estimate of the build.
+    """
+    for split, counts in splits.items():
+        print_line(
+            f"{split}: {counts['listed']:,} listed, {counts['found']:,} found, "
+            f"{counts['absent']:,} absent"
+        )
+    workers = counted(likely.workers, "worker")
+    print_line(
+        f"about {decimal(likely.bytes)} of shards and {_about(likely.seconds)} with {workers}, "
+        f"{decimal(likely.memory_a_worker)} of memory each; "
+        f"{likely.seconds_a_clip:.2f} s of a worker a clip"
+    )
+    failed = f", of which {likely.failed} failed" if likely.failed else ""
+    print_line(f"estimated from {counted(likely.prepared, 'clip')}, prepared for it{failed}")
+
+
+def _about(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def warn(report: BuildReport) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mmprep.html.markup import Markup, el, join
+from mmprep.html.markup import Markup, el, join, shorten
 
 Values = NDArray[np.float64]
 
@@ -27,6 +27,11 @@ TOP: Final = 10.0
 PLOT: Final = 190.0
 FOOT: Final = 40.0
 _HOVERS: Final = 60
+# Most lines that have their names at their ends, letters of these, and pixels of both.
+_NAMED: Final = 8
+_LETTERS: Final = 14
+_LETTER: Final = 5.8
+_LINE: Final = 13.0
 _DOTTED: Final = 12
 # With more lines, bands would cover each other: one is shown while the pointer is on its line.
 _BANDS: Final = 3
@@ -61,16 +66,18 @@ class Frame(NamedTuple):
         x: Lowest and highest value on the horizontal axis.
         y: Lowest and highest value on the vertical axis.
         width: Pixels of the whole picture.
+        margin: Pixels to the right of the data.
     """
 
     x: tuple[float, float]
     y: tuple[float, float]
     width: float = WIDTH
+    margin: float = RIGHT
 
     def left(self, x: float) -> float:
         """Horizontal pixel of the value ``x``."""
         low, high = self.x
-        return LEFT + (x - low) / (high - low) * (self.width - LEFT - RIGHT)
+        return LEFT + (x - low) / (high - low) * (self.width - LEFT - self.margin)
 
     def top(self, y: float) -> float:
         """Vertical pixel of the value ``y``."""
@@ -104,15 +111,17 @@ def lines(
     low, high = float(xs[0]), float(xs[-1])
     x_span = (low, high) if low < high else (low - 0.5, high + 0.5)
     bounds = span([edge for line in series for edge in edges(line)], y_span, limits)
-    frame = Frame(x_span, bounds)
+    labels = _end_names(series)
+    frame = Frame(x_span, bounds, margin=_room_for(labels))
     # Lines lie above the strips for tooltips, so that the pointer can also pick a line.
     marks = el(
         "g",
         *(_marks(line, frame) for line in series),
         class_="many" if len(series) > _BANDS else None,
     )
-    x_ticks = ticks(x_span, 8, whole=x_name == "epoch")
+    x_ticks = ticks(x_span, 6 if labels else 8, whole=x_name == "epoch")
     body = [*axes(frame, x_name, x_ticks=x_ticks), *_hovers(series, xs, frame, x_name)]
+    body += _end_labels(series, labels, frame)
     keys = legend([(line.name, line.style) for line in series]) if keyed else None
     return chart(title, join(svg([*body, marks], title, TOP + PLOT + FOOT), keys))
 
@@ -225,7 +234,7 @@ def axes(
         x_ticks: Values on the horizontal axis, and their texts.
         whole: Whether the vertical axis counts things, so that halves make no sense.
     """
-    foot, right = TOP + PLOT, frame.width - RIGHT
+    foot, right = TOP + PLOT, frame.width - frame.margin
     for value, text in ticks(frame.y, 5, whole=whole):
         y = frame.top(value)
         yield el("line", x1=LEFT, x2=right, y1=y, y2=y, class_="rule")
@@ -318,6 +327,38 @@ def _marks(line: Line, frame: Frame) -> Markup:
     return el("g", *shapes)
 
 
+def _end_names(series: Sequence[Line]) -> list[str]:
+    """Names to write at the ends of lines; none where one line has nobody to be taken for."""
+    if not 1 < len(series) <= _NAMED:
+        return []
+    return [shorten(line.name, _LETTERS) for line in series]
+
+
+def _room_for(labels: Sequence[str]) -> float:
+    """Margin at the right of a chart whose lines have names at their ends."""
+    longest = max(map(len, labels), default=0)
+    return RIGHT + (_LETTER * longest if labels else 0.0)
+
+
+def _end_labels(series: Sequence[Line], labels: Sequence[str], frame: Frame) -> Iterator[Markup]:
+    """Yields the mark of each line at its last point and its name beside it, none on another."""
+    x = frame.width - frame.margin + 10
+    ends = []
+    for line, label in zip(series, labels, strict=False):
+        last = int(np.flatnonzero(np.isfinite(line.y))[-1])
+        ends.append((frame.top(float(line.y[last])), line, label, frame.left(float(line.x[last]))))
+    ends.sort(key=lambda end: end[0])
+    # Downwards past each other, and then up again as far as the last one hangs over.
+    places: list[float] = []
+    for top, *_ in ends:
+        places.append(max(top, places[-1] + _LINE) if places else top)
+    over = max(0.0, places[-1] - (TOP + PLOT)) if places else 0.0
+    for place, (top, line, label, left) in zip(places, ends, strict=True):
+        yield mark(left, top, line.style)
+        look = f"end {style(line.style)}"
+        yield el("text", label, x=x, y=place - over + 4, class_=look)
+
+
 def _path(points: Sequence[tuple[float, float]], frame: Frame) -> str:
     return "M" + "L".join(f"{frame.left(x):.1f} {frame.top(y):.1f}" for x, y in points)
 
@@ -325,7 +366,7 @@ def _path(points: Sequence[tuple[float, float]], frame: Frame) -> str:
 def _hovers(series: Sequence[Line], xs: Values, frame: Frame, x_name: str) -> Iterator[Markup]:
     """Yields invisible strips whose tooltips give the value of every line where the pointer is."""
     shown = xs[:: -(-len(xs) // _HOVERS)]
-    half = (frame.width - LEFT - RIGHT) / max(1, 2 * (len(shown) - 1))
+    half = (frame.width - LEFT - frame.margin) / max(1, 2 * (len(shown) - 1))
     for x in shown:
         texts = [f"{x_name} {x:g}"]
         for line in series:
@@ -333,6 +374,6 @@ def _hovers(series: Sequence[Line], xs: Values, frame: Frame, x_name: str) -> It
             if at < len(line.x) and line.x[at] == x and np.isfinite(line.y[at]):
                 texts.append(f"{line.name}: {float(line.y[at]):.4g}")
         left = max(LEFT, frame.left(x) - half)
-        right = min(frame.width - RIGHT, frame.left(x) + half)
+        right = min(frame.width - frame.margin, frame.left(x) + half)
         place = {"x": left, "y": TOP, "width": right - left, "height": PLOT}
         yield el("rect", el("title", "\n".join(texts)), **place, class_="hover")

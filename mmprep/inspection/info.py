@@ -21,6 +21,12 @@ from mmprep.shards import Shards
 _CHUNK: Final = 1 << 16
 _CLASSES: Final = 20
 _SMALLEST: Final = 5
+# Recipe of spectrograms to the parameters that it does not use.
+_IDLE: Final = {
+    "psd": ("mels", "columns"),
+    "stft": ("mels", "columns"),
+    "fbank": ("window", "overlap"),
+}
 
 
 def summarise(shards: Shards) -> dict[str, Any]:
@@ -119,7 +125,9 @@ def _parameters_of(part: str, parts: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the tables of ``parts`` on which the bytes of one part depend."""
     names = (*part_named(part).settings, *(["audio"] if part == "spectrogram" else []))
     tables = (parts.get(name) for name in names)
-    return {k: v for table in tables if isinstance(table, dict) for k, v in table.items()}
+    values = {k: v for table in tables if isinstance(table, dict) for k, v in table.items()}
+    idle = _IDLE.get(str(values.get("recipe")), ()) if part == "spectrogram" else ()
+    return {name: value for name, value in values.items() if name not in idle}
 
 
 def parameters(values: Mapping[str, Any]) -> str:

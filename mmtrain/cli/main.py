@@ -17,7 +17,9 @@ from mmtrain.cli.landscape import landscape
 from mmtrain.cli.options import allow_plugins, as_json, moved_data, run_options
 from mmtrain.cli.probe import probe
 from mmtrain.cli.report import report
+from mmtrain.cli.settings import settings as settings_command
 from mmtrain.cli.study import figures, studies, study
+from mmtrain.cli.watch import watch
 from mmtrain.config.choices import CATALOGS
 from mmtrain.names import canonical
 
@@ -46,7 +48,9 @@ def main() -> None:
     help="Folder of the run, RUN. [default: with --config, one beside the old run; else none]",
 )
 @click.option(
-    "--resume", is_flag=True, help="Go on with the run in --out; start it if there is none."
+    "--resume",
+    is_flag=True,
+    help="Go on with the run in --out, or start it; with more --epochs also one that is finished.",
 )
 @click.option(
     "--config",
@@ -55,6 +59,11 @@ def main() -> None:
     help="The config.json of a run, which is started again from its beginning; options may change "
     "where it reads and computes, but not what.",
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print parameters, steps, time, memory and bytes, measured by a few steps; write nothing.",
+)
 @allow_plugins
 @as_json
 def train(
@@ -62,18 +71,24 @@ def train(
     out: Path | None,
     resume: bool,
     config: Path | None,
+    dry_run: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Train on shards, then test the epoch that was best on val.
 
     Writes RUN: config.json, run.json (commands, versions, device), metrics.jsonl (one line per
-    epoch), checkpoint.pt, best.pt, ledger/ and, at the end, result.json.
+    epoch), progress.json while it trains, checkpoint.pt, best.pt, ledger/ and, at the end,
+    result.json.
     """
     from mmtrain.cli import train
     from mmtrain.training.ranks import speaks
 
     given = {name: value for name, value in options.items() if value is not None}
+    if dry_run:
+        plan = train.run_dry(config, given, settings)
+        click.echo(json.dumps(plan) if as_json else train.plan_text(plan))
+        return
     if config is not None and resume:
         raise click.UsageError("--config starts a run again and --resume goes on with one")
     if config is not None:
@@ -126,7 +141,10 @@ def audit(ctx: click.Context, run: Path, data: str | None, as_json: bool) -> Non
         ctx.exit(3)
 
 
-for _command in (*(evaluate, probe, embed, landscape, compare, study, studies, figures, report),):
+for _command in (
+    *(evaluate, probe, embed, landscape, compare, study, studies, figures, report),
+    *(watch, settings_command),
+):
     main.add_command(_command)
 for _catalog in CATALOGS:
     main.add_command(listing(_catalog))

@@ -1,12 +1,14 @@
 """Names on the command line, in our own spelling: ``BSS-L`` is bss-l, ``video`` is visual."""
 
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from typing import Final, TypeAlias
 
 import click
 
 from mmprep.cli.group import listed
 from mmtrain.config.choices import BY_CHOICE
+from mmtrain.config.run import LOGGERS
 from mmtrain.names import MODALITY_ALIASES, canonical
 
 Callback: TypeAlias = Callable[[click.Context, click.Parameter, str | None], str | None]
@@ -54,3 +56,17 @@ def given_texts(
 ) -> tuple[str, ...] | None:
     """The callback of a repeatable option whose texts are read later; None if it was not given."""
     return texts or None
+
+
+def loggers(
+    ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
+) -> tuple[str, ...] | None:
+    """The callback of ``--log``: names of loggers whose packages are here."""
+    given = names_in(LOGGERS)(ctx, param, texts)
+    for name in given or ():
+        if name in LOGGERS and find_spec(name) is None:
+            raise click.UsageError(
+                f"--log {name} needs the package {name}: pip install 'mmprep[{name}]', or "
+                f"uv sync --extra {name} in a checkout"
+            )
+    return None if given is None else tuple(dict.fromkeys(given))

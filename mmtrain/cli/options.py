@@ -9,8 +9,8 @@ import click
 
 from mmprep.storage.access import seconds_of
 from mmtrain import plugins
-from mmtrain.cli.names import CATALOGS, given_texts, modalities, name_in
-from mmtrain.config.run import DEVICES, PRECISIONS, TrainConfig
+from mmtrain.cli.names import CATALOGS, given_texts, loggers, modalities, name_in
+from mmtrain.config.run import DEVICES, LOGGERS, PRECISIONS, TrainConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -89,6 +89,7 @@ _NAMES: Final = {
 _NUMBERS: Final = {
     "epochs": (1, "Number of passes over the train split."),
     "batch_size": (1, "Number of samples in a step, over all ranks."),
+    "accumulate": (1, "Number of such batches in a step, with the memory of one."),
     "seed": (0, "Seed of every random draw."),
 }
 _KINDS: Final = {
@@ -224,6 +225,14 @@ def run_options(*without: str) -> Callable[[Command], Command]:
             "--scores",
             metavar="FILE",
             help="File scores.h5 of another run, from whose scores the curriculum starts.",
+        ),
+        "log": click.option(
+            "--log",
+            multiple=True,
+            callback=loggers,
+            metavar="NAMES",
+            help=f"Loggers that show the metrics while the run trains: {', '.join(LOGGERS)}; "
+            "repeatable. Each needs the extra of its name.",
         ),
         "workers": click.option(
             "--workers",

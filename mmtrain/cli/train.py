@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.filesize import decimal
 
 from mmprep.cli.group import counted
 from mmtrain import plugins
 from mmtrain.cli.engines import Where
+from mmtrain.cli.following import duration
 from mmtrain.cli.measured import main_measure, other_measures
 from mmtrain.cli.progress import watching
 from mmtrain.comparison.entrants import Contest, seeds_of
@@ -46,6 +48,25 @@ def run_train(
         config = request.config(base)
         recipe = None if request.recipe is None else recipe_record(request.recipe)
         return _train(config, out, resume, Origin(recipe=recipe))
+
+
+def run_dry(path: Path | None, given: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """What a run would take, see `mmtrain.training.planning.planned`.
+
+    Args:
+        path: The config.json of the run; None describes it by options alone.
+        given: Options that were given.
+        settings: Texts of ``--set``.
+    """
+    from mmtrain.training.planning import planned
+
+    request = _request(given, settings)
+    with plugins.allowing() if given.get("allow_changed") else nullcontext():
+        request.load_plugins()
+        base = None if path is None else read_config(path)
+        if base is not None:
+            require_consent(base, str(path))
+        return planned(request.config(base))
 
 
 def run_again(
@@ -213,3 +234,22 @@ def summary(result: Mapping[str, Any]) -> str:
         texts = ", ".join([main_measure(measured), *other_measures(measured)])
         lines.append(f"{split}, best epoch {result['best_epoch'] + 1}: {texts}")
     return "\n".join(lines)
+
+
+def plan_text(plan: Mapping[str, Any]) -> str:
+    """What a run would take, in lines."""
+    own = {name: count for name, count in plan["parameters"].items() if name != "all"}
+    parts = ", ".join(f"{name} {count:,}" for name, count in own.items())
+    seconds = plan["seconds_an_epoch"]
+    epochs = counted(plan["epochs"], "epoch")
+    return "\n".join(
+        [
+            f"parameters: {plan['parameters']['all']:,} ({parts})",
+            f"steps: {plan['steps_an_epoch']:,} an epoch of {plan['step_size']} samples a step, "
+            f"{plan['steps']:,} in {epochs}",
+            f"time: about {duration(seconds)} an epoch, {duration(plan['seconds'])} in all",
+            f"memory: {decimal(plan['memory_bytes'])}",
+            f"read: {decimal(plan['bytes_an_epoch'])} an epoch",
+            "measured by a few steps on this machine; nothing was written",
+        ]
+    )

@@ -21,6 +21,8 @@ from mmtrain.tasks.measures import SELECTS
 DEVICES: Final = ("auto", "cpu", "cuda")
 PRECISIONS: Final = ("fp32", "bf16")
 OPTIMIZERS: Final = ("sgd", "adamw")
+# Loggers, each a module of `mmtrain.training.loggers` and an extra of the package.
+LOGGERS: Final = ("tensorboard", "wandb", "mlflow", "trackio")
 SCHEDULES: Final = ("constant", "step", "cosine", "plateau")
 # Name of the tokenizer that needs no file.
 BYTES: Final = "bytes"
@@ -31,7 +33,7 @@ CHOICES: Final = ("method", "curriculum", "fusion", "encoder")
 FREE: Final = (
     *("data", "endpoint", "anonymous", "retry_for_s", "cache", "cache_size"),
     *("skip_corrupt", "allow_changed"),
-    *("device", "workers", "save_every_steps", "probe_every", "compile"),
+    *("device", "workers", "save_every_steps", "probe_every", "compile", "log"),
 )
 
 
@@ -134,6 +136,8 @@ class TrainConfig:
         modalities: Modalities to train on; empty stands for all that the data set lists.
         epochs: Passes over the order of the curriculum.
         batch_size: Samples in a step, over all ranks.
+        accumulate: Batches of that size that make one step together: a step is of so many times the
+            samples, with the memory of one batch of them and the time of another forward pass.
         seed: Seed of every random draw.
         scores: File `scores.h5` of another run, from which a curriculum that scores starts.
         device: Device to compute on; ``auto`` is ``cuda`` where there is one.
@@ -145,6 +149,7 @@ class TrainConfig:
         save_every_steps: Steps between checkpoints; one is written after every epoch anyway.
         probe_every: Epochs between two linear probes of the encoders, which probes.jsonl takes and
             training does not feel; 0 for none. Each costs a pass over train and val.
+        log: Loggers that show the metrics elsewhere while the run trains, from LOGGERS.
         optimizer: The optimizer.
         schedule: Schedule of its rate.
         view: View of pictures, texts and sequences.
@@ -170,6 +175,7 @@ class TrainConfig:
     modalities: tuple[str, ...] = ()
     epochs: int = at_least(1, default=100)
     batch_size: int = at_least(1, default=64)
+    accumulate: int = at_least(1, default=1)
     seed: int = 0
     scores: str | None = None
     device: str = one_of(*DEVICES)
@@ -179,6 +185,7 @@ class TrainConfig:
     select: str = one_of(*SELECTS)
     save_every_steps: int = at_least(1, default=500)
     probe_every: int = at_least(0, default=0)
+    log: tuple[str, ...] = ()
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     view: ViewConfig = field(default_factory=ViewConfig)
@@ -192,8 +199,16 @@ class TrainConfig:
                 raise UnknownName("choice with settings", choice, CHOICES)
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is in [0, 2^63); got {self.seed}")
+        for name in self.log:
+            if name not in LOGGERS:
+                raise UnknownName("logger", name, LOGGERS)
         if len(set(self.modalities)) < len(self.modalities):
             raise ConfigError(f"a modality is named twice: {', '.join(self.modalities)}")
+
+    @property
+    def step_size(self) -> int:
+        """Samples of a step, over all ranks."""
+        return self.batch_size * self.accumulate
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -294,21 +309,22 @@ def changed_file(path: str, before: str, now: str) -> str:
     )
 
 
-_SECTIONS: Final[Mapping[str, Any]] = {
+SECTIONS: Final[Mapping[str, Any]] = {
     "optimizer": OptimizerConfig,
     "schedule": ScheduleConfig,
     "view": ViewConfig,
 }
 # Mappings, which have no key of their own: their values do.
 _MAPPINGS: Final = ("encoders", "settings", "plugins")
+_LISTS: Final = ("modalities", "log")
 
 
 def keys() -> dict[str, Kind]:
     """Keys that `TrainConfig.changed` takes, parameters of choices apart, to kinds of value."""
     kinds: dict[str, Kind] = {}
     for each in fields(TrainConfig):
-        if each.name in _SECTIONS:
-            section = fields(_SECTIONS[each.name])
+        if each.name in SECTIONS:
+            section = fields(SECTIONS[each.name])
             kinds |= {f"{each.name}.{f.name}": kind_of(f.type) for f in section}
         elif each.name not in _MAPPINGS:
             kinds[each.name] = kind_of(each.type)
@@ -326,11 +342,11 @@ def _read(kind: Any, plain: Mapping[str, Any]) -> Any:
         raise ConfigError(f"unknown fields {', '.join(strange)}; written by another version?")
     values: dict[str, Any] = {}
     for name, value in plain.items():
-        if name in _SECTIONS and kind is TrainConfig:
-            values[name] = _read(_SECTIONS[name], value)
-        elif name == "modalities":
+        if name in SECTIONS and kind is TrainConfig:
+            values[name] = _read(SECTIONS[name], value)
+        elif name in _LISTS and kind is TrainConfig:
             if not _is_list_of_text(value):
-                raise ConfigError(f"modalities is a list of names; got {value!r:.60}")
+                raise ConfigError(f"{name} is a list of names; got {value!r:.60}")
             values[name] = tuple(value)
         elif name == "settings":
             values[name] = {choice: _settings(own) for choice, own in value.items()}

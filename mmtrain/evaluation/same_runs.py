@@ -14,7 +14,7 @@ from mmtrain.training.run import LEDGER, METRICS
 from mmtrain.training.train import RESULT
 
 # Fields of the metrics that come from a clock.
-_TIMES: Final = ("seconds", "samples_per_s", "scoring_seconds", "data_wait")
+_TIMES: Final = ("seconds", "samples_per_s", "scoring_seconds", "data_wait", "system")
 # The meter sums times. From Python's own generator nothing of ours draws, but checkers of types do.
 _NOISE: Final = ("meter", "generators/random")
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, overload, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, overload, runtime_checkable
 
 import numpy as np
 import torch
@@ -301,10 +301,7 @@ class Run(Protocol):
         """
 
     def log(self, **scalars: float | Tensor) -> None:
-        """Adds to the epoch's line of the metrics: each name's mean over the epoch and the ranks.
-
-        Every rank logs the same names.
-        """
+        """Adds each name's mean over epoch and ranks, which log the same, to the metrics."""
 
 
 def state(default: Any = None, *, default_factory: Callable[[], Any] | None = None) -> Any:
@@ -330,6 +327,9 @@ class Method:
     ``L = CE(f, y)``, or the loss of another task. Subclasses override the smallest scope that their
     paper changes.
     """
+
+    # Reason why no batch may be encoded in pieces (`--accumulate`); empty where one may.
+    whole_batches: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         """Checks the hyper-parameters whose fields say what they take, see `mmtrain.fields`."""

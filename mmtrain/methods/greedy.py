@@ -20,7 +20,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import torch
 from jaxtyping import Float
@@ -111,6 +111,8 @@ class Greedy(Method):
         window: ``w``, number of steps.
         start: First epoch in which anyone is cut off, from 0; the authors' second.
     """
+
+    whole_batches: ClassVar[str] = "it averages the gates of each step, which pieces would hide"
 
     tolerance: float = at_least(0, default=0.01)
     window: int = at_least(1, default=5)

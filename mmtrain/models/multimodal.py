@@ -16,6 +16,7 @@ from mmtrain.models.fusions.base import Features
 from mmtrain.models.fusions.stages import Widths
 from mmtrain.models.inputs import Preparation, preparation
 from mmtrain.models.layers import linear, seeded
+from mmtrain.models.pieces import encode_in_pieces
 from mmtrain.types import Batch, Inputs, Outputs
 
 
@@ -42,6 +43,7 @@ class MultimodalModel(nn.Module):
         encoders: Modality to its encoder.
         fusion: Features to logits and shares.
         heads: Modality to a head of its own; empty unless a method adds them.
+        pieces: Number of pieces in which a batch is encoded, to save memory.
 
     Raises:
         ConfigError: Modalities or widths of encoders and fusion differ, or parameters are shared.
@@ -62,6 +64,7 @@ class MultimodalModel(nn.Module):
         self.encoders = nn.ModuleDict(encoders)
         self.fusion = fusion
         self.heads = nn.ModuleDict()
+        self.pieces = 1
         self._seed = seed
 
     @classmethod
@@ -140,8 +143,14 @@ class MultimodalModel(nn.Module):
 
     def _encode(self, modalities: Iterable[str], batch: Batch) -> dict[str, Tensor]:
         encoders = {m: cast(Encoder, self.encoders[m]) for m in modalities}
-        prepared = {m: self._prepared(m, batch) for m in encoders}
-        return {m: x.float() for m, x in self.fusion.encode(encoders, prepared).items()}
+
+        def encode(rows: Batch) -> dict[str, Tensor]:
+            prepared = {m: self._prepared(m, rows) for m in encoders}
+            return {m: x.float() for m, x in self.fusion.encode(encoders, prepared).items()}
+
+        if self.pieces == 1:
+            return encode(batch)
+        return encode_in_pieces(encode, batch, self.pieces, [*encoders.values(), self.fusion])
 
     def _prepared(self, modality: str, batch: Batch) -> Tensor:
         """The input of a modality's encoder."""

@@ -1,6 +1,6 @@
 """The page of runs: a header, then one section below the other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,17 +11,21 @@ from mmtrain.report.runs.read import RunRecord, read_runs
 from mmtrain.report.sections import curves, evaluations, results
 from mmtrain.report.sections.by_noise import by_noise
 from mmtrain.report.sections.curriculum import curricula
+from mmtrain.report.sections.gaps import gaps
+from mmtrain.report.sections.origins import origins
 from mmtrain.tasks.measures import MEASURES, rank
 
 _PARTS: Final = {
     "results": "Results",
     "settings": "Settings",
     "curves": "Curves",
+    "gaps": "Gaps",
     "classes": "Classes",
     "probes": "Encoders",
     "method": "Method",
     "speed": "Throughput",
     "curriculum": "Curriculum",
+    "origins": "How it was made",
 }
 
 
@@ -45,19 +49,22 @@ def write(runs: Sequence[Path], html: Path, data: str | None = None) -> None:
 def report_page(records: Sequence[RunRecord], data: str | None = None) -> str:
     """Returns the HTML page about the runs ``records``; see `write`."""
     groups = group_runs(records)
-    title = _title(records, groups)
+    title, gap = _title(records, groups), gaps(groups)
+    parts = {anchor: name for anchor, name in _PARTS.items() if gap or anchor != "gaps"}
     return document(
         title,
-        _header(title, records, groups),
+        _header(title, records, groups, parts),
         results.results(groups),
         results.settings(groups),
         curves.measures(groups),
+        gap,
         evaluations.evaluations(groups),
         by_noise(groups, data),
         evaluations.probes(groups),
         curves.logged_quantities(groups),
         curves.speed(groups),
         curricula(groups, data),
+        origins(groups, data),
     )
 
 
@@ -71,7 +78,9 @@ def _title(records: Sequence[RunRecord], groups: Sequence[Group]) -> str:
     return f"Comparison of {len(groups)} configurations{seeds}"
 
 
-def _header(title: str, records: Sequence[RunRecord], groups: Sequence[Group]) -> Markup:
+def _header(
+    title: str, records: Sequence[RunRecord], groups: Sequence[Group], parts: Mapping[str, str]
+) -> Markup:
     places = dict.fromkeys(record.config.data for record in records)
     seconds = sum(epoch.seconds for record in records for epoch in record.epochs)
     numbers: dict[str, Child] = {
@@ -85,7 +94,7 @@ def _header(title: str, records: Sequence[RunRecord], groups: Sequence[Group]) -
         el("h1", title),
         el("p", "Trained on ", _codes(list(places)), class_="lead"),
         tiles(numbers.items()),
-        el("nav", *(el("a", name, href=f"#{anchor}") for anchor, name in _PARTS.items())),
+        el("nav", *(el("a", name, href=f"#{anchor}") for anchor, name in parts.items())),
     )
 
 

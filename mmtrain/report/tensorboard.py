@@ -1,12 +1,14 @@
 """Export of the numbers of the report to event files for TensorBoard."""
 
-import math
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmtrain.errors import ConfigError
 from mmtrain.report.runs.read import RunRecord, read_runs
-from mmtrain.report.runs.records import SplitMeasures
+from mmtrain.training.loggers.figures import figures, measured, whole_lines
+from mmtrain.training.run import METRICS
+from mmtrain.training.train import RESULT
 
 
 def export(runs: Sequence[Path], folder: Path) -> None:
@@ -38,32 +40,13 @@ def export(runs: Sequence[Path], folder: Path) -> None:
 
 def scalars(record: RunRecord) -> Iterator[tuple[str, float, int]]:
     """Yields name, value and step of everything that a run has measured."""
-    for epoch in record.epochs:
-        step = epoch.epoch + 1
-        yield "train/loss", epoch.train_loss, step
-        yield "train/lr", epoch.lr, step
-        yield "speed/seconds", epoch.seconds, step
-        yield "speed/samples_per_s", epoch.samples_per_s, step
-        yield "speed/data_wait", epoch.data_wait, step
-        for name, value in epoch.logged.items():
-            quantity, _, which = name.partition(".")
-            yield f"{quantity}/{which}" if which else f"method/{quantity}", value, step
-        if epoch.val:
-            yield from _split_scalars("val", epoch.val, step)
+    for line in whole_lines(record.folder / METRICS):
+        for name, value in figures(line).items():
+            yield name, value, line["epoch"] + 1
     for line in record.probes_by_epoch:
         for modality, accuracy in line.accuracy.items():
             yield f"probe/{modality}", accuracy, line.epochs
     if record.result and record.test:
-        yield from _split_scalars("test", record.test, record.result.best_epoch + 1)
-
-
-def _split_scalars(
-    split: str, of_split: SplitMeasures, step: int
-) -> Iterator[tuple[str, float, int]]:
-    heads = {split: of_split.fused}
-    heads |= {f"{split}.{m}": own for m, own in of_split.modalities.items()}
-    for head, measures in heads.items():
-        for measure, value in measures.values.items():
-            if not math.isnan(value):
-                yield f"{head}/{measure}", value, step
-        yield f"{head}/loss", measures.loss, step
+        result = json.loads((record.folder / RESULT).read_bytes())
+        for name, value in measured("test", result["test"]):
+            yield name, value, record.result.best_epoch + 1

@@ -10,6 +10,7 @@ from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
 from mmtrain.modalities import PICTURES, modality
 from mmtrain.tasks.needs import CLASSES
+from mmtrain.training.accumulation import take_pieces
 from mmtrain.training.checkpoint import CHECKPOINT
 from mmtrain.training.device import set_up
 from mmtrain.training.parts import feed_of, method_of, model_of, recall_scores, task_of
@@ -73,7 +74,9 @@ def _made(
     feed = feed_of(config, dataset, method, ranks)
     if config.scores is not None:
         recall_scores(Path(config.scores), feed)
-    return Run(config, model_of(config, feed), method, feed, folder, watch, file, ranks)
+    model = model_of(config, feed)
+    take_pieces(config, method, model, ranks)
+    return Run(config, model, method, feed, folder, watch, file, ranks)
 
 
 def _report_inputs(config: TrainConfig, dataset: ShardedDataset) -> None:

@@ -69,12 +69,19 @@ class Cuda:
         """Keeps the memory of ``tensor`` until ``stream`` has done its work so far."""
         tensor.record_stream(stream)
 
+    def forget_peak(self, device: torch.device) -> None:
+        """Starts the count of the most memory anew, from what is in use."""
+        torch.cuda.reset_peak_memory_stats(device)
+
     def finish(self, device: torch.device) -> None:
         """Waits until the device has done all its work."""
         torch.cuda.synchronize(device)
 
     def peak_bytes(self, device: torch.device) -> int:
-        """Most memory of tensors that this process has had on the device at once."""
+        """Most memory of tensors that this process has had on the device at once.
+
+        `forget_peak` begins the count anew.
+        """
         return torch.cuda.max_memory_allocated(device)
 
     def event(self) -> Event:

@@ -18,9 +18,11 @@ from mmtrain.data import SampleOrder, ShardedDataset
 from mmtrain.data.order import steps
 from mmtrain.data.reading.volume import mean_bytes
 from mmtrain.methods.base import IDs
+from mmtrain.training.accumulation import take_pieces
 from mmtrain.training.device import finish, peak_bytes, set_up
 from mmtrain.training.parts import feed_of, fitted, method_of, model_of, shards_of
 from mmtrain.training.passes import Scored
+from mmtrain.training.ranks import ALONE
 from mmtrain.training.run import Run
 from mmtrain.training.train import compute_reproducibly, explain_lack_of_memory
 from mmtrain.types import Batch
@@ -79,13 +81,14 @@ def estimate(config: TrainConfig) -> Estimate:
         feed = feed_of(config, dataset, method)
         clock = _Clock(device)
         model = model_of(config, feed)
+        take_pieces(config, method, model, ALONE)
         with _SampledRun(config, model, method, feed, Path(aside), clock) as run:
             with suppress(_EnoughSteps):
                 method.fit(run)
             orders = _orders(run.curriculum, run, config)
             scored = run.scored / _epochs_between(run.curriculum, config)
             seconds_of_val = run.seconds_of_val()
-            mean_steps = float(np.mean([steps(len(each), config.batch_size) for each in orders]))
+            mean_steps = float(np.mean([steps(len(each), config.step_size) for each in orders]))
             return Estimate(
                 parameters=sum(p.numel() for p in run.model.parameters()),
                 steps_an_epoch=round(mean_steps),

@@ -7,7 +7,7 @@ from typing import Final
 from torch import Tensor
 
 from mmtrain.data import ShardedDataset
-from mmtrain.errors import RunError
+from mmtrain.errors import Interrupted, RunError
 
 _KEYS_SHOWN: Final = 8
 
@@ -44,3 +44,19 @@ class Failures:
         if not self.checkpoint.exists():
             return "There is no checkpoint yet; lower lr, or set clip"
         return f"The last good checkpoint is {self.checkpoint}; lower lr, or set clip, in a new run"
+
+
+def interruption(epoch: int, step: int, steps: int, trial: bool) -> Interrupted:
+    """Error that ends a run which was asked to stop, behind one of the steps of an epoch.
+
+    Args:
+        epoch: Epoch, from 0.
+        step: Number of the epoch's steps that are done.
+        steps: Steps of the epoch.
+        trial: Whether it is an epoch of a trial.
+    """
+    where = " of a trial, which begins anew" if trial else ""
+    return Interrupted(
+        f"Stopped at epoch {epoch + 1}, step {step} of {steps}{where}. The same command with "
+        "--resume goes on from here"
+    )

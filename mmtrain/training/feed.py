@@ -94,6 +94,11 @@ class Feed:
         """State of the stream from which an epoch goes on at `position`."""
         return {**self._training.state_dict(), "position": self.position}
 
+    @property
+    def read_bytes(self) -> int:
+        """Bytes of the shards that the epoch has read so far."""
+        return self._training.traffic.bytes
+
     def __iter__(self) -> Iterator[Reading]:
         """Yields the rest of the epoch, batch by batch."""
         if self.position == self.visits:
@@ -115,16 +120,23 @@ class Feed:
         """A batch of the first sample, to see what samples look like."""
         return next(self.over(self.ids[:1]))
 
-    def over(self, ids: NDArray[np.int64]) -> Iterator[Batch]:
-        """Yields one pass over ``ids`` in the view of evaluation; passes may be nested."""
+    def over(self, ids: NDArray[np.int64], size: int | None = None) -> Iterator[Batch]:
+        """Yields one pass over ``ids`` in the view of evaluation; passes may be nested.
+
+        Args:
+            ids: Samples, in their order.
+            size: Samples of a batch; None takes those of an evaluation.
+        """
         stream = copy(self._evaluation)
+        stream.batch_size = size or stream.batch_size
         stream.begin(SampleOrder(ids), seed=0, epoch=0)
         yield from map(without_fillers, stream)
 
     def held_out(self, generator: torch.Generator) -> Batch:
         """A batch of the held-out samples, drawn without replacement."""
         drawn = torch.randperm(len(self._held), generator=generator).numpy()
-        return next(self.over(self._held[drawn[: self._evaluation.batch_size]]))
+        size = self._training.batch_size
+        return next(self.over(self._held[drawn[:size]], size))
 
 
 def split_held_out(

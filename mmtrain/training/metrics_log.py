@@ -66,6 +66,10 @@ class Meter:
         seconds: Seconds of training, evaluation apart.
         waited: Seconds of these in which there was no batch to compute on.
         scoring: Seconds of a curriculum's pass over the samples; no part of `seconds`.
+        cpu: Seconds of processor time of this rank, over all its threads.
+        read: Bytes of the shards that this rank read, from the disk or the bucket.
+        memory: Most bytes of main memory that this rank was seen to hold.
+        gpu_memory: Most bytes of this rank's tensors on its GPU.
         logged: Name to the sum and count of the scalars that the method logged.
     """
 
@@ -75,6 +79,10 @@ class Meter:
     seconds: float = 0.0
     waited: float = 0.0
     scoring: float = 0.0
+    cpu: float = 0.0
+    read: int = 0
+    memory: int = 0
+    gpu_memory: int = 0
     logged: dict[str, list[float]] = field(default_factory=dict)
 
     def add_loss(self, value: float, samples: int) -> None:
@@ -111,7 +119,9 @@ class Meter:
 
     def part(self, ranks: Ranks) -> "Meter":
         """Share of a rank in what `shared` gave for all, from which it goes on."""
-        return self if ranks.first else replace(self, loss=0.0, weight=0, visits=0)
+        if ranks.first:
+            return self
+        return replace(self, loss=0.0, weight=0, visits=0, cpu=0.0, read=0)
 
     def line(self) -> dict[str, Any]:
         """Entries of the epoch's line of metrics."""
@@ -122,4 +132,22 @@ class Meter:
             "data_wait": round(self.waited / max(self.seconds, 1e-9), 4),
             "train_loss": self.loss / max(self.weight, 1),
             "logged": {name: total / count for name, (total, count) in self.logged.items()},
+            "system": self._system(),
         }
+
+    def _system(self) -> dict[str, float]:
+        """Use of the machine by this rank; like seconds, it differs from run to run."""
+        seconds = max(self.seconds, 1e-9)
+        return {
+            "cpu": round(self.cpu / (seconds * cores()), 4),
+            "memory_mb": round(self.memory / 1e6, 1),
+            "gpu_memory_mb": round(self.gpu_memory / 1e6, 1),
+            "read_mb_per_s": round(self.read / (1e6 * seconds), 3),
+        }
+
+
+def cores() -> int:
+    """Number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

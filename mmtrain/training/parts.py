@@ -61,10 +61,11 @@ def fitted(config: TrainConfig, dataset: ShardedDataset) -> TrainConfig:
     config = replace(config, select=_select(config, task))
     _require_probes(config, dataset, task)
     samples = dataset.splits.get("train", 0)
-    if samples < config.batch_size:
+    if samples < config.step_size:
         raise ConfigError(
             f"{config.data}: the train split has {samples} samples, fewer than one batch of "
-            f"{config.batch_size}; lower --batch-size"
+            f"{config.step_size}; lower --batch-size"
+            f"{' or --accumulate' if config.accumulate > 1 else ''}"
         )
     if device_of(config.device).type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("there is no CUDA device here; choose --device cpu or auto")
@@ -160,8 +161,8 @@ def feed_of(
     )
     share = Share(rank=ranks.rank, ranks=ranks.world)
     training, evaluation = (
-        OrderedStream(dataset, config.modalities, config.batch_size, each, share, options)
-        for each in (view, view.evaluation())
+        OrderedStream(dataset, config.modalities, size, each, share, options)
+        for each, size in ((view, config.step_size), (view.evaluation(), config.batch_size))
     )
     task, annotations = task_of(config, dataset), dataset.annotations
     training.targets = evaluation.targets = lambda ids: task.targets(annotations.of(ids))

@@ -17,7 +17,7 @@ from torch import nn
 from mmtrain.config.run import TrainConfig
 from mmtrain.curricula.base import Curriculum
 from mmtrain.data.order import SampleOrder
-from mmtrain.errors import DataError, Interrupted
+from mmtrain.errors import DataError
 from mmtrain.methods.base import IDs, Method
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.tasks.task import Task
@@ -26,7 +26,7 @@ from mmtrain.training.batch_norm import average_statistics, preserve_statistics
 from mmtrain.training.best import is_better, watched_loss
 from mmtrain.training.checkpoint import BEST, CHECKPOINT
 from mmtrain.training.device import autocast, compile_encoders, place, set_up
-from mmtrain.training.failures import Failures
+from mmtrain.training.failures import Failures, interruption
 from mmtrain.training.feed import Feed
 from mmtrain.training.journal import Journal
 from mmtrain.training.metrics_log import Meter
@@ -39,6 +39,7 @@ from mmtrain.training.ranks import ALONE, Ranks
 from mmtrain.training.saved_state import TrainingState
 from mmtrain.training.schedule import Schedule
 from mmtrain.training.step import Stepping
+from mmtrain.training.system import Gauge
 from mmtrain.training.teacher import Teacher, load_teacher
 from mmtrain.training.trial import Trial
 from mmtrain.training.watch import Quiet, Watch
@@ -85,7 +86,7 @@ class Run(Stepping):
         device = set_up(config.device)
         model = ranks.synchronise_batch_norm(place(model, device))
         failures = Failures(dataset=feed.dataset, checkpoint=folder / CHECKPOINT)
-        super().__init__(model, device, config.seed, config.batch_size, ranks, failures)
+        super().__init__(model, device, config.seed, config.step_size, ranks, failures)
         self.prefetcher = prefetcher(device)
         self.config, self.method, self.feed, self.folder = config, method, feed, folder
         self.curriculum: Curriculum = feed.curriculum
@@ -304,6 +305,7 @@ class Run(Stepping):
     def _train(self, method: Method) -> None:
         """Trains on what is left of the epoch that was begun."""
         self.model.train()
+        self._gauge = Gauge(self.device, lambda: self.feed.read_bytes)
         before = time.monotonic()
         for reading, here in self.prefetcher.over(self.feed):
             self._meter.waited += self.prefetcher.waited()
@@ -328,6 +330,7 @@ class Run(Stepping):
         self._batch = None
         self._meter.waited += self.prefetcher.waited()
         self._meter.seconds += time.monotonic() - before
+        self._gauge.add_to(self._meter)
 
     def _try_epoch(self, method: Method, trial: Trial) -> None:
         """Trains the next epoch of a trial, by the curriculum's present scores."""
@@ -385,15 +388,12 @@ class Run(Stepping):
         stopping = self._ranks.any(self.stopping)
         due = stopping or self.steps % self.config.save_every_steps == 0
         if due and self._trial is None:
+            self._gauge.add_to(self._meter)
             self.save()
-        done = -(-self.feed.position // self.config.batch_size)
+        done = -(-self.feed.position // self.config.step_size)
         self._watch.step(self.epoch, done, self.feed.steps, self._meter.line())
         if stopping:
-            where = "" if self._trial is None else " of a trial, which begins anew"
-            raise Interrupted(
-                f"Stopped at epoch {self.epoch + 1}, step {done} of {self.feed.steps}{where}. "
-                "The same command with --resume goes on from here"
-            )
+            raise interruption(self.epoch, done, self.feed.steps, self._trial is not None)
 
     def _refuse_in_trial(self, call: str) -> None:
         if self._trial is not None:

@@ -65,6 +65,8 @@ class Schedule:
     def load_state_dict(self, saved: ScheduleState) -> None:
         """Sets the state; one of before stages could be started anew is of the whole run."""
         self._state = {**_fresh(0, self._planned), **saved}
+        if not self._state["start"]:  # Of the whole run, which may be longer now.
+            self._state["epochs"] = self._planned
 
 
 def _fresh(start: int, epochs: int) -> ScheduleState:

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -25,8 +25,11 @@ from mmtrain.training import history
 from mmtrain.training.assemble import assemble, require_buildable
 from mmtrain.training.checkpoint import BEST
 from mmtrain.training.device import device_of, set_up
+from mmtrain.training.extend import RESULT as RESULT
+from mmtrain.training.extend import is_longer, reopen
 from mmtrain.training.history import Origin
 from mmtrain.training.metrics_log import MetricsFile
+from mmtrain.training.observers import observed
 from mmtrain.training.parts import CONFIG, config_of, fitted, shards_of
 from mmtrain.training.ranks import Ranks, join_ranks
 from mmtrain.training.run import METRICS, Run
@@ -34,7 +37,6 @@ from mmtrain.training.watch import Watch
 
 log = logging.getLogger(__name__)
 
-RESULT: Final = "result.json"
 _NEW: Final = Origin()
 
 
@@ -78,17 +80,31 @@ def train(
         ):
             done = folder / RESULT
             if not done.exists():
-                with history.recorded(folder, config, root, origin, ranks):
-                    assembled = assemble(config, dataset, folder, watch=watch, ranks=ranks)
-                    with assembled as run, _stop_on_signals(run):
-                        run.method.fit(run)
-                    result = _result(config, dataset, folder, ranks)
-                    if ranks.first:
-                        text = json.dumps(result, indent=1)
-                        files.replace(done, lambda file: file.write(f"{text}\n".encode()))
-                    ranks.wait()
+                with (
+                    history.recorded(folder, config, root, origin, ranks),
+                    observed(config, done, watch) if ranks.first else nullcontext() as watch,
+                ):
+                    _fit_and_test(config, dataset, folder, watch, ranks)
             # From the file on all ranks, for only the first has measured everything.
             return result_of(folder)
+
+
+def _fit_and_test(
+    config: TrainConfig,
+    dataset: ShardedDataset,
+    folder: Path,
+    watch: Watch | None,
+    ranks: Ranks,
+) -> None:
+    """Trains to the end, and writes result.json."""
+    assembled = assemble(config, dataset, folder, watch=watch, ranks=ranks)
+    with assembled as run, _stop_on_signals(run):
+        run.method.fit(run)
+    result = _result(config, dataset, folder, ranks)
+    if ranks.first:
+        text = json.dumps(result, indent=1)
+        files.replace(folder / RESULT, lambda file: file.write(f"{text}\n".encode()))
+    ranks.wait()
 
 
 def result_of(folder: Path) -> dict[str, Any]:
@@ -142,13 +158,17 @@ def _hold_folder(folder: Path, config: TrainConfig, resume: bool, ranks: Ranks) 
     there = folder.exists() and any(not p.name.endswith(".partial") for p in folder.iterdir())
     if there and not resume:
         raise ConfigError(f"{folder} is not empty; choose another --out, or go on with --resume")
-    if there and (changed := with_defaults(config_of(folder)).differences(config)):
+    before = with_defaults(config_of(folder)) if there else None
+    longer = before is not None and is_longer(before, config)
+    if before and not longer and (changed := before.differences(config)):
         raise ConfigError(
             f"{folder} holds another run: {'; '.join(changed)}. Resume it as it was, or choose "
             "another --out"
         )
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
+        if before and longer:
+            reopen(folder, before, config)
         text, path = config.to_json().encode(), folder / CONFIG
         # A resumed run may have its data, its device and others of `FREE` elsewhere from now on.
         if not path.exists() or path.read_bytes() != text:
@@ -201,7 +221,8 @@ def explain_lack_of_memory(config: TrainConfig) -> Iterator[None]:
             raise
         raise RunError(
             f"out of memory with a batch size of {config.batch_size}, {config.view.frames} frames "
-            f"of {config.view.size} pixels in {config.precision}; lower --batch-size in a new run"
+            f"of {config.view.size} pixels in {config.precision}; lower --batch-size in a new "
+            "run, or split its steps by --accumulate"
         ) from error
 
 

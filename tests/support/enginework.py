@@ -20,7 +20,7 @@ from mmtrain.training.run import LEDGER, METRICS, Run
 from mmtrain.training.train import RESULT
 
 STEPS = 5  # of an epoch: 18 samples, 4 a batch
-TIMES = ("seconds", "samples_per_s", "scoring_seconds", "data_wait")
+TIMES = ("seconds", "samples_per_s", "scoring_seconds", "data_wait", "system")
 
 
 def small(shards, **changes):

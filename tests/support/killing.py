@@ -36,7 +36,7 @@ _RUN = ("--epochs", "2", "--batch-size", "4", "--encoder", "small-cnn", "--devic
         "--modalities", "visual", "--set", "view.frames=1", "--set", "view.size=24",
         "--set", "save_every_steps=1", "--workers", "1", "--resume")  # fmt: skip
 # Figures of a run that depend on the machine.
-_TIMES = ("seconds", "samples_per_s", "scoring_seconds", "data_wait", "logged")
+_TIMES = ("seconds", "samples_per_s", "scoring_seconds", "data_wait", "system", "logged")
 
 
 @dataclass

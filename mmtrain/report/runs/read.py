@@ -1,7 +1,7 @@
 """Reading and checking the files of runs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -14,7 +14,7 @@ from mmtrain.errors import ConfigError, DataError
 from mmtrain.names import short_names
 from mmtrain.report.runs.records import Epoch, EpochProbes, Evaluation, Probe, Result, SplitMeasures
 from mmtrain.tasks.measures import rank, shown
-from mmtrain.training import scores
+from mmtrain.training import history, scores
 from mmtrain.training.parts import CONFIG, read_config
 from mmtrain.training.probes import PROBES, read_probes
 from mmtrain.training.run import METRICS
@@ -23,7 +23,7 @@ from mmtrain.training.train import RESULT
 Read = TypeVar("Read")
 
 # `mmtrain compare` writes it beside the folders of its rows.
-_COMPARISON: Final = "table.json"
+TABLE: Final = "table.json"
 _REMEDY: Final = "take it from a copy of the run, or measure again"
 
 
@@ -40,6 +40,7 @@ class RunRecord:
         evaluations: Split to the output of ``mmtrain eval``.
         probes: Split to modality to the output of ``mmtrain probe``.
         probes_by_epoch: Probes during training, where the run has ``probe_every``.
+        history: Content of run.json; empty for a run of an earlier version.
     """
 
     name: str
@@ -50,13 +51,30 @@ class RunRecord:
     evaluations: Mapping[str, Evaluation]
     probes: Mapping[str, Mapping[str, Probe]]
     probes_by_epoch: tuple[EpochProbes, ...] = ()
+    history: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def root(self) -> str:
+        """Root hash of its data; empty where it is not known."""
+        return str(self.history.get("root", ""))
+
+    @property
+    def recipe(self) -> str:
+        """Name of its recipe and the hash of that; empty without one."""
+        recipe = self.history.get("recipe")
+        return f"{recipe['name']} (SHA-256 {recipe['sha256']})" if recipe else ""
+
+    @property
+    def commands(self) -> Sequence[Mapping[str, Any]]:
+        """Commands that have trained it, with versions and device of each."""
+        return [{**command} for command in self.history.get("commands", ())]
 
     @property
     def entrant(self) -> str | None:
         """Name of its row in a comparison; None for a run outside of a comparison's folder."""
         entrant = self.folder.resolve().parent
         seed = self.folder.resolve().name == f"seed-{self.config.seed}"
-        return entrant.name if seed and (entrant.parent / _COMPARISON).exists() else None
+        return entrant.name if seed and (entrant.parent / TABLE).exists() else None
 
     @property
     def best(self) -> int | None:
@@ -135,6 +153,7 @@ def _record(folder: Path, name: str) -> RunRecord:
         probes_by_epoch=tuple(
             EpochProbes(line["epoch"], line["accuracy"]) for line in read_probes(folder / PROBES)
         ),
+        history=history.read(folder),
     )
 
 

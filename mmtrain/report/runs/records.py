@@ -92,6 +92,7 @@ class Epoch:
     train_loss: float
     logged: Mapping[str, float]
     val: SplitMeasures | None
+    system: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
@@ -105,6 +106,8 @@ class Epoch:
             train_loss=float(plain["train_loss"]),
             logged={name: float(value) for name, value in dict(plain["logged"]).items()},
             val=plain["val"] and SplitMeasures.of(plain["val"]),
+            # Runs of earlier versions have none.
+            system={name: float(value) for name, value in dict(plain.get("system", {})).items()},
         )
 
 

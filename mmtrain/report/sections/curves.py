@@ -119,7 +119,10 @@ def speed(groups: Sequence[Group]) -> Markup:
     """Draws samples per second, seconds per epoch, and the share of them spent on waiting."""
     return section(
         "Throughput",
-        note("Training only; evaluation and scoring passes are not counted."),
+        note(
+            "Training only; evaluation and scoring passes are not counted. Processor, memory and "
+            "reading are those of the first rank."
+        ),
         legend(_names(groups)),
         grid(
             _by_group(
@@ -129,9 +132,33 @@ def speed(groups: Sequence[Group]) -> Markup:
             _by_group(
                 "waiting for data (% of the time)", groups, _waiting, _PERCENT, from_zero=True
             ),
+            *_system(groups),
         ),
         anchor="speed",
     )
+
+
+def _system(groups: Sequence[Group]) -> list[Markup | None]:
+    """Draws what the first rank used of its machine, where the runs have noted it."""
+
+    def picker(name: str, scale: float) -> Pick:
+        def pick(epoch: Epoch) -> float | None:
+            value = epoch.system.get(name)
+            return None if value is None else scale * value
+
+        return pick
+
+    used = [e.system.get("gpu_memory_mb", 0.0) for g in groups for r in g.runs for e in r.epochs]
+    titles = {
+        "cpu": ("processor (% of the cores)", 100.0),
+        "memory_mb": ("main memory (GB)", 1e-3),
+        **({"gpu_memory_mb": ("GPU memory, peak (GB)", 1e-3)} if any(used) else {}),
+        "read_mb_per_s": ("read (MB/s)", 1.0),
+    }
+    return [
+        _by_group(title, groups, picker(name, scale), from_zero=True)
+        for name, (title, scale) in titles.items()
+    ]
 
 
 def _train_losses(groups: Sequence[Group]) -> list[Markup | None]:

@@ -8,6 +8,7 @@ import numpy as np
 from mmprep.html.charts import key
 from mmprep.html.markup import Child, Markup, el, folded, note, section, table
 from mmtrain.config.run import CHOICES
+from mmtrain.report.charts.seeds import SeedRow, seed_marks
 from mmtrain.report.runs.groups import (
     Group,
     Spread,
@@ -80,9 +81,27 @@ def results(groups: Sequence[Group]) -> Markup:
         "Results",
         note(text),
         _wide(columns, [_Row(_of_group(group), group) for group in groups]),
+        _seeds(groups),
         folded(f"All {len(each)} runs", _wide(columns, each)) if len(each) > 1 else None,
         anchor="results",
     )
+
+
+def _seeds(groups: Sequence[Group]) -> Markup | None:
+    """Draws the first measure of each seed, on test where it was tested; None for single runs."""
+    names = measures_of(groups)
+    if not names or all(len(group.runs) == 1 for group in groups):
+        return None
+    measure = MEASURES[names[0]]
+    tested = any(run.test for group in groups for run in group.runs)
+    rows = []
+    for group in groups:
+        splits = {run.config.seed: run.test if tested else run.val for run in group.runs}
+        values = {seed: own.fused.value(names[0]) for seed, own in splits.items() if own}
+        known = {s: measure.scale * v for s, v in values.items() if not np.isnan(v)}
+        rows.append(SeedRow(group.label, group.style, known))
+    split = "test" if tested else "val"
+    return seed_marks(f"{measure.title}, {split}{measure.unit}, each seed, and their mean", rows)
 
 
 def settings(groups: Sequence[Group]) -> Markup:

@@ -16,8 +16,14 @@ _TERMS: Final[Mapping[str, str]] = {
     "fused_weight": "weight of the fused loss's gradient in the mixture; 0.5 without conflict",
     "gradient": "norm of the encoder's gradient before the method changes it",
     "hypergradient": "gradient of the loss on held-out samples with respect to alpha",
-    "k": "factor on the gradient of a modality's encoder; below 1 slows the encoder down",
-    "kappa": "factor on the gradient of a modality's share of the logits; below 1 slows it down",
+    "k": (
+        "factor on the gradient of a modality's encoder; below 1 slows the encoder down. Of OGM, "
+        "k = 1 - alpha tanh(rho - 1) where rho > 1, else 1"
+    ),
+    "kappa": (
+        "factor on the gradient of a modality's share of the logits; below 1 slows it down. Of "
+        "AGM, kappa = exp(alpha min(r* - r, cap)) with r the ratio and r* its mean so far"
+    ),
     "kept": "share of the gradient's norm that is left after projection",
     "loss": "loss of the modality's own classifiers",
     "measured": "epoch in which a sample was last scored",
@@ -28,11 +34,14 @@ _TERMS: Final[Mapping[str, str]] = {
     "ratio": "how far a modality's share of the logits is ahead of the others; 1 if they are level",
     "read_bytes": "bytes that were read from the bucket",
     "rho": (
-        "how far a modality is ahead: its score divided by that of the others, 1 if they are level "
-        "(with amss: the share of its units that are updated)"
+        "how far a modality is ahead, 1 if it is level with the others: rho = mean of s_m / s_j "
+        "over the others j, with the scores s (with amss: the share of its units that are updated)"
     ),
     "scale": "norm of an encoder's new gradient over that of the sum of its gradients",
-    "score": "confidence of the modality's own logits in the true class, summed over a batch",
+    "score": (
+        "s_m = sum over the batch of softmax(z_m)_y: confidence of the modality's own logits z_m "
+        "in the true class y"
+    ),
     "share_loss": "cross-entropy of a modality's share of the logits",
     "sharpness": "rise of the loss from the weights to their worst neighbour",
     "skipped": "damaged samples that were left out so far",

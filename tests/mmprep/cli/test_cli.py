@@ -93,9 +93,41 @@ def test_dry_run_writes_nothing(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "o"
     done = mmprep("build", *flags(raw, out), "--dry-run", "--json")
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["shards"] == ["train/000000", "test/000000"]
-    assert "nothing was written" in mmprep("build", *flags(raw, out), "--dry-run").stdout
+    plain = json.loads(done.stdout)
+    assert plain["shards"] == ["train/000000", "test/000000"]
+    assert plain["splits"]["test"]["found"] == plain["clips"]["test"]
+    text = mmprep("build", *flags(raw, out), "--dry-run").stdout
+    assert "nothing was written" in text
+    assert "estimated from" in text
     assert not out.exists()
+
+
+def test_an_estimate_is_near_what_the_build_takes(
+    raw: Path, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmprep.build.estimate._ENOUGH_S", 1e9)
+    words = ("build", *flags(raw, tmp_path / "o"), "--dry-run", "--json")
+    likely = json.loads(mmprep(*words).stdout)["estimate"]
+    shards = sum(path.stat().st_size for path in built.rglob("*.tar"))
+    # Each of the two shards ends with blocks of zeros, up to 10 KB.
+    assert likely["bytes"] == pytest.approx(shards, abs=20_480)
+    assert (likely["prepared"], likely["failed"], likely["workers"]) == (5, 1, 1)
+    assert likely["seconds"] == pytest.approx(5 * likely["seconds_a_clip"])
+    assert likely["memory_a_worker"] > 20e6
+
+
+def test_parameters_are_those_that_set_takes() -> None:
+    known = json.loads(mmprep("parameters", "--json").stdout)["parameters"]
+    by_name = {each["name"]: each for each in known}
+    assert by_name["frames.fps"]["default"] == 1.0
+    assert by_name["audio.babble_db"]["default"] is None
+    assert by_name["spectrogram.recipe"]["parts"] == ["spectrogram"]
+    assert all(each["help"] for each in known)
+    refused = mmprep(*FOLDER, ".", "--set", "no.such=1")
+    assert refused.exit_code == 2
+    text = mmprep("parameters", "av-mnist").stdout
+    assert "frames.short_side" in text
+    assert {"names", "missing_audio"}.isdisjoint(by_name)
 
 
 def test_verify_info_and_inspect(built: Path, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@ import json
 import logging
 
 import pytest
+import torch
 from rich.console import Console
 
 from mmtrain.cli.progress import watching
 from mmtrain.training.metrics_log import Meter, MetricsFile
+from mmtrain.training.system import Gauge
 
 SAID = {"train_loss": 0.5, "samples_per_s": 120.0, "data_wait": 0.25}
 JUDGED = {"accuracy": 0.75, "modalities": {"audio": {"accuracy": 0.5}}}
@@ -51,6 +53,7 @@ def test_a_meter_by_hand():
         "data_wait": 0.25,
         "train_loss": 2.0,
         "logged": {"k": 1.5},
+        "system": {"cpu": 0.0, "memory_mb": 0.0, "gpu_memory_mb": 0.0, "read_mb_per_s": 0.0},
     }
 
 
@@ -65,3 +68,30 @@ def test_metrics_keep_whole_lines_of_epochs_that_count(tmp_path, kept):
     file.keep(kept)
     assert file.read() == [{"epoch": epoch, "seconds": 1.0} for epoch in range(kept)]
     assert json.dumps(file.read()).count("epoch") == kept
+
+
+class FakeCuda:
+    """A GPU on which tensors took 7 MB at most."""
+
+    def __init__(self):
+        self.forgotten = 0
+
+    def forget_peak(self, device):
+        self.forgotten += 1
+
+    def peak_bytes(self, device):
+        return 7_000_000
+
+
+def test_a_gauge_adds_what_was_used_since_its_last_look():
+    read = iter([10, 1_000_010, 3_000_010])
+    cuda, meter = FakeCuda(), Meter(seconds=2.0)
+    gauge = Gauge(torch.device("cuda", 0), lambda: next(read), cuda)
+    gauge.add_to(meter)
+    gauge.add_to(meter)
+    assert cuda.forgotten == 1
+    assert meter.read == 3_000_000
+    used = meter.line()["system"]
+    assert used["read_mb_per_s"] == 1.5
+    assert used["gpu_memory_mb"] == 7.0
+    assert used["memory_mb"] > 50

@@ -1,0 +1,1 @@
+"""Loggers: they show the metrics of a run elsewhere, while it trains."""
