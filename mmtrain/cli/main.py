@@ -12,7 +12,9 @@ from mmprep.cli.group import Group
 from mmtrain.cli.catalogs import listing
 from mmtrain.cli.compare import compare
 from mmtrain.cli.evaluate import evaluate
+from mmtrain.cli.export import export
 from mmtrain.cli.options import allow_plugins, as_json, moved_data, run_options
+from mmtrain.cli.predict import predict
 from mmtrain.cli.probe import probe
 from mmtrain.cli.report import report
 from mmtrain.cli.study import studies, study
@@ -35,6 +37,7 @@ def main() -> None:
     "  mmtrain train --data shards/keypad --encoder small-cnn --epochs 12 \\\n"
     "      --set view.size=64 --set view.frames=1 --out runs/joint\n"
     "  mmtrain train --out runs/joint --resume\n"
+    "  mmtrain train --data shards/own --init exports/joint --set lr=0.001 --out runs/fine-tuned\n"
     "  mmtrain train --config runs/joint/config.json --out runs/joint-again"
 )
 @run_options()
@@ -65,8 +68,9 @@ def train(
 ) -> None:
     """Train on shards, then test the epoch that was best on val.
 
-    Writes RUN: config.json, run.json (commands, versions, device), metrics.jsonl (one line per
-    epoch), checkpoint.pt, best.pt, ledger/ and, at the end, result.json.
+    Writes RUN: config.json, run.json (commands, versions, device), preparation.json (what `mmtrain
+    predict` needs of the data), metrics.jsonl (one line per epoch), checkpoint.pt, best.pt, ledger/
+    and, at the end, result.json.
     """
     from mmtrain.cli import train
     from mmtrain.training.ranks import speaks
@@ -124,7 +128,7 @@ def audit(ctx: click.Context, run: Path, data: str | None, as_json: bool) -> Non
         ctx.exit(3)
 
 
-for _command in (evaluate, probe, compare, study, studies, report):
+for _command in (evaluate, probe, predict, export, compare, study, studies, report):
     main.add_command(_command)
 for _catalog in CATALOGS:
     main.add_command(listing(_catalog))

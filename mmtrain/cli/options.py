@@ -190,6 +190,12 @@ def run_options(*without: str) -> Callable[[Command], Command]:
             metavar="FILE",
             help="File scores.h5 of another run, from whose scores the curriculum starts.",
         ),
+        "init": click.option(
+            "--init",
+            metavar="DIR",
+            help="Folder of a run or of an export, whose weights the run starts from: those of "
+            "encoders, and of the rest where the classes are the same.",
+        ),
         "workers": click.option(
             "--workers",
             type=click.IntRange(1),

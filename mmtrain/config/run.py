@@ -136,6 +136,8 @@ class TrainConfig:
         batch_size: Samples in a step, over all ranks.
         seed: Seed of every random draw.
         scores: File `scores.h5` of another run, from which a curriculum that scores starts.
+        init: Folder of another run, or of an export, whose weights this one starts from.
+        init_sha256: SHA-256 of these weights when the run began.
         device: Device to compute on; ``auto`` is ``cuda`` where there is one.
         precision: Precision of the encoders, ``fp32`` or ``bf16``; weights stay float32.
         compile: Whether the encoders are compiled.
@@ -170,6 +172,8 @@ class TrainConfig:
     batch_size: int = at_least(1, default=64)
     seed: int = 0
     scores: str | None = None
+    init: str | None = None
+    init_sha256: str | None = None
     device: str = one_of(*DEVICES)
     precision: str = one_of(*PRECISIONS)
     compile: bool = False

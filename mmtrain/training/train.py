@@ -24,10 +24,11 @@ from mmtrain.tasks.catalog import CLASSIFICATION
 from mmtrain.training import history
 from mmtrain.training.assemble import assemble, require_buildable
 from mmtrain.training.checkpoint import BEST
+from mmtrain.training.data_facts import PREPARATION
 from mmtrain.training.device import device_of, set_up
 from mmtrain.training.history import Origin
 from mmtrain.training.metrics_log import MetricsFile
-from mmtrain.training.parts import CONFIG, config_of, fitted, shards_of
+from mmtrain.training.parts import CONFIG, config_of, facts_of, fitted, shards_of
 from mmtrain.training.ranks import Ranks, join_ranks
 from mmtrain.training.run import METRICS, Run
 from mmtrain.training.watch import Watch
@@ -78,6 +79,8 @@ def train(
         ):
             done = folder / RESULT
             if not done.exists():
+                if ranks.first and not (folder / PREPARATION).exists():
+                    facts_of(config, dataset).write(folder)
                 with history.recorded(folder, config, root, origin, ranks):
                     assembled = assemble(config, dataset, folder, watch=watch, ranks=ranks)
                     with assembled as run, _stop_on_signals(run):

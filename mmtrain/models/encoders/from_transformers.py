@@ -1,6 +1,6 @@
 """Pretrained models in Hugging Face layout, from a folder: text models, ViTs, CLIP's towers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
@@ -83,6 +83,11 @@ class Transformers(Encoder):
             self._normalise_as(*(picture_statistics(Path(weights)) or own))
         if frozen:
             self.requires_grad_(False)
+
+    @classmethod
+    def without_files(cls, settings: Mapping[str, object]) -> dict[str, object]:
+        """The settings: the folder of the model says which network it is."""
+        return dict(settings)
 
     def train(self, mode: bool = True) -> "Transformers":
         """Sets the mode; a frozen model stays in that of evaluation."""
