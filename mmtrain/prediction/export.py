@@ -99,12 +99,12 @@ def export(
 
 def _write_weights(folder: Path, trained: Trained) -> None:
     """Writes weights, the state of the method, config, preparation and tokenizer."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     state = trained.saved["model"]
     # Copies, since the format has no tensors that share memory.
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
     checkpoint.save(folder / METHOD, {"method": trained.saved["method"]})
     trained.facts.write(folder)
     tokenizer = trained.config.view.tokenizer

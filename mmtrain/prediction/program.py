@@ -168,7 +168,9 @@ def _compare(predictor: Predictor, program: Callable[[Named, Named], Named]) -> 
 @contextmanager
 def _refusing() -> Iterator[None]:
     """Turns whatever the tracer raises into a reason, and keeps its chatter off the terminal."""
-    noisy = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
+    noisy = [
+        logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
+    ]
     levels = [each.level for each in noisy]
     for each in noisy:
         each.setLevel(logging.ERROR)

@@ -123,8 +123,10 @@ class Transformers(Encoder):
         if self._pooling == "mean":
             return masked_mean(states, mask)
         # CLIP's texts are causal, so that only the last token has seen them all.
-        place = mask.sum(1).clamp(min=1) - 1 if self._is_clip else mask.new_zeros(len(mask)).long()
-        feature = states[torch.arange(len(states), device=states.device), place]
+        place = (
+            mask.sum(1).clamp(min=1) - 1 if self._is_clip else mask.new_zeros(mask.shape[0]).long()
+        )
+        feature = states[torch.arange(states.shape[0], device=states.device), place]
         return self._projected(feature) * mask.any(1, keepdim=True)
 
     def _of_picture(
