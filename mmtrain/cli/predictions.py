@@ -24,7 +24,9 @@ def show(report: Mapping[str, Any], top: int) -> None:
     title = f"{report['run']}: {report['method']}, {counted(len(rows), 'clip')}"
     if report["failures"]:
         title += f"; {len(report['failures'])} failed"
-    table = Table("clip", "prediction", *report["modalities"], "decided", box=None)
+    table = Table(box=None, pad_edge=False)
+    for name in ("clip", "prediction", *report["modalities"], "decided"):
+        table.add_column(name, overflow="fold")
     for row in rows:
         own = (_cell(row["modalities"].get(m), top) for m in report["modalities"])
         table.add_row(printable(row["clip"]), _cell(row, top), *own, row["decided"])

@@ -7,9 +7,11 @@ which has a model and a task but no samples.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from mmprep.assignments import Value
@@ -110,6 +112,16 @@ class BlankRun(base.Run):
         self._read = read
 
     @property
+    def ids(self) -> NDArray[np.int64]:
+        """No samples."""
+        return np.empty(0, np.int64)
+
+    @property
+    def position(self) -> int:
+        """Start of an epoch."""
+        return 0
+
+    @property
     def splits(self) -> Mapping[str, int]:
         """Splits that a method may ask for; trained runs had those that theirs needs."""
         return dict.fromkeys(("train", "val", "test"), 1)
@@ -143,11 +155,6 @@ def _refusing(name: str) -> Any:
 
 
 # Whatever is not above needs data or an optimizer.
-_MEMBERS: Final = [
-    n for n, each in vars(base.Run).items() if callable(each) or type(each) is property
-]
-for _name in _MEMBERS:
-    if not _name.startswith("_") and _name not in vars(BlankRun):
-        _refuse = _refusing(_name)
-        _of_property = type(vars(base.Run)[_name]) is property
-        setattr(BlankRun, _name, property(_refuse) if _of_property else _refuse)
+for _name, _member in vars(base.Run).items():
+    if callable(_member) and not _name.startswith("_") and _name not in vars(BlankRun):
+        setattr(BlankRun, _name, _refusing(_name))
