@@ -26,13 +26,26 @@ from mmtrain.cli.options import allow_plugins, as_json, finished_run, moved_data
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the export, DIR; new or empty.",
 )
+@click.option(
+    "--program/--no-program",
+    "programs",
+    default=True,
+    help="Write the program of torch.export, which takes a while for a large model. "
+    "[default: --program]",
+)
 @click.option("--onnx", is_flag=True, help="Write the program as ONNX too; needs the extra onnx.")
 @moved_data
 @allow_plugins
 @as_json
 @click.pass_context
 def export(
-    ctx: click.Context, run: Path, out: Path, onnx: bool, data: str | None, as_json: bool
+    ctx: click.Context,
+    run: Path,
+    out: Path,
+    programs: bool,
+    onnx: bool,
+    data: str | None,
+    as_json: bool,
 ) -> None:
     """Export the best weights of RUN, with all that predicting needs, to a folder.
 
@@ -44,7 +57,7 @@ def export(
     """
     from mmtrain.prediction.export import export
 
-    report: dict[str, Any] = export(run, out, onnx=onnx, data=data)
+    report: dict[str, Any] = export(run, out, programs=programs, onnx=onnx, data=data)
     if as_json:
         click.echo(json.dumps(report))
     else:

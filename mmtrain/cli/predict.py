@@ -136,7 +136,7 @@ def predict(
     elif as_csv:
         click.echo(predictions.csv_of(report, top or 1), nl=False)
     else:
-        predictions.show(report, top or 1)
+        click.echo(predictions.text_of(report, top or 1))
     _require_enough(report, max_failed)
 
 

@@ -6,31 +6,35 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from rich.table import Table
-
 from mmprep.cli.group import counted
 from mmprep.printable import printable
-from mmtrain.cli import tables
 
 
-def show(report: Mapping[str, Any], top: int) -> None:
-    """Prints a title and a table of one row a clip.
+def text_of(report: Mapping[str, Any], top: int) -> str:
+    """A title and a table of one line a clip.
+
+    The clip stands at the end of its line, so that a long path is never broken.
 
     Args:
         report: Report of `mmtrain.prediction.predict.predict`.
         top: Number of classes a clip.
     """
-    rows = report["predictions"]
+    rows, modalities = report["predictions"], report["modalities"]
     title = f"{report['run']}: {report['method']}, {counted(len(rows), 'clip')}"
     if report["failures"]:
         title += f"; {len(report['failures'])} failed"
-    table = Table(box=None, pad_edge=False)
-    for name in ("clip", "prediction", *report["modalities"], "decided"):
-        table.add_column(name, overflow="fold")
+    if not rows:
+        return title
+    table = [["prediction", *modalities, "decided", "clip"]]
     for row in rows:
-        own = (_cell(row["modalities"].get(m), top) for m in report["modalities"])
-        table.add_row(printable(row["clip"]), _cell(row, top), *own, row["decided"])
-    tables.show([title, table] if rows else [title])
+        own = (_cell(row["modalities"].get(m), top) for m in modalities)
+        table.append([_cell(row, top), *own, row["decided"], printable(row["clip"])])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in table
+    )
+    return "\n".join([title, "", *lines])
 
 
 def csv_of(report: Mapping[str, Any], top: int) -> str:

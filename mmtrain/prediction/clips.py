@@ -143,11 +143,15 @@ class Preparer:
         outcome, names = future.result(), self._config.names
         while isinstance(outcome, Failure) and (spared := _SPARED.get(outcome.cause)):
             left = tuple(name for name in names if name not in spared)
-            if not left or left == names:
+            if left == names:
                 break
+            if not left:
+                return Prepared(clip.name, None, outcome.cause, "neither pictures nor sound")
             # The clip lacks sound or pictures, and is predicted by what it has.
-            names = left
-            outcome = self._pool(clip.raw, names, 1).submit(row).result()
+            rest = self._pool(clip.raw, left, 1).submit(row).result()
+            if isinstance(rest, Failure) and rest.cause == "no-source":
+                break  # A sound file without sound, say: the first failure names that.
+            outcome, names = rest, left
         if isinstance(outcome, Sample):
             return Prepared(clip.name, outcome.payload)
         return Prepared(clip.name, None, outcome.cause, outcome.message)

@@ -42,7 +42,12 @@ _TOLERANCE: Final = 1e-6
 
 
 def export(
-    run: str | Path, out: str | Path, *, onnx: bool = False, data: str | None = None
+    run: str | Path,
+    out: str | Path,
+    *,
+    programs: bool = True,
+    onnx: bool = False,
+    data: str | None = None,
 ) -> dict[str, Any]:
     """Exports the best weights of a run, with all that predicting needs, to a new folder.
 
@@ -52,7 +57,8 @@ def export(
     Args:
         run: Folder of the run, or of another export.
         out: Folder of the export; new or empty.
-        onnx: Whether the program is written as ONNX too.
+        programs: Whether the program of `torch.export` is written.
+        onnx: Whether it is written as ONNX too.
         data: Place of the shards, of which a run of an older version needs to look at one sample.
 
     Returns:
@@ -60,12 +66,15 @@ def export(
         made, with the reason. Weights are written all the same.
 
     Raises:
-        ConfigError: There is no such run, ``out`` holds something, or a library is not installed.
+        ConfigError: There is no such run, ``out`` holds something, a library is not installed, or
+            ONNX is asked for without the program.
         DataError: A file of the run is damaged.
         MmtrainError: The disk refused.
     """
     if onnx:
         program.require_onnx()
+        if not programs:
+            raise ConfigError("--onnx is made from the program; leave --no-program out")
     out = Path(out).absolute()
     trained = open_trained(Path(run), data)
     teachers: dict[str, TrainConfig] = {}
@@ -76,7 +85,7 @@ def export(
     predictor = predictor_of(trained, "cpu", remember)
     with _folder(out) as aside:
         _write_weights(aside, trained)
-        refused = _write_programs(aside, predictor, onnx)
+        refused = _write_programs(aside, predictor, onnx) if programs else {}
         card = card_of(trained, predictor, refused)
         (aside / CARD).write_text(card, "utf-8")
         facts = ExportFacts(

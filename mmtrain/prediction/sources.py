@@ -14,6 +14,8 @@ from mmtrain.errors import ConfigError
 # Kinds of source that a suffix tells, and that a folder is searched for.
 _MEDIA: Final = ("image", "video", "audio")
 _TEXT: Final = "text"
+# A picture beside a video is its thumbnail, or another clip.
+_APART: Final = {"image": ("video",), "video": ("image",)}
 
 
 class RawClip(NamedTuple):
@@ -57,10 +59,10 @@ def find_clips(places: Iterable[str], texts: bool, access: Access) -> list[RawCl
         for name, raw, source in files:
             kind = _kind(source, texts) or "video"
             key = str(raw), str(PurePosixPath(source).with_suffix(""))
-            if key in clips and kind not in clips[key].sources:
+            if key in clips and not clips[key].sources.keys() & {kind, *_APART.get(kind, ())}:
                 clips[key].sources[kind] = source
             else:
-                # A second file of the same kind is a clip of its own.
+                # Such as a second file of the same kind: a clip of its own.
                 key = key if key not in clips else (key[0], source)
                 clips[key] = RawClip(name, raw, {kind: source})
     return [*clips.values()]

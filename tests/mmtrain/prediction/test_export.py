@@ -58,6 +58,7 @@ def test_an_export_predicts_as_its_run(exported, trained):
     assert all(torch.equal(weights[n], value) for n, value in run.model.state_dict().items())
 
 
+@pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch.export.load's own
 def test_the_program_computes_the_same_for_batches_of_any_size(exported, trained):
     program = torch.export.load(exported / "model.pt2").module()
     model = Logits(load(trained))
@@ -97,13 +98,15 @@ def test_an_export_that_fails_leaves_nothing(trained, tmp_path):
     (tmp_path / "run" / "result.json").write_text("{")
 
     with pytest.raises(DataError, match=r"result\.json"):
-        export(tmp_path / "run", tmp_path / "out")
+        export(tmp_path / "run", tmp_path / "out", programs=False)
 
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
     with pytest.raises(ConfigError, match="is not empty"):
         export(trained, tmp_path / "out")
+    with pytest.raises(ConfigError, match="leave --no-program out"):
+        export(trained, tmp_path / "out", programs=False, onnx=True)
 
 
 def test_a_method_that_cannot_be_traced_is_named_and_its_weights_are_written(shards, tmp_path):

@@ -93,6 +93,7 @@ def test_clips_without_sound_or_picture_and_damaged_ones(trained, raw, tmp_path)
     write_clip(folder / "silent.mp4", seconds=1.0, sound=np.zeros(0, np.int16))
     write_clip(folder / "sound.wav", seconds=1.0, video=False, audio_codec="pcm_s16le")
     (folder / "damaged.mp4").write_bytes(b"no media at all")
+    (folder / "empty.wav").touch()
     shutil.copy(whole, folder / "whole.mp4")
 
     done = run("predict", trained, folder, "--workers", 1, "--json")
@@ -107,8 +108,10 @@ def test_clips_without_sound_or_picture_and_damaged_ones(trained, raw, tmp_path)
     ]
     assert found["silent.mp4"]["decided"] == "visual"
     assert [*found["sound.wav"]["modalities"]] == ["audio"]
-    (failure,) = report["failures"]
-    assert (failure["clip"], failure["cause"]) == (str(folder / "damaged.mp4"), "not-media")
+    assert [(each["clip"], each["cause"]) for each in report["failures"]] == [
+        (str(folder / "damaged.mp4"), "not-media"),
+        (str(folder / "empty.wav"), "empty"),
+    ]
 
     done = run("predict", trained, whole, folder / "damaged.mp4", "--without", "sound",
                "--csv", "--max-failed", 0)  # fmt: skip
@@ -155,8 +158,8 @@ def test_the_table_has_a_line_a_clip(trained, built):
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert lines[0] == f"{trained}: joint, 2 clips"
-    assert lines[2].split() == ["clip", "prediction", "audio", "visual", "decided"]
-    assert sum(line.startswith("k0") for line in lines) == 2
+    assert lines[2].split() == ["prediction", "audio", "visual", "decided", "clip"]
+    assert [line.split()[-1] for line in lines[3:]] == ["k005", "k011"]
 
 
 def test_wrong_requests(trained, built, raw, tmp_path):

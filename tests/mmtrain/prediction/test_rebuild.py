@@ -63,7 +63,7 @@ def test_a_teacher_may_be_gone_once_its_pupil_is_exported(shards, tmp_path):
     config = small(shards, method="ume", settings=settings, modalities=("audio", "visual"))
     untrained(config, tmp_path / "run", METHODS.load("ume")(**settings["method"]))
     expected = load(tmp_path / "run")
-    export(tmp_path / "run", tmp_path / "export")
+    export(tmp_path / "run", tmp_path / "export", programs=False)
     for modality in ("audio", "visual"):
         (tmp_path / modality).rename(tmp_path / f"gone-{modality}")
 
