@@ -26,6 +26,7 @@ from mmtrain.tasks.catalog import TASKS
 from mmtrain.tasks.task import Task
 from mmtrain.training import saved_state
 from mmtrain.training.data_facts import DataFacts
+from mmtrain.training.device import place
 from mmtrain.training.parts import config_of, method_of, model_for
 from mmtrain.training.teacher import Teacher
 
@@ -53,7 +54,8 @@ def rebuild(
         ConfigError: The method looks at data in its ``setup``.
     """
     task = TASKS.target(facts.task).of(facts.annotations)
-    model = model_for(without_files(config), _sizes(config, facts), task.outputs).to(device)
+    # Laid out as in training, so that the same sums are made in the same order.
+    model = place(model_for(without_files(config), _sizes(config, facts), task.outputs), device)
     # Abstract to mypy alone: what it does not define refuses, see the end of the file.
     run = BlankRun(config, facts, task, model, read)  # type: ignore[abstract]
     saved_state.setup(run, run.method, saved)

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import shutil
+import wave
 
 import numpy as np
 import pytest
@@ -93,7 +94,8 @@ def test_clips_without_sound_or_picture_and_damaged_ones(trained, raw, tmp_path)
     write_clip(folder / "silent.mp4", seconds=1.0, sound=np.zeros(0, np.int16))
     write_clip(folder / "sound.wav", seconds=1.0, video=False, audio_codec="pcm_s16le")
     (folder / "damaged.mp4").write_bytes(b"no media at all")
-    (folder / "empty.wav").touch()
+    with wave.open(str(folder / "nothing.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
     shutil.copy(whole, folder / "whole.mp4")
 
     done = run("predict", trained, folder, "--workers", 1, "--json")
@@ -110,7 +112,7 @@ def test_clips_without_sound_or_picture_and_damaged_ones(trained, raw, tmp_path)
     assert [*found["sound.wav"]["modalities"]] == ["audio"]
     assert [(each["clip"], each["cause"]) for each in report["failures"]] == [
         (str(folder / "damaged.mp4"), "not-media"),
-        (str(folder / "empty.wav"), "empty"),
+        (str(folder / "nothing.wav"), "no-audio"),
     ]
 
     done = run("predict", trained, whole, folder / "damaged.mp4", "--without", "sound",
