@@ -1,7 +1,7 @@
 """Reads a finished data set, on disk or in a bucket: description, index, single samples."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -116,8 +116,21 @@ def parts_config(dataset: Dataset, place: str) -> PartsConfig:
     Raises:
         DataError: It holds parameters that this format does not have.
     """
-    with naming_damage(f"{place}/{DATASET}", REMEDY, "damaged parameters of the parts"):
-        return build(PartsConfig, complete_stored(dict(dataset.parts)))
+    return parse_parts(dataset.parts, f"{place}/{DATASET}")
+
+
+def parse_parts(parts: Mapping[str, Any], origin: str) -> PartsConfig:
+    """Parameters of the parts from the plain values of `dataset.json`.
+
+    Args:
+        parts: The plain values.
+        origin: Name of the file, for error messages.
+
+    Raises:
+        DataError: They hold parameters that this format does not have.
+    """
+    with naming_damage(origin, REMEDY, "damaged parameters of the parts"):
+        return build(PartsConfig, complete_stored(dict(parts)))
 
 
 def read_dataset(store: Store) -> Dataset:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from mmtrain.evaluation.evaluate import evaluate
     from mmtrain.methods.base import Method
     from mmtrain.models.multimodal import MultimodalModel
+    from mmtrain.prediction.export import export
+    from mmtrain.prediction.predict import predict
+    from mmtrain.prediction.predictor import Predictor, load
     from mmtrain.training.train import train
     from mmtrain.types import Batch, Outputs
 
@@ -34,10 +37,14 @@ __all__ = [
     "MultimodalModel",
     "OrderedStream",
     "Outputs",
+    "Predictor",
     "SampleOrder",
     "TrainConfig",
     "evaluate",
+    "export",
+    "load",
     "open_dataset",
+    "predict",
     "train",
 ]
 
@@ -48,10 +55,14 @@ _HOMES: Final = {
     "MultimodalModel": "mmtrain.models.multimodal",
     "OrderedStream": "mmtrain.data",
     "Outputs": "mmtrain.types",
+    "Predictor": "mmtrain.prediction.predictor",
     "SampleOrder": "mmtrain.data",
     "TrainConfig": "mmtrain.config.run",
     "evaluate": "mmtrain.evaluation.evaluate",
+    "export": "mmtrain.prediction.export",
+    "load": "mmtrain.prediction.predictor",
     "open_dataset": "mmtrain.data",
+    "predict": "mmtrain.prediction.predict",
     "train": "mmtrain.training.train",
 }
 

@@ -49,7 +49,8 @@ class Batch:
             shown: Modality to which samples show it; all by default.
         """
         like = next(iter(inputs.values()))
-        zeros = torch.zeros(len(like), dtype=torch.int64, device=like.device)
+        # By the shape, not by len(): torch.export keeps a size that it does not have to read.
+        zeros = torch.zeros(like.shape[0], dtype=torch.int64, device=like.device)
         return cls(
             ids=zeros,
             target=zeros,

@@ -136,6 +136,17 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.plugins", "mmprep.format", "mmtrain.tasks"),
         *("mmtrain.modalities", "mmtrain.models"),
     ),
+    # The one room that prepares raw clips, by the code of a build: clips, their parameters, the
+    # suffixes of their files.
+    "mmtrain/prediction": (
+        *("mmprep.assignments", "mmprep.clips", "mmprep.config", "mmprep.datasets.spec"),
+        "mmprep.errors",
+        *("mmprep.failure", "mmprep.format", "mmprep.manifest", "mmprep.shards"),
+        *("mmprep.storage", "mmprep.version", "mmtrain.config", "mmtrain.data"),
+        *("mmtrain.errors", "mmtrain.files", "mmtrain.methods", "mmtrain.modalities"),
+        *("mmtrain.models", "mmtrain.names", "mmtrain.plugins", "mmtrain.tasks"),
+        *("mmprep.printable", "mmtrain.training", "mmtrain.types"),
+    ),
     "mmtrain/report/charts": ("mmprep.html",),
     "mmtrain/report/runs": (
         *("mmprep.format", "mmtrain.config", "mmtrain.errors", "mmtrain.names", "mmtrain.tasks"),
@@ -168,7 +179,8 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     ),
     "mmtrain/cli": (
         *("mmprep.cli.group", "mmprep.errors", "mmprep.storage.access", "mmprep.version"),
-        *("mmtrain.catalog", "mmtrain.files", "mmtrain.plugins"),
+        *("mmprep.printable", "mmtrain.catalog", "mmtrain.files", "mmtrain.plugins"),
+        "mmtrain.prediction",
         *("mmtrain.comparison", "mmtrain.config", "mmtrain.curricula", "mmtrain.errors"),
         *("mmtrain.evaluation", "mmtrain.methods", "mmtrain.models", "mmtrain.names"),
         *("mmtrain.report", "mmtrain.tasks", "mmtrain.training"),

@@ -13,8 +13,10 @@ from mmtrain.cli.catalogs import listing
 from mmtrain.cli.compare import compare
 from mmtrain.cli.embed import embed
 from mmtrain.cli.evaluate import evaluate
+from mmtrain.cli.export import export
 from mmtrain.cli.landscape import landscape
 from mmtrain.cli.options import allow_plugins, as_json, moved_data, run_options
+from mmtrain.cli.predict import predict
 from mmtrain.cli.probe import probe
 from mmtrain.cli.report import report
 from mmtrain.cli.settings import settings as settings_command
@@ -39,6 +41,7 @@ def main() -> None:
     "  mmtrain train --data shards/keypad --encoder small-cnn --epochs 12 \\\n"
     "      --set view.size=64 --set view.frames=1 --out runs/joint\n"
     "  mmtrain train --out runs/joint --resume\n"
+    "  mmtrain train --data shards/own --init exports/joint --set lr=0.001 --out runs/fine-tuned\n"
     "  mmtrain train --config runs/joint/config.json --out runs/joint-again"
 )
 @run_options()
@@ -77,9 +80,9 @@ def train(
 ) -> None:
     """Train on shards, then test the epoch that was best on val.
 
-    Writes RUN: config.json, run.json (commands, versions, device), metrics.jsonl (one line per
-    epoch), progress.json while it trains, checkpoint.pt, best.pt, ledger/ and, at the end,
-    result.json.
+    Writes RUN: config.json, run.json (commands, versions, device), preparation.json (what `mmtrain
+    predict` needs of the data), metrics.jsonl (one line per epoch), progress.json while it trains,
+    checkpoint.pt, best.pt, ledger/ and, at the end, result.json.
     """
     from mmtrain.cli import train
     from mmtrain.training.ranks import speaks
@@ -142,8 +145,8 @@ def audit(ctx: click.Context, run: Path, data: str | None, as_json: bool) -> Non
 
 
 for _command in (
-    *(evaluate, probe, embed, landscape, compare, study, studies, figures, report),
-    *(watch, settings_command),
+    *(evaluate, probe, predict, export, embed, landscape, compare, study, studies, figures),
+    *(report, watch, settings_command),
 ):
     main.add_command(_command)
 for _catalog in CATALOGS:

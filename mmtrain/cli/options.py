@@ -234,6 +234,12 @@ def run_options(*without: str) -> Callable[[Command], Command]:
             help=f"Loggers that show the metrics while the run trains: {', '.join(LOGGERS)}; "
             "repeatable. Each needs the extra of its name.",
         ),
+        "init": click.option(
+            "--init",
+            metavar="DIR",
+            help="Folder of a run or of an export, whose weights the run starts from: those of "
+            "encoders, and of the rest where the classes are the same.",
+        ),
         "workers": click.option(
             "--workers",
             type=click.IntRange(1),

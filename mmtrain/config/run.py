@@ -140,6 +140,8 @@ class TrainConfig:
             samples, with the memory of one batch of them and the time of another forward pass.
         seed: Seed of every random draw.
         scores: File `scores.h5` of another run, from which a curriculum that scores starts.
+        init: Folder of another run, or of an export, whose weights this one starts from.
+        init_sha256: SHA-256 of these weights when the run began.
         device: Device to compute on; ``auto`` is ``cuda`` where there is one.
         precision: Precision of the encoders, ``fp32`` or ``bf16``; weights stay float32.
         compile: Whether the encoders are compiled.
@@ -178,6 +180,8 @@ class TrainConfig:
     accumulate: int = at_least(1, default=1)
     seed: int = 0
     scores: str | None = None
+    init: str | None = None
+    init_sha256: str | None = None
     device: str = one_of(*DEVICES)
     precision: str = one_of(*PRECISIONS)
     compile: bool = False

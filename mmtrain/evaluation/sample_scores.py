@@ -104,9 +104,8 @@ def write_scores(path: Path, made: SampleScores, weights: str) -> None:
 
 def kept_scores(folder: Path, split: str) -> SampleScores | None:
     """Scores that RUN/samples-SPLIT.npz keeps of the best weights; None where there are none."""
-    if not (folder / BEST).exists():
-        return None
-    return _read(folder / f"samples-{split}.npz", _digest(folder / BEST))
+    weights = weights_digest(folder)
+    return _read(folder / f"samples-{split}.npz", weights) if weights else None
 
 
 def shares_of(values: Mapping[tuple[str, ...], float], chance: float) -> dict[str, float]:

@@ -16,6 +16,7 @@ from mmtrain.training.device import set_up
 from mmtrain.training.parts import feed_of, method_of, model_of, recall_scores, task_of
 from mmtrain.training.ranks import ALONE, Ranks
 from mmtrain.training.run import Run
+from mmtrain.training.start import start_of
 from mmtrain.training.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,10 @@ def assemble(
         _warn_of_unseen_classes(config, dataset)
         if file == CHECKPOINT:
             _report_inputs(config, dataset)
-    return _made(config, dataset, folder, file, watch, ranks)
+    run, lines = _made(config, dataset, folder, file, watch, ranks)
+    for line in lines if ranks.first else ():
+        log.info("%s", line)
+    return run
 
 
 def require_buildable(config: TrainConfig, dataset: ShardedDataset) -> None:
@@ -59,7 +63,7 @@ def require_buildable(config: TrainConfig, dataset: ShardedDataset) -> None:
         DataError: The scores or the first sample are damaged.
     """
     with tempfile.TemporaryDirectory() as aside:
-        _made(config, dataset, Path(aside), CHECKPOINT, None, ALONE).__exit__()
+        _made(config, dataset, Path(aside), CHECKPOINT, None, ALONE)[0].__exit__()
 
 
 def _made(
@@ -69,14 +73,24 @@ def _made(
     file: str,
     watch: Watch | None,
     ranks: Ranks,
-) -> Run:
+) -> tuple[Run, list[str]]:
+    """The run, and lines on the weights that it starts from."""
     method = method_of(config)
     feed = feed_of(config, dataset, method, ranks)
     if config.scores is not None:
         recall_scores(Path(config.scores), feed)
     model = model_of(config, feed)
     take_pieces(config, method, model, ranks)
-    return Run(config, model, method, feed, folder, watch, file, ranks)
+    # Whoever goes on from a checkpoint needs no other weights.
+    start = None if (folder / file).exists() else start_of(config)
+    # Before the method's setup, which may remember the weights that encoders begin with.
+    reasons = {} if start is None else start.fill_encoders(model)
+    run = Run(config, model, method, feed, folder, watch, file, ranks)
+    if start is None:
+        return run, []
+    answers = run.task.name, tuple(run.classes)
+    reasons |= start.fill_rest(run.model, answers, dataset.description.root)
+    return run, start.summary(reasons, run.model)
 
 
 def _report_inputs(config: TrainConfig, dataset: ShardedDataset) -> None:

@@ -1,5 +1,6 @@
 """Makes the parts of a run from its config: shards, feed, method, curriculum, model."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,14 +22,17 @@ from mmtrain.methods.base import Method
 from mmtrain.methods.catalog import METHODS
 from mmtrain.modalities import TOKENS, modality
 from mmtrain.models.catalog import ENCODERS, FUSIONS
+from mmtrain.models.encoders import InputSize
 from mmtrain.models.multimodal import MultimodalModel, channels_of
 from mmtrain.tasks.catalog import TASKS
 from mmtrain.tasks.needs import CLASSES, require
 from mmtrain.tasks.task import Task
 from mmtrain.training import scores
+from mmtrain.training.data_facts import DataFacts
 from mmtrain.training.device import device_of
 from mmtrain.training.feed import Feed
 from mmtrain.training.ranks import ALONE, Ranks
+from mmtrain.training.start import with_digest
 
 CONFIG: Final = "config.json"
 
@@ -58,7 +62,7 @@ def fitted(config: TrainConfig, dataset: ShardedDataset) -> TrainConfig:
     config = resolved(replace(config, modalities=config.modalities or own or dataset.modalities))
     dataset.require(config.modalities)
     task = task_of(config, dataset)
-    config = replace(config, select=_select(config, task))
+    config = with_digest(replace(config, select=_select(config, task)))
     _require_probes(config, dataset, task)
     samples = dataset.splits.get("train", 0)
     if samples < config.step_size:
@@ -170,22 +174,41 @@ def feed_of(
     return Feed(training, evaluation, curriculum_of(config), labels, config.seed, method.holds_out)
 
 
-def model_of(config: TrainConfig, feed: Feed) -> MultimodalModel:
-    """Makes the untrained model of a `fitted` config, for inputs as ``feed`` gives them."""
-    outputs = task_of(config, feed.dataset).outputs
+def sizes_of(config: TrainConfig, feed: Feed) -> dict[str, InputSize]:
+    """Modality to the size of its encoder's input, of a `fitted` config and inputs of ``feed``."""
     texts = any(modality(m).kind == TOKENS for m in config.modalities)
     vocabulary = vocabulary_of(config.view.tokenizer) if texts else None
-    channels = channels_of(feed.first().inputs, vocabulary)
+    return channels_of(feed.first().inputs, vocabulary)
+
+
+def model_of(config: TrainConfig, feed: Feed) -> MultimodalModel:
+    """Makes the untrained model of a `fitted` config, for inputs as ``feed`` gives them."""
+    return model_for(config, sizes_of(config, feed), task_of(config, feed.dataset).outputs)
+
+
+def model_for(config: TrainConfig, sizes: Mapping[str, InputSize], outputs: int) -> MultimodalModel:
+    """Makes the untrained model of a `fitted` config.
+
+    Args:
+        config: The config.
+        sizes: Modality to the size of its encoder's input.
+        outputs: Entries of a sample's logits.
+    """
     encoders = {
-        m: partial(ENCODERS.load(config.encoder_of(m)), **config.encoder_settings(m))
-        for m in channels
+        m: partial(ENCODERS.load(config.encoder_of(m)), **config.encoder_settings(m)) for m in sizes
     }
     return MultimodalModel.build(
-        channels,
+        sizes,
         encoders,
         partial(FUSIONS.load(config.fusion), classes=outputs, **config.settings["fusion"]),
         seed=config.seed,
     )
+
+
+def facts_of(config: TrainConfig, dataset: ShardedDataset) -> DataFacts:
+    """Facts about the data of a `fitted` config, which outlive the shards."""
+    feed = feed_of(config, dataset, method_of(config))
+    return DataFacts.of(dataset, config.task or dataset.task, sizes_of(config, feed))
 
 
 def config_of(folder: Path) -> TrainConfig:

@@ -24,13 +24,14 @@ from mmtrain.tasks.catalog import CLASSIFICATION
 from mmtrain.training import history
 from mmtrain.training.assemble import assemble, require_buildable
 from mmtrain.training.checkpoint import BEST
+from mmtrain.training.data_facts import PREPARATION
 from mmtrain.training.device import device_of, set_up
 from mmtrain.training.extend import RESULT as RESULT
 from mmtrain.training.extend import is_longer, reopen
 from mmtrain.training.history import Origin
 from mmtrain.training.metrics_log import MetricsFile
 from mmtrain.training.observers import observed
-from mmtrain.training.parts import CONFIG, config_of, fitted, shards_of
+from mmtrain.training.parts import CONFIG, config_of, facts_of, fitted, shards_of
 from mmtrain.training.ranks import Ranks, join_ranks
 from mmtrain.training.run import METRICS, Run
 from mmtrain.training.watch import Watch
@@ -80,6 +81,8 @@ def train(
         ):
             done = folder / RESULT
             if not done.exists():
+                if ranks.first and not (folder / PREPARATION).exists():
+                    facts_of(config, dataset).write(folder)
                 with (
                     history.recorded(folder, config, root, origin, ranks),
                     observed(config, done, watch) if ranks.first else nullcontext() as watch,

@@ -21,10 +21,14 @@ def test_the_face_of_the_package_has_these_names_and_no_others():
         "MultimodalModel",
         "OrderedStream",
         "Outputs",
+        "Predictor",
         "SampleOrder",
         "TrainConfig",
         "evaluate",
+        "export",
+        "load",
         "open_dataset",
+        "predict",
         "train",
     ]
     assert set(mmtrain.__all__) <= set(dir(mmtrain))

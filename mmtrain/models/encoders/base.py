@@ -1,6 +1,6 @@
 """The interface of the encoders, and the base of those that look at pictures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import ClassVar, TypeAlias
 
@@ -64,6 +64,11 @@ class Encoder(nn.Module):
     stage_widths: tuple[int, ...] = ()
 
     __call__: Callable[..., Tensor]
+
+    @classmethod
+    def without_files(cls, settings: Mapping[str, object]) -> dict[str, object]:
+        """Settings of the same network without its file of weights, for others that come later."""
+        return {name: None if name == "weights" else value for name, value in settings.items()}
 
     @property
     def token_width(self) -> int:

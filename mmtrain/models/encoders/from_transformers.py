@@ -1,6 +1,6 @@
 """Pretrained models in Hugging Face layout, from a folder: text models, ViTs, CLIP's towers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
@@ -84,6 +84,11 @@ class Transformers(Encoder):
         if frozen:
             self.requires_grad_(False)
 
+    @classmethod
+    def without_files(cls, settings: Mapping[str, object]) -> dict[str, object]:
+        """The settings: the folder of the model says which network it is."""
+        return dict(settings)
+
     def train(self, mode: bool = True) -> "Transformers":
         """Sets the mode; a frozen model stays in that of evaluation."""
         super().train(mode and not self._frozen)
@@ -118,8 +123,10 @@ class Transformers(Encoder):
         if self._pooling == "mean":
             return masked_mean(states, mask)
         # CLIP's texts are causal, so that only the last token has seen them all.
-        place = mask.sum(1).clamp(min=1) - 1 if self._is_clip else mask.new_zeros(len(mask)).long()
-        feature = states[torch.arange(len(states), device=states.device), place]
+        place = (
+            mask.sum(1).clamp(min=1) - 1 if self._is_clip else mask.new_zeros(mask.shape[0]).long()
+        )
+        feature = states[torch.arange(states.shape[0], device=states.device), place]
         return self._projected(feature) * mask.any(1, keepdim=True)
 
     def _of_picture(

@@ -6,6 +6,7 @@ of a segment is its middle one in training too, and dropout and partial batch no
 unless asked for.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -63,6 +64,12 @@ class TSN(ResNet18):
         self._frozen = norms[1:] if partial_bn else []
         for norm in self._frozen:
             norm.requires_grad_(False)
+
+    @classmethod
+    def without_files(cls, settings: Mapping[str, object]) -> dict[str, object]:
+        """Settings of the same network without its file of weights, for others that come later."""
+        # Which statistics are kept matters to training alone.
+        return {**super().without_files(settings), "partial_bn": False}
 
     def train(self, mode: bool = True) -> "TSN":
         """Sets the mode; frozen batch normalisation stays in that of evaluation."""

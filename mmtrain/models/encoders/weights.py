@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from mmtrain.errors import ConfigError
@@ -121,17 +123,6 @@ def _torch(source: Source) -> object:
 
 
 def _safetensors(source: Source) -> object:
-    try:
-        from safetensors import (  # type: ignore[import-not-found, unused-ignore]  # optional
-            SafetensorError,
-        )
-        from safetensors.torch import (  # type: ignore[import-not-found, unused-ignore]
-            load,
-        )
-    except ImportError as error:
-        raise ConfigError(
-            f"{source.path} needs safetensors; install the extra timm: pip install mmprep[timm]"
-        ) from error
     try:
         return load(source.path.read_bytes())
     except SafetensorError as error:

@@ -82,4 +82,4 @@ def at_last(
     real = (steps != 0).any(-1)
     numbers = torch.arange(steps.shape[1], device=steps.device)
     last = (real * numbers).argmax(1)
-    return states[torch.arange(len(states), device=steps.device), last][:, None]
+    return states[torch.arange(states.shape[0], device=steps.device), last][:, None]

@@ -40,7 +40,8 @@ def test_a_run_writes_what_it_did(shards, tmp_path, method, modalities):
     assert json.loads((tmp_path / "run/result.json").read_text()) == result
     written = {p.name for p in (tmp_path / "run").iterdir()}
     assert written == {
-        "config.json", "run.json", "metrics.jsonl", CHECKPOINT, BEST, LEDGER, "result.json"
+        *("config.json", "run.json", "preparation.json", "metrics.jsonl", CHECKPOINT, BEST),
+        *(LEDGER, "result.json"),
     }  # fmt: skip
 
 

@@ -1,19 +1,14 @@
 """Files of weights, whatever wrote them."""
 
 import logging
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from mmtrain.errors import ConfigError
 from mmtrain.models.encoders.weights import Source, load_weights, read_state
-
-needs_safetensors = pytest.mark.skipif(
-    find_spec("safetensors") is None, reason="safetensors comes with the extra timm"
-)
 
 
 def net(channels=3):
@@ -90,24 +85,14 @@ def test_another_shape_is_an_error(tmp_path, state):
         fill(net(), tmp_path / "w.pth", exact=False)
 
 
-@needs_safetensors
 def test_safetensors_are_read(tmp_path, state):
-    from safetensors.torch import save_file
-
     save_file(state, tmp_path / "w.safetensors")
 
     assert read_state(source(tmp_path / "w.safetensors")).keys() == state.keys()
 
 
-@needs_safetensors
 def test_broken_safetensors_are_a_wrong_request(tmp_path):
     (tmp_path / "w.safetensors").write_text("not weights")
 
     with pytest.raises(ConfigError, match="safetensors cannot read it"):
         read_state(source(tmp_path / "w.safetensors"))
-
-
-@pytest.mark.skipif(find_spec("safetensors") is not None, reason="safetensors is installed")
-def test_without_safetensors_the_extra_is_named():
-    with pytest.raises(ConfigError, match=r"install the extra timm"):
-        read_state(source(Path("w.safetensors")))
