@@ -7,9 +7,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Final, Self, TypeAlias
@@ -19,7 +21,7 @@ from mmprep.clips.job import Job
 from mmprep.clips.sample import Sample
 from mmprep.errors import MmprepError, StoreError
 from mmprep.failure import Failure
-from mmprep.manifest import Row
+from mmprep.manifest import Row, Voice
 
 Outcome: TypeAlias = Sample | Failure
 
@@ -134,8 +136,22 @@ class _Turns:
                 self._changed.notify_all()
 
 
-class _Killed(Exception):
-    """Raised if a decoding process ended by SIGKILL that the pool did not send."""
+class _Died(Exception):
+    """Raised if a decoding process ended and the pool did not end it.
+
+    Args:
+        code: Exit code, negative for a signal.
+        voice: Clip of the babble that it decoded; None if it was the sample's own.
+    """
+
+    def __init__(self, code: int, voice: Voice | None) -> None:
+        super().__init__(code, voice)
+        self.code, self.voice = code, voice
+
+    @property
+    def killed(self) -> bool:
+        """Whether somebody else killed it, say the kernel for lack of memory."""
+        return self.code == -signal.SIGKILL
 
 
 class _Slot(threading.Thread):
@@ -179,43 +195,54 @@ class _Slot(threading.Thread):
             process.kill()
 
     def _ask(self, row: Row) -> Outcome:
+        while True:
+            try:
+                return self._try_twice(row)
+            except _Died as death:
+                if death.voice is None:
+                    return _failure_of(row, death)
+                # As any other damage, this costs the sample of that clip, not those that hear it:
+                # the next of the drawn clips takes its place.
+                others = tuple(voice for voice in row.voices if voice != death.voice)
+                row = replace(row, voices=others)
+
+    def _try_twice(self, row: Row) -> Outcome:
         try:
             with self._turns.side_by_side():
                 return self._try(row)
-        except _Killed:
-            pass
+        except _Died as death:
+            if not death.killed:
+                raise
         # The kernel kills for lack of memory, perhaps for that of a neighbour. Without neighbours
         # the outcome depends on the clip alone.
-        try:
-            with self._turns.alone():
-                return self._try(row)
-        except _Killed:
-            message = "the decoding process died twice: SIGKILL, perhaps for lack of memory"
-            return Failure.of(row, row.source, "decode", "decoder-crash", message)
+        with self._turns.alone():
+            return self._try(row)
 
     def _try(self, row: Row) -> Outcome:
         if self._stopped:
             raise MmprepError("stopped")
         connection = self._ready_connection()
-        limit = self._job.limit_s
+        limit, voice = self._job.limit_s, None
+        end = time.monotonic() + limit
         try:
             connection.send(row)
-            if connection.poll(limit):
-                outcome: Outcome | StoreError = connection.recv()
-                if isinstance(outcome, StoreError):
-                    raise outcome
-                return outcome
-            cause, message = "decode-timeout", f"took longer than {limit:g} s (--clip-timeout)"
+            while connection.poll(max(end - time.monotonic(), 0.0)):
+                reply: Outcome | StoreError | Voice | None = connection.recv()
+                if isinstance(reply, StoreError):
+                    raise reply
+                if isinstance(reply, Sample | Failure):
+                    return reply
+                voice = reply
         except (EOFError, ConnectionError):
             assert self._process is not None
             code = self._process.wait()
             self._stop()
-            if code == -signal.SIGKILL:
-                raise _Killed from None
-            reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            cause, message = "decoder-crash", f"the decoding process died: {reason}"
+            raise _Died(code, voice) from None
         self._stop()
-        return Failure.of(row, row.source, "decode", cause, message)
+        message = f"took longer than {limit:g} s (--clip-timeout)"
+        if voice is not None:
+            message += f", in the end with {voice.source}, a clip of its babble"
+        return Failure.of(row, row.source, "decode", "decode-timeout", message)
 
     def _ready_connection(self) -> Connection:
         if self._connection is not None:
@@ -236,10 +263,10 @@ class _Slot(threading.Thread):
                 self._connection = connection
                 return connection
         except (EOFError, ConnectionError):
-            killed = self._process.wait() == -signal.SIGKILL
+            death = _Died(self._process.wait(), None)
             self._stop()
-            if killed:
-                raise _Killed from None
+            if death.killed:
+                raise death from None
         self._stop()
         raise MmprepError(
             "a decoding process does not start; `python -c 'import mmprep.clips.worker'` shows why"
@@ -253,6 +280,16 @@ class _Slot(threading.Thread):
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+def _failure_of(row: Row, death: _Died) -> Failure:
+    """Failure of the clip that ended the decoding process."""
+    if death.killed:
+        message = "the decoding process died twice: SIGKILL, perhaps for lack of memory"
+    else:
+        name = signal.Signals(-death.code).name if death.code < 0 else f"exit code {death.code}"
+        message = f"the decoding process died: {name}"
+    return Failure.of(row, row.source, "decode", "decoder-crash", message)
 
 
 def _start_worker() -> tuple[Connection, "subprocess.Popen[bytes]"]:

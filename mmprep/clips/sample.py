@@ -4,7 +4,7 @@ Each source is opened once. A new part gets its line in `mmprep.format.parts` an
 `mmprep.clips.parts`; `SampleMaker.make` calls the maker.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ from mmprep.errors import DataError
 from mmprep.failure import ClipError
 from mmprep.format import Payload
 from mmprep.format.parts import PARTS, RECORD
-from mmprep.manifest import TEXTS, Row
+from mmprep.manifest import TEXTS, Row, Voice
 from mmprep.storage.access import Access
 from mmprep.storage.place import Raw
 
@@ -67,16 +67,23 @@ class SampleMaker:
         config: Parts of each sample and their parameters.
         decoder: Decoder of the pictures, ``pyav`` or ``decord``.
         access: Way to the bucket of ``raw``; by default the environment's.
+        announce: Function that is called with each clip of a babble before it is decoded, and with
+            None behind it.
     """
 
     def __init__(
-        self, raw: Raw, config: PartsConfig, decoder: str = "pyav", access: Access | None = None
+        self,
+        raw: Raw,
+        config: PartsConfig,
+        decoder: str = "pyav",
+        access: Access | None = None,
+        announce: Callable[[Voice | None], object] = lambda _: None,
     ) -> None:
         self._sources = sources(raw, access)
         self._arrays = Arrays(self._sources)
         self._config = config
         self._decoder = decoder
-        self._voices = VoiceMixer(self._sources, config)
+        self._voices = VoiceMixer(self._sources, config, announce)
         self._wants_sound = "spectrogram" in config.names
         self._wants_pictures = bool(_PICTURE_PARTS & set(config.names))
         self._flow = flows.FlowMaker(config.flow) if "flow" in config.names else None

@@ -1,5 +1,6 @@
 """Opens the other clips of a row, and mixes their sounds into the row's own."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,11 +25,16 @@ class VoiceMixer:
     Args:
         sources: Access to the raw clips.
         config: Parts of each sample and their parameters.
+        announce: Function that is called with each other clip before it is decoded, and with None
+            behind it, so that a crash has a name.
     """
 
-    def __init__(self, sources: Sources, config: PartsConfig) -> None:
+    def __init__(
+        self, sources: Sources, config: PartsConfig, announce: Callable[[Voice | None], object]
+    ) -> None:
         self._sources = sources
         self._config = config
+        self._announce = announce
 
     def mix(self, record: Record, row: Row, own: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns ``own`` with the babble of ``row``, and notes ratio and clips in ``record``.
@@ -56,7 +62,9 @@ class VoiceMixer:
         for voice in row.voices:
             if len(voices) == self._config.audio.babble_clips:
                 break
+            self._announce(voice)
             wave = self._decode(voice)
+            self._announce(None)
             if level(wave) >= SILENT:
                 voices[voice.key] = wave
         return voices

@@ -4,7 +4,8 @@ Decoders are C code that reads hostile input. They run in this process so that a
 costs one clip: the parent (see `mmprep.clips.pool`) watches the clock, kills the process and starts
 another.
 
-The parent runs it as ``python -m mmprep.clips.worker FD``; the first message is the `Job`.
+The parent runs it as ``python -m mmprep.clips.worker FD``; the first message is the `Job`. Before
+it answers a row, the process sends each `Voice` that it is about to decode, and None behind it.
 """
 
 import ctypes
@@ -30,7 +31,7 @@ def main() -> None:
     av.logging.set_level(None)
     connection = Connection(int(sys.argv[1]))
     job: Job = connection.recv()
-    maker = SampleMaker(job.raw, job.config, job.decoder, job.raw_access)
+    maker = SampleMaker(job.raw, job.config, job.decoder, job.raw_access, announce=connection.send)
     connection.send("ready")
     while True:
         try:

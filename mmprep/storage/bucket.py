@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 # Bytes of a request when a file is read or written forward; larger files are put in parts.
 _STREAM: Final = 8 << 20
-# Bytes that come between two looks at the connection; what has come is not asked for again.
-_PIECE: Final = 128 << 10
+# obstore hands on a piece once it has so many bytes, and drops what it holds when a connection
+# breaks: one byte is a piece, so that whatever has come is kept.
+_PIECE: Final = 1
 _T = TypeVar("_T")
 
 

@@ -36,7 +36,14 @@ _HINTS: Final = {
     "NoSuchBucket": "there is no such bucket; check its name and the endpoint",
     "InvalidContentType": "there is no TLS at this address: use http://",
     "dns error": "there is no server of that name; check the endpoint",
+    "CaUsedAsEndEntity": "the server shows the certificate of an authority as its own, as `openssl "
+    "req -x509` makes it by default: give it one with -addext basicConstraints=critical,CA:FALSE "
+    "and set SSL_CERT_FILE to that, or use an http:// endpoint",
+    "NotValidForName": "the server's certificate is for another name; use a name that it lists",
+    "ExpiredContext": "the server's certificate has expired, or this machine's clock is wrong",
+    "NotValidYet": "the server's certificate is not valid yet, or this machine's clock is wrong",
     "certificate": _TLS,
+    "InvalidCertificate": _TLS,
     "UnknownIssuer": _TLS,
     "400 Bad Request": f"check endpoint and credentials, and {_REGION}",
     "MissingAccount": "set AZURE_STORAGE_ACCOUNT_NAME",

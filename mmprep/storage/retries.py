@@ -27,7 +27,8 @@ _CREDENTIAL_SERVERS: Final = ("/latest/api/token", "/latest/meta-data", "compute
 _LATER: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 # Pieces of the error text of connections that no repetition makes.
 _FINAL: Final = (
-    *("certificate", "UnknownIssuer", "InvalidContentType", "HandshakeFailure"),
+    *("certificate", "InvalidCertificate", "UnknownIssuer"),
+    *("InvalidContentType", "HandshakeFailure"),
     *("Name or service not known", "relative URL", "redirect without", "without LOCATION"),
     *("Range request not supported", "builder error", "botocore.exceptions"),
 )

@@ -4,6 +4,8 @@
 
 Each kill is one SIGKILL: of a whole command (`build`, `copy`, `repair`, `train`), which the same
 command then continues, or of one decoding process of a build (`worker`), which goes on by itself.
+Moments are counted in changes of the folder that the command works on, so that a kill hits the
+work and not the start of Python, however busy the machine is.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,12 +47,13 @@ class Bench:
 
     Attributes:
         home: Folder of everything.
-        seconds: Duration of each undisturbed command, by its kind.
+        changes: Number of changes of its folder that were seen in each undisturbed command, by its
+            kind.
         results: What each undisturbed command ended in, by its kind.
     """
 
     home: Path
-    seconds: dict[str, float] = field(default_factory=dict)
+    changes: dict[str, int] = field(default_factory=dict)
     results: dict[str, object] = field(default_factory=dict)
 
     def prepare(self) -> None:
@@ -62,12 +65,12 @@ class Bench:
             (self.home / "broken" / row.source).write_bytes(b"no media")
         for kind in ("build", "repair", "copy", "train"):
             self.restore(kind)
-            started = time.monotonic()
-            self.finish(kind, self.start(kind))
-            self.seconds[kind] = time.monotonic() - started
+            process = self.start(kind)
+            self.changes[kind] = sum(1 for _ in changes(process, self.place(kind)))
+            self.finish(kind, process)
             self.results[kind] = self.result(kind)
             shutil.copytree(self.place(kind), self.home / f"undisturbed-{kind}")
-        for table in (self.seconds, self.results):
+        for table in (self.changes, self.results):
             table["worker"] = table["build"]  # type: ignore[index]
 
     def place(self, kind: str) -> Path:
@@ -116,39 +119,59 @@ class Bench:
         return [{n: v for n, v in json.loads(line).items() if n not in _TIMES} for line in lines]
 
 
+def changes(process: "subprocess.Popen[bytes]", folder: Path) -> Iterator[None]:
+    """Yields after each change below ``folder`` that is seen, until ``process`` ends."""
+    before = _files(folder)
+    while process.poll() is None:
+        now = _files(folder)
+        if now != before:
+            yield
+        before = now
+        time.sleep(0.002)
+
+
+def _files(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of every file below ``folder``."""
+    found = {}
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                facts = os.stat(os.path.join(place, name))
+                found[os.path.join(place, name)] = facts.st_size, facts.st_mtime_ns
+    return found
+
+
 def kill_once(bench: Bench, kind: str, chance: random.Random) -> None:
     """Kills one command of ``kind``, or one of its decoders, while it works."""
     for _ in range(_TRIES):
         bench.restore(kind)
         process = bench.start(kind)
-        seconds = chance.random() * bench.seconds[kind]
+        wanted = chance.randrange(bench.changes[kind])
+        for number, _ in enumerate(changes(process, bench.place(kind))):
+            if number == wanted:
+                break
+        # Somewhere before the next change.
+        time.sleep(chance.random() * 0.01)
         if kind == "worker":
-            hit = _kill_decoder(process, seconds / 4, chance)
+            hit = _kill_decoder(process, chance)
             bench.finish(kind, process)
         else:
-            hit = _kill_command(process, seconds)
+            hit = _kill_command(process)
         if hit:
             return
     raise RuntimeError(f"no kill hits a {kind} under way")
 
 
-def _kill_command(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        # What it started goes by itself.
-        until(lambda: all(one.session != process.pid for one in processes()), 600)
-        return True
-    return False
+def _kill_command(process: "subprocess.Popen[bytes]") -> bool:
+    process.kill()
+    process.wait()
+    # What it started goes by itself.
+    until(lambda: all(one.session != process.pid for one in processes()), 600)
+    return process.returncode == -signal.SIGKILL
 
 
-def _kill_decoder(
-    process: "subprocess.Popen[bytes]", seconds: float, chance: random.Random
-) -> bool:
+def _kill_decoder(process: "subprocess.Popen[bytes]", chance: random.Random) -> bool:
     until(lambda: decoders(process.pid) or process.poll() is not None, 600)
-    time.sleep(seconds)
     victims = decoders(process.pid)
     if victims:
         with suppress(ProcessLookupError):

@@ -5,6 +5,7 @@ for which nobody here has credentials.
 """
 
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +19,17 @@ from xml.sax.saxutils import escape
 
 
 @contextmanager
-def serving(folder: Path, *, ranges: bool = True, port: int = 0) -> Iterator[str]:
+def serving(
+    folder: Path, *, ranges: bool = True, port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
     """Serves ``folder`` on loopback and gives its address; without ``ranges`` as Python does."""
     handler = partial(_Ranges if ranges else _Plain, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         server.daemon_threads = True
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 
 

@@ -128,7 +128,7 @@ class Clip:
 
     @property
     def sound_facts(self) -> dict[str, object]:
-        """Codec, rate, channels, start and length of the file's sound; call `sound` first."""
+        """Codec, rate, channels, start and length of the clip's sound; call `sound` first."""
         assert self._audio is not None
         context = self._audio.codec_context
         return {
@@ -136,7 +136,7 @@ class Clip:
             "rate_hz": context.sample_rate,
             "channels": context.channels,
             "start_s": round(self._sound_start_s, 4),
-            "duration_s": round(self._sound_end_s() - self._start, 4),
+            "duration_s": round(self._sound_length_s(), 4),
         }
 
     @property
@@ -257,7 +257,7 @@ class Clip:
         self.fps = 0.0
         self._pictures: PictureDecoder | None = None
         if self._video is None:
-            self.duration_s = self._sound_end_s() - self._start
+            self.duration_s = self._sound_length_s()
             return
         shown = [p for p in self._packets(self._video) if not p.is_discard]
         if not shown:
@@ -344,6 +344,11 @@ class Clip:
     def _sound_end_s(self) -> float:
         ends = [h.end_s for h in self._span.streams.values() if isinstance(h.stream, AudioStream)]
         return max((end for end in ends if np.isfinite(end)), default=0.0) - self._origin
+
+    def _sound_length_s(self) -> float:
+        # Packets are read a little beyond the end of a span.
+        end = np.inf if self._end is None else self._end
+        return min(self._sound_end_s(), end) - self._start
 
     def _decode_with_decord(
         self, wanted: Sequence[int], convert: Callable[[int, NDArray[np.uint8]], T]

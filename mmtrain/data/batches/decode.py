@@ -24,6 +24,9 @@ from mmtrain.errors import DataError
 _NEGATED: Final = np.array([255, *range(255, 0, -1)], np.uint8)
 # Most bytes before the values of an `.npy` file that is read straight into a row.
 _LONGEST_HEADER: Final = 4096
+# Fewest bytes of such a row. With fewer, a header and the first values of an array of a wider type,
+# or half of the values of a narrower one, may be as long as a header alone.
+_LEAST_ROW: Final = 2 * _LONGEST_HEADER
 # Most fields of flow at a frame, as mmprep allows them.
 _MOST_FIELDS: Final = 64
 
@@ -111,7 +114,7 @@ class SpectrogramDecoder:
 
     def destination(self, row: NDArray[Any], size: int) -> Bytes | None:
         """Returns the whole row, if a header and its values make up the member."""
-        fits = 0 < size - row.nbytes <= _LONGEST_HEADER
+        fits = row.nbytes >= _LEAST_ROW and 0 < size - row.nbytes <= _LONGEST_HEADER
         return row.reshape(-1).view(np.uint8) if fits else None
 
     def decode(self, data: Bytes, draws: Draws, row: NDArray[Any], place: int) -> None:

@@ -1,5 +1,6 @@
 """Hangs and crashes are real: a FIFO in place of a video, and signals from outside."""
 
+import json
 import os
 import resource
 import signal
@@ -14,12 +15,12 @@ import pytest
 from mmprep.clips.job import Job, slow_flow_s
 from mmprep.clips.pool import DecoderPool
 from mmprep.clips.sample import Sample
-from mmprep.config import FlowConfig, PartsConfig
+from mmprep.config import AudioConfig, FlowConfig, PartsConfig
 from mmprep.errors import MmprepError
 from mmprep.failure import Failure
-from mmprep.manifest import Row
+from mmprep.manifest import Row, Voice
 from tests.support import ROOT
-from tests.support.builds import FRAMES, WAIT_S, alive, decoders, opened, until
+from tests.support.builds import BOTH, FRAMES, WAIT_S, alive, decoders, opened, until
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +99,40 @@ def test_a_decoder_that_is_killed_while_it_starts_costs_no_clip(raw):
         (process,) = until(lambda: decoders(os.getpid()))
         os.kill(process, signal.SIGKILL)
         assert isinstance(future.result(timeout=WAIT_S), Sample)
+
+
+def babble_of(*names):
+    """Row of a clip that hears the babble of the first of ``names``."""
+    voices = tuple(Voice(key=name, source=f"{name}.mp4") for name in names)
+    return replace(row_of("good"), voices=voices)
+
+
+def babble_job(raw, timeout_s=WAIT_S):
+    audio = AudioConfig(babble_db=0.0, babble_clips=1)
+    return replace(
+        job_of(raw, timeout_s), config=replace(BOTH, names=("spectrogram",), audio=audio)
+    )
+
+
+def test_a_clip_of_the_babble_that_crashes_the_decoder_is_replaced_by_the_next(raw):
+    with DecoderPool(babble_job(raw), workers=1) as pool:
+        future = pool.submit(babble_of("hangs", "other"))
+        held = opened(raw / "hangs.mp4")
+        os.kill(decoders(os.getpid())[0], signal.SIGSEGV)
+        sample = future.result(timeout=WAIT_S)
+        os.close(held)
+    record = json.loads(sample.payload["json"][0])
+    assert record["babble"]["clips"] == ["other"]
+
+
+def test_a_clip_of_the_babble_that_hangs_is_named(raw):
+    with DecoderPool(babble_job(raw, timeout_s=1.0), workers=1) as pool:
+        failure = pool.submit(babble_of("hangs", "other")).result()
+        # With so short a limit the clip itself may hit it.
+        while not failure.message.endswith(", in the end with hangs.mp4, a clip of its babble"):
+            assert failure.message == "took longer than 1 s (--clip-timeout)"
+            failure = pool.submit(babble_of("hangs", "other")).result()
+    assert (failure.key, failure.cause) == ("good", "decode-timeout")
 
 
 def reader_of(path):

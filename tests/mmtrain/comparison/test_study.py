@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,11 +175,16 @@ def test_side_by_side_and_killed_it_ends_in_the_same_table(shards, tmp_path):
 
     out = tmp_path / "killed"
     line = [sys.executable, "-m", "mmtrain", *command(shards, file, out, "--jobs", "2", "--json")]
-    with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE) as first:
-        while not [*out.rglob("result.json")] and first.poll() is None:
-            time.sleep(0.05)
-        first.kill()
-        first.communicate()
+    for _ in range(5):
+        shutil.rmtree(out, ignore_errors=True)
+        with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE) as first:
+            while not [*out.rglob("result.json")] and first.poll() is None:
+                time.sleep(0.05)
+            first.kill()
+            first.communicate()
+        if first.returncode == -signal.SIGKILL:
+            break
+        # On a busy machine it may end before it is seen; then another one is killed.
     assert first.returncode == -signal.SIGKILL
     # Its processes see that it has gone, and stop.
     wait_until_free(out)

@@ -201,24 +201,29 @@ def test_sound_is_copied_and_its_shape_checked():
         )
 
 
-@pytest.mark.parametrize("dtype", ["<f2", ">f2"])
-def test_sound_that_was_read_into_its_row_stays_there(dtype: str) -> None:
-    values = np.arange(12, dtype=dtype).reshape(3, 4)
-    content, row = data(array_bytes(values)), np.zeros((3, 4), np.float16)
-    sound = SpectrogramDecoder("spectrogram", (3, 4))
+@pytest.mark.parametrize("shape", [(3, 4), (16, 20), (24, 80), (64, 64), (90, 100)])
+@pytest.mark.parametrize("dtype", ["<f2", ">f2", "<i2", "|i1", "<f4", "<f8"])
+def test_sound_of_any_size_and_type_comes_whole_into_its_row(
+    shape: tuple[int, int], dtype: str
+) -> None:
+    values = (np.arange(np.prod(shape)) % 100).astype(dtype).reshape(shape)
+    content, row = data(array_bytes(values)), np.zeros(shape, np.float16)
+    sound = SpectrogramDecoder("spectrogram", shape)
+    # As a stream reads from disk.
     destination = sound.destination(row, len(content))
-    assert destination is not None
-    destination[:] = content[-24:]
-    sound.decode(content[:-24], draws(STILL), row, 0)
+    if destination is not None:
+        destination[:] = content[-len(destination) :]
+        content = content[: -len(destination)]
+    sound.decode(content, draws(STILL), row, 0)
     assert np.array_equal(row, values)
 
 
 def test_only_a_member_of_the_rows_own_bytes_may_be_read_into_it() -> None:
-    row, sound = np.zeros((30, 100), np.float16), SpectrogramDecoder("spectrogram", (30, 100))
-    assert sound.destination(row, 128 + 6000) is not None
-    assert sound.destination(row, 6000) is None
-    assert sound.destination(row, 128 + 12000) is None  # of single precision
-    assert ColourDecoder("frames", STILL, checked=True).destination(row, 6128) is None
+    row, sound = np.zeros((50, 100), np.float16), SpectrogramDecoder("spectrogram", (50, 100))
+    assert sound.destination(row, 128 + 10_000) is not None
+    assert sound.destination(row, 10_000) is None
+    assert sound.destination(row, 128 + 20_000) is None  # of single precision
+    assert ColourDecoder("frames", STILL, checked=True).destination(row, 10_128) is None
 
 
 def test_sound_of_complex_numbers_is_damage() -> None:

@@ -321,18 +321,26 @@ def test_a_stream_with_a_cache_can_be_sent_to_another_process(
 
 # Several processes
 
+# Turns of a process through all members.
+TURNS = 10
+
 
 def store_and_look_up(
     pipe: Connection, folder: Path, farm: ShardedDataset, members: dict[int, np.ndarray]
 ) -> None:
-    """Sends "ready" at its start, and at its end whether there were hits, and counts of faults.
+    """Sends "ready" at its start, "met" after some turns, and at its end, when it is asked for
+    that, whether there were hits, and counts of faults.
 
     The faults are hits of wrong bytes, and moments at which the folder was larger than its limit.
     """
-    random, end = np.random.default_rng(os.getpid()), time.monotonic() + 1
-    hits = wrong = large = 0
+    random = np.random.default_rng(os.getpid())
+    turns = hits = wrong = large = 0
     pipe.send("ready")
-    while time.monotonic() < end:
+    # Each has done its turns before either ends, so that they meet.
+    while not pipe.poll():
+        if turns == TURNS:
+            pipe.send("met")
+        turns += 1
         opened = cache(folder, farm, SMALL)
         for number in random.permutation(len(members)).tolist():
             data = opened.get(number)
@@ -347,7 +355,7 @@ def store_and_look_up(
 def writers(
     tmp_path: Path, farm: ShardedDataset, members: dict[int, np.ndarray]
 ) -> Iterator[list[tuple[ForkProcess, Connection]]]:
-    """Starts two processes that store and look up for a second, in a cache that is too small."""
+    """Starts two processes that store and look up, in a cache that is too small."""
     context, processes = multiprocessing.get_context("fork"), []
     for _ in range(2):
         ours, theirs = context.Pipe()
@@ -366,8 +374,10 @@ def writers(
 
 def test_processes_share_a_folder(writers: list[tuple[ForkProcess, Connection]]) -> None:
     for _, pipe in writers:
-        assert pipe.recv() == "ready"
-        assert pipe.recv() == (True, 0, 0)
+        assert [pipe.recv(), pipe.recv()] == ["ready", "met"]
+    for _, pipe in writers:
+        pipe.send("end")
+    assert [pipe.recv() for _, pipe in writers] == [(True, 0, 0)] * 2
 
 
 def test_a_kill_leaves_a_folder_that_can_be_used(
