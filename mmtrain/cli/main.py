@@ -15,7 +15,7 @@ from mmtrain.cli.embed import embed
 from mmtrain.cli.evaluate import evaluate
 from mmtrain.cli.export import export
 from mmtrain.cli.landscape import landscape
-from mmtrain.cli.options import allow_plugins, as_json, moved_data, run_options
+from mmtrain.cli.options import allow_plugins, as_json, finished_run, moved_data, run_options
 from mmtrain.cli.predict import predict
 from mmtrain.cli.probe import probe
 from mmtrain.cli.report import report
@@ -126,7 +126,7 @@ def recipes(name: str | None, as_json: bool) -> None:
 
 
 @main.command(epilog="\b\nExample:\n  mmtrain audit runs/joint")
-@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@finished_run
 @moved_data
 @allow_plugins
 @as_json

@@ -17,6 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout."
 )
+finished_run = click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 several_runs = click.argument(
     "runs",
     nargs=-1,

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from mmprep.cli.group import Command
-from mmtrain.cli.options import as_json
+from mmtrain.cli.options import as_json, finished_run
 
 
 @click.command(
@@ -15,7 +15,7 @@ from mmtrain.cli.options import as_json
     "  mmtrain watch runs/joint\n"
     "  mmtrain watch runs/comparison --once --json",
 )
-@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@finished_run
 @click.option("--once", is_flag=True, help="Print where the runs stand, and end.")
 @click.option(
     "--every",

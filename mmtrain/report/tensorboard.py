@@ -43,9 +43,9 @@ def scalars(record: RunRecord) -> Iterator[tuple[str, float, int]]:
     for line in whole_lines(record.folder / METRICS):
         for name, value in figures(line).items():
             yield name, value, line["epoch"] + 1
-    for line in record.probes_by_epoch:
-        for modality, accuracy in line.accuracy.items():
-            yield f"probe/{modality}", accuracy, line.epochs
+    for probes in record.probes_by_epoch:
+        for modality, accuracy in probes.accuracy.items():
+            yield f"probe/{modality}", accuracy, probes.epochs
     if record.result and record.test:
         result = json.loads((record.folder / RESULT).read_bytes())
         for name, value in measured("test", result["test"]):

@@ -174,7 +174,7 @@ class _SampledRun(Run):
         ids = self.feed.dataset.ids("val")
         few = ids[: _PASS_BATCHES * self.config.batch_size]
         before = time.monotonic()
-        self._evaluation.score(lambda batch: self.method.predict(self.model, batch).fused, few)
+        self.evaluation.score(lambda batch: self.method.predict(self.model, batch).fused, few)
         finish(self.device)
         return (time.monotonic() - before) * len(ids) / len(few)
 

@@ -157,10 +157,12 @@ def _mixed(
         same = [s for s in several if tuple(sorted(s.values)) == names]
         by_modality = {m: _varying(kind, same, m) for m in same[0].values}
         # Of a whole grid one direction is enough: that of longer lines, or of the last modality.
-        charts |= max(
-            reversed(by_modality.values()), key=lambda each: max(map(len, each.values()), default=0)
-        )
+        charts |= max([*by_modality.values()][::-1], key=_longest)
     return {title: by_value for title, by_value in charts.items() if len(by_value) > 1}
+
+
+def _longest(charts: Mapping[str, Mapping[float, Sequence[CurveSetting]]]) -> int:
+    return max(map(len, charts.values()), default=0)
 
 
 def _varying(
