@@ -33,7 +33,7 @@ SMALL = ("--encoder", "small-cnn", "--batch-size", "4", "--device", "cpu", "--wo
          "--modalities", "audio,visual", "--set", "view.frames=1", "--set", "view.size=32",
          "--set", "width=64")  # fmt: skip
 # Longest time in which a command starts, or does what is left, on a busy machine.
-START_S = 300
+START_S = 900
 
 
 @pytest.fixture(scope="module")
