@@ -206,7 +206,8 @@ def repeat_study(
         raise ConfigError("--again measures what was measured; leave out --probe and the like")
     recorded = recorded_study(folder)
     if changing := [name for name in given if name not in FREE]:
-        shown = ", ".join(f"--{name.replace('_', '-')}" for name in changing)
+        # Texts of --set are its settings.
+        shown = ", ".join(f"--{name.replace('tings', '').replace('_', '-')}" for name in changing)
         raise ConfigError(
             f"--again repeats a study as it was, and {shown} would make it another; leave that "
             "out, or start it from its study.toml"

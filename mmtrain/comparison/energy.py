@@ -79,14 +79,15 @@ def _gpus() -> dict[str, tuple[float, float]]:
     if library is None:
         return counts
     number, energy = ctypes.c_uint(), ctypes.c_ulonglong()
-    library.nvmlDeviceGetCount_v2(ctypes.byref(number))
-    for i in range(number.value):
-        device = ctypes.c_void_p()
-        failed = library.nvmlDeviceGetHandleByIndex_v2(i, ctypes.byref(device))
-        if not failed and not library.nvmlDeviceGetTotalEnergyConsumption(
-            device, ctypes.byref(energy)
-        ):
-            counts[f"gpu {i}"] = energy.value / 1e3, 0.0
+    with suppress(AttributeError):  # An old driver has not all of these functions.
+        library.nvmlDeviceGetCount_v2(ctypes.byref(number))
+        for i in range(number.value):
+            device = ctypes.c_void_p()
+            failed = library.nvmlDeviceGetHandleByIndex_v2(i, ctypes.byref(device))
+            if not failed and not library.nvmlDeviceGetTotalEnergyConsumption(
+                device, ctypes.byref(energy)
+            ):
+                counts[f"gpu {i}"] = energy.value / 1e3, 0.0
     return counts
 
 

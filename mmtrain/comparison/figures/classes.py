@@ -141,5 +141,5 @@ def _text(
     if shown < classes:
         text += f" The {shown} of {classes} classes with the largest differences."
     if len(rows) < len(every):
-        text += f" Shown are the best {len(rows)} of {len(every)} rows; `rows` chooses others."
+        text += f" Shown are the best {len(rows)} of {len(every)} rows."
     return text

@@ -68,7 +68,7 @@ def chosen_lines(
     kept = rows if request.rows else study.best(rows, MOST_LINES)
     if len(kept) == len(rows):
         return rows, ""
-    return kept, f" Shown are the best {len(kept)} of {len(rows)} rows; `rows` chooses others."
+    return kept, f" Shown are the best {len(kept)} of {len(rows)} rows."
 
 
 def draw_panels(

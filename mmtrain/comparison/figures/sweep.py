@@ -135,7 +135,7 @@ def _of_grid(study: StudyData, rows: Sequence[RowData], request: FigureRequest, 
     if len(known) > len(parameters):
         where += " The best over the other parameters."
     if len(left) < len(rows):
-        where += f" Shown are the best {len(left)} of {len(rows)} rows; `rows` chooses others."
+        where += f" Shown are the best {len(left)} of {len(rows)} rows."
     return Sweep(parameters, points, {}, where)
 
 

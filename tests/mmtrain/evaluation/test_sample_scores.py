@@ -38,7 +38,11 @@ def test_their_mean_is_the_accuracy_of_the_result(trained):
     for split in ("val", "test"):
         found = sample_scores(folder, split)
         assert found.scores.mean() == pytest.approx(result[split]["accuracy"])
-        assert len(found.ids) == len(found.scores)
+        assert len(found.ids) == len(found.scores) == len(found.labels)
+        for m, scores in found.by_modality.items():
+            assert scores.mean() == pytest.approx(result[split]["modalities"][m]["accuracy"])
+        assert set(found.by_modality) == {"audio", "visual"}
+        assert set(found.labels) == set(range(len(found.classes)))
 
 
 def test_what_is_kept_is_read_and_what_is_damaged_made_anew(trained):
@@ -50,6 +54,9 @@ def test_what_is_kept_is_read_and_what_is_damaged_made_anew(trained):
     assert path.stat().st_mtime_ns == written
     np.testing.assert_array_equal(again.scores, first.scores)
     assert again.shares == first.shares
+    assert again.classes == first.classes
+    np.testing.assert_array_equal(again.labels, first.labels)
+    np.testing.assert_array_equal(again.by_modality["audio"], first.by_modality["audio"])
 
     whole = path.read_bytes()
     for broken in (b"", whole[: len(whole) // 2], b"no archive"):
