@@ -157,7 +157,8 @@ def _mixed(
         same = [s for s in several if tuple(sorted(s.values)) == names]
         by_modality = {m: _varying(kind, same, m) for m in same[0].values}
         # Of a whole grid one direction is enough: that of longer lines, or of the last modality.
-        charts |= max(reversed(by_modality.values()), key=_most_points)
+        longest = max(reversed(by_modality.values()), key=_most_points)
+        charts |= longest
     return {title: by_value for title, by_value in charts.items() if len(by_value) > 1}
 
 
