@@ -1,6 +1,6 @@
 """The first measure with missing and with noisy modalities, as `mmtrain eval` measures it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -157,12 +157,13 @@ def _mixed(
         same = [s for s in several if tuple(sorted(s.values)) == names]
         by_modality = {m: _varying(kind, same, m) for m in same[0].values}
         # Of a whole grid one direction is enough: that of longer lines, or of the last modality.
-        longest = max([*by_modality.values()][::-1], key=_longest)
+        longest = max(reversed(by_modality.values()), key=_most_points)
         charts |= longest
     return {title: by_value for title, by_value in charts.items() if len(by_value) > 1}
 
 
-def _longest(charts: Mapping[str, Mapping[float, Sequence[CurveSetting]]]) -> int:
+def _most_points(charts: Mapping[str, Sized]) -> int:
+    """Number of points of the longest line."""
     return max(map(len, charts.values()), default=0)
 
 
