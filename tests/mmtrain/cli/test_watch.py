@@ -28,7 +28,8 @@ def progress(folder, **changes):
 
 
 def ended(folder, outcome):
-    (folder / "run.json").write_text(json.dumps({"commands": [{"outcome": outcome}]}))
+    plain = {"format": 1, "root": "", "recipe": None, "commands": [{"outcome": outcome}]}
+    (folder / "run.json").write_text(json.dumps(plain))
     return folder
 
 
