@@ -1,10 +1,7 @@
 """A method of one's own: each modality's own loss counts by how far the modality is behind.
 
-    mmtrain methods --check own_method.py:CatchUp
-    mmtrain train --data out/keypad --recipe keypad --method own_method.py:CatchUp --out runs/mine
-
-``L = CE(f, y) + sum_m w^m CE(u^m, y)`` with ``w^m = M softmax(a / T)^m``, where ``a^m`` is a moving
-average of the modality's own loss.
+mmtrain methods --check own_method.py:CatchUp
+mmtrain train --data out/keypad --recipe keypad --method own_method.py:CatchUp --out runs/mine
 """
 
 from collections.abc import Mapping
@@ -27,6 +24,9 @@ def weights(losses: Mapping[str, float], temperature: float) -> dict[str, float]
 @dataclass(kw_only=True, eq=False)
 class CatchUp(Method):
     """A loss for each modality, which weighs more for one that is behind.
+
+    ``L = CE(f, y) + sum_m w^m CE(u^m, y)`` with ``w^m = M softmax(a / T)^m``, where ``a^m`` is a
+    moving average of the modality's own loss.
 
     Remembers: a moving average of each modality's loss; never reset, and saved.
 

@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 from mmtrain.config.overrides import resolved
+from mmtrain.methods.catalog import METHODS
 from mmtrain.training.train import train
 from tests.support.enginework import small
 
@@ -31,6 +32,13 @@ def test_weights_by_hand(example: ModuleType) -> None:
     assert found["audio"] == pytest.approx(1.5)
     assert found["visual"] == pytest.approx(0.5)
     assert example.weights({"a": 2.0, "b": 2.0}, 1.0) == {"a": 1.0, "b": 1.0}
+
+
+def test_the_example_is_documented_as_methods_must_be() -> None:
+    explanation = METHODS.explain(f"{EXAMPLE}:CatchUp")
+
+    assert "``L = CE(f, y) + sum_m" in explanation.text
+    assert [p.name for p in explanation.parameters if p.help] == ["temperature", "memory"]
 
 
 def test_the_example_trains_and_logs(shards: Path, tmp_path: Path) -> None:
