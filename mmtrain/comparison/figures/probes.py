@@ -1,16 +1,10 @@
 """Quality of the encoders by epoch, as RUN/probes.jsonl has it of linear probes while training."""
 
-import json
-from pathlib import Path
-from typing import Any, Final
-
-from mmprep.format.damage import naming_damage
 from mmtrain.comparison.figures.drawing import Drawing
 from mmtrain.comparison.figures.lines import AxisNames, Panel, chosen_lines, draw_panels
 from mmtrain.comparison.figures.request import FigureRequest
 from mmtrain.comparison.figures.study_data import Curve, NothingToDraw, StudyData
-
-PROBES: Final = "probes.jsonl"
+from mmtrain.training.probes import PROBES, read_probes
 
 
 def draw(study: StudyData, request: FigureRequest) -> Drawing:
@@ -18,7 +12,7 @@ def draw(study: StudyData, request: FigureRequest) -> Drawing:
     points: dict[str, dict[str, dict[float, list[float]]]] = {}
     split = "val"
     for row in study.with_runs(request):
-        for line in (line for run in row.runs.values() for line in probes_of(run)):
+        for line in (line for run in row.runs.values() for line in read_probes(run / PROBES)):
             split = line["split"]
             for modality, accuracy in line["accuracy"].items():
                 of_row = points.setdefault(modality, {}).setdefault(row.label, {})
@@ -41,16 +35,3 @@ def draw(study: StudyData, request: FigureRequest) -> Drawing:
         f"epoch. Lines: mean over seeds; bands, where there are few lines: its standard "
         f"deviation.{left}",
     )
-
-
-def probes_of(run: Path) -> list[dict[str, Any]]:
-    """Lines of probes.jsonl, up to its last line break; none where there is no such file.
-
-    Raises:
-        DataError: The file is damaged.
-    """
-    path = run / PROBES
-    if not path.exists():
-        return []
-    with naming_damage(str(path), "remove the line"):
-        return [{**json.loads(line)} for line in path.read_bytes().split(b"\n")[:-1]]
