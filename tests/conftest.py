@@ -1,3 +1,4 @@
+import os
 import sys
 
 import pytest
@@ -11,6 +12,17 @@ def _one_thread():
     # Tests of mmprep alone do not wait for torch.
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_sync():
+    """No wait for the disk: files outlive a killed process without, and no test cuts the power.
+
+    Tests of what is synced, and when, put their own function in this place.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -14,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from pathlib import Path
+
+from tests.support.ports import free_port
 
 ACCOUNT = "tests"
 KEY = base64.b64encode(b"not a secret").decode()
@@ -30,9 +31,7 @@ def binary() -> str | None:
 @contextmanager
 def served(azurite: str, folder: Path) -> Iterator[str]:
     """Runs the server with its data in ``folder``; gives its address, with `CONTAINER` made."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}/{ACCOUNT}"
     log = folder / "azurite.log"
     flags = ("--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(folder))

@@ -2,21 +2,21 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import obstore
 from obstore.store import S3Store
 
+from tests.support.ports import free_ports
+
 BUCKET = "shards"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
 _START_S = 120.0
-_TRIES = 3
 _PORTS = ("master", "volume", "filer", "s3")
 
 
@@ -32,22 +32,7 @@ def served(weed: str, folder: Path, **more: str) -> Iterator[str]:
 
     ``more`` are flags of `weed server`, with ``_`` for ``.``.
     """
-    with ExitStack() as stack:
-        for left in reversed(range(_TRIES)):
-            (folder / str(left)).mkdir()
-            try:
-                address = stack.enter_context(_started(weed, folder / str(left), more))
-                break
-            except RuntimeError:
-                # A port that was free may be taken before the server takes it.
-                if not left:
-                    raise
-        yield address
-
-
-@contextmanager
-def _started(weed: str, folder: Path, more: Mapping[str, str]) -> Iterator[str]:
-    ports = _free_ports(2 * len(_PORTS))
+    ports = free_ports(2 * len(_PORTS))
     flags = {"dir": str(folder), "ip": "127.0.0.1", "ip.bind": "127.0.0.1"}
     flags |= {"s3": "true", "filer": "true", "master.telemetry": "false"}
     flags |= {"volume.max": "20", "master.volumeSizeLimitMB": "64"}
@@ -99,11 +84,3 @@ def _wait(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
             time.sleep(0.1)
         else:
             return
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        found = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in found:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in found]

@@ -7,7 +7,6 @@ config's JSON, the number of ranks and a task, see `TASKS`.
 import json
 import os
 import select
-import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from mmtrain.training.run import Run
 from mmtrain.training.train import train
 from tests.support import ROOT
 from tests.support.methodwork import batch_normalised
+from tests.support.ports import free_port
 
 CPU = torch.device("cpu")
 
@@ -41,10 +41,7 @@ def carry_out(*plans):
 
 def main(folder, text, world, task="train", *given):
     folder, pipes = Path(folder), [os.pipe() for _ in range(2)]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    place = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    place = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     children = []
     for rank in range(world):
         child = os.fork()

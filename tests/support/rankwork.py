@@ -7,7 +7,6 @@ Children are forked, so that torch is imported once. The argument is JSON, a lis
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from mmtrain.errors import DataError, MmtrainError
 from mmtrain.training.run import Run
 from mmtrain.training.train import train
 from tests.support import ROOT
+from tests.support.ports import free_port
 
 
 def together(plans):
@@ -51,12 +51,6 @@ def said(folder, rank):
     """Outcome of a rank."""
     path = Path(f"{folder}.rank{rank}.txt")
     return path.read_text() if path.exists() else ""
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def carry_out(what):

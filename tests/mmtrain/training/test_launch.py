@@ -11,7 +11,7 @@ from mmtrain.training.launch import Launch, first_host, launch_of
 from mmtrain.training.train import train
 from tests.mmtrain.training.test_ranks import config_of, nearly_same
 from tests.support import ROOT
-from tests.support.rankwork import free_port
+from tests.support.ports import free_port
 
 TORCHRUN = {
     "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "1"
