@@ -27,7 +27,7 @@ Outcome: TypeAlias = Sample | Failure
 
 # Seconds within which a decoding process must start. A first import of librosa compiles for minutes
 # where the machine is busy; a process that has died is seen at once.
-_START_S: Final = 600.0
+_START_S: Final = 1800.0
 
 
 class DecoderPool:

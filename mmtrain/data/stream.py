@@ -258,6 +258,7 @@ class OrderedStream(IterableDataset[Batch]):
         # Only now, for some loops make an iterator and drop it before they take the next.
         self._iterated |= get_worker_info() is not None and not self._copies.add(worker_place())
         self._refuse_again()
+        Workers.check_fork()
         self._iterated = True
         pending = deque[_PendingBatch]()
         cache = open_cache(self.dataset, self.options)

@@ -5,8 +5,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import obstore
@@ -17,7 +17,6 @@ from tests.support.ports import free_ports
 BUCKET = "shards"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
 _START_S = 120.0
-_TRIES = 3
 _PORTS = ("master", "volume", "filer", "s3")
 
 
@@ -33,21 +32,6 @@ def served(weed: str, folder: Path, **more: str) -> Iterator[str]:
 
     ``more`` are flags of `weed server`, with ``_`` for ``.``.
     """
-    with ExitStack() as stack:
-        for left in reversed(range(_TRIES)):
-            (folder / str(left)).mkdir()
-            try:
-                address = stack.enter_context(_started(weed, folder / str(left), more))
-                break
-            except RuntimeError:
-                # A port that was free may be taken before the server takes it.
-                if not left:
-                    raise
-        yield address
-
-
-@contextmanager
-def _started(weed: str, folder: Path, more: Mapping[str, str]) -> Iterator[str]:
     ports = free_ports(2 * len(_PORTS))
     flags = {"dir": str(folder), "ip": "127.0.0.1", "ip.bind": "127.0.0.1"}
     flags |= {"s3": "true", "filer": "true", "master.telemetry": "false"}

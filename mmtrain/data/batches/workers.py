@@ -1,11 +1,14 @@
 """The threads that read and decode during one pass over an order."""
 
 import logging
+import os
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Self
+from weakref import WeakSet
 
 import cv2
 
@@ -17,12 +20,17 @@ from mmtrain.data.reading.members import MemberReader
 from mmtrain.data.reading.options import StreamOptions
 from mmtrain.data.reading.plan import Job, Piece, Visit, member_name, plan
 from mmtrain.data.reading.traffic import Traffic
-from mmtrain.errors import DataError
+from mmtrain.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
 # Jobs that a thread takes at once from a local disk, where waking it costs as much as a small read.
 _LOCAL_JOBS: Final = 4
+# Pause between two looks at threads that are ending; most have ended at the first.
+_EXIT_S: Final = 0.0005
+_LONGEST_EXIT_S: Final = 60.0
+# Those with threads; a forked process has its parent's too.
+_open: "WeakSet[Workers]" = WeakSet()
 
 
 class Workers:
@@ -54,9 +62,11 @@ class Workers:
         self._decoding: AbstractContextManager[object] = (
             nullcontext() if local else threading.BoundedSemaphore(options.decoders)
         )
-        self._pool = ThreadPoolExecutor(threads, "mmtrain-stream")
+        self._pid, self._threads = os.getpid(), list[int]()
+        self._pool = ThreadPoolExecutor(threads, "mmtrain-stream", self._note_thread)
 
     def __enter__(self) -> Self:
+        _open.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,6 +74,31 @@ class Workers:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._reader.close()
         self._pool.shutdown(wait=True)
+        # A thread that Python has joined may still hold OpenCV's lock while the system ends it. A
+        # process that is forked then would wait for that lock forever, and keep the interpreter.
+        end = time.monotonic() + _LONGEST_EXIT_S
+        while any(os.path.exists(f"/proc/self/task/{thread}") for thread in self._threads):
+            if time.monotonic() > end:
+                break
+            time.sleep(_EXIT_S)
+        _open.discard(self)
+
+    @staticmethod
+    def check_fork() -> None:
+        """Refuses a process that was forked while its parent's threads decoded.
+
+        Raises:
+            ConfigError: They may have held locks, which nobody would release here.
+        """
+        if any(workers._pid != os.getpid() for workers in _open):
+            raise ConfigError(
+                "this process was forked while its parent read a stream, whose threads may have "
+                "held locks; give the DataLoader multiprocessing_context='forkserver', or end that "
+                "iteration first"
+            )
+
+    def _note_thread(self) -> None:
+        self._threads.append(threading.get_native_id())
 
     def fill(self, buffer: BatchBuffer, samples: Sequence[int]) -> list[Future[Traffic]]:
         """Starts to fill the rows of ``buffer``, which is whole when all futures are done.
