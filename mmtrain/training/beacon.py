@@ -29,6 +29,7 @@ class Beacon:
 
     def __init__(self, folder: Path, epochs: int, every_s: float = EVERY_S) -> None:
         self._path, self._epochs, self._every_s = folder / PROGRESS, epochs, every_s
+        self._aside = folder / f".{PROGRESS}.partial"
         self._state: dict[str, Any] = {"epoch": 0, "step": 0, "steps": 0, "line": {}}
         self._begin: tuple[float, float] | None = None  # Epochs that were done, and when.
         self._over = threading.Event()
@@ -55,7 +56,11 @@ class Beacon:
         while True:
             # A full disk is for training to find out about, not for its figures.
             with suppress(OSError):
-                self._write()
+                try:
+                    self._write()
+                except OSError:
+                    self._aside.unlink(missing_ok=True)
+                    raise
             if self._over.wait(self._every_s):
                 return
 
@@ -73,9 +78,8 @@ class Beacon:
             "pid": os.getpid(),
             "machine": machine(),
         }
-        aside = self._path.with_name(f".{self._path.name}.partial")
-        aside.write_text(json.dumps(plain) + "\n")
-        aside.replace(self._path)
+        self._aside.write_text(json.dumps(plain) + "\n")
+        self._aside.replace(self._path)
 
     def _left(self, state: Mapping[str, Any]) -> float | None:
         """Seconds that are left, at the pace of this command so far; None before its first step."""

@@ -47,6 +47,7 @@ class Canned:
         self.ids, self.curriculum = feed.ids, feed.curriculum
         self.visits = sum(len(reading.batch) for reading in self._batches)
         self.skips_damaged = False
+        self.read_bytes = 0
         self.times: list[tuple[float, float]] = []
 
     @property
