@@ -132,9 +132,9 @@ def test_what_is_done_is_not_done_again(held):
 
 
 def test_a_comparison_that_was_killed_goes_on(shards, tmp_path):
-    # A run brings about 14 files to the disk, so the second is under way.
+    # A run brings some 20 files to the disk, so the second is under way.
     methods, out = ("joint", "multitask"), tmp_path / "out"
-    plan = json.dumps([str(shards), str(out), methods, 21])
+    plan = json.dumps([str(shards), str(out), methods, 29])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     command = [sys.executable, "-m", evalwork.__name__, plan]
     killed = subprocess.run(command, env=environment, check=False, cwd=ROOT)
