@@ -1,9 +1,16 @@
 import os
+import signal
 import sys
 
 import pytest
 
 from tests.support.shardmaker import shards_of
+
+
+def pytest_configure(config):
+    # Who starts a command in the background may have it ignore Ctrl-C, and all that it starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

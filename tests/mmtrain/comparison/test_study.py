@@ -262,7 +262,7 @@ def test_figures_are_read_with_a_name_each(tmp_path):
     [
         ('kind = "acuracy"', "did you mean accuracy"),
         ('kind = "accuracy"\nmeasure = "mapp"', "did you mean map"),
-        ('kind = "accuracy"\nstile = "bars"', "did you mean style"),
+        ('kind = "accuracy"\nstile = "bars"', "did you mean .*style"),
         ('kind = "accuracy"\nstyle = "lines"', "style of the figure accuracy"),
         ('kind = "accuracy"\nrows = "igm"', "rows of the figure accuracy is the labels"),
         ('kind = "accuracy"\nrows = ["img"]', "did you mean igm"),

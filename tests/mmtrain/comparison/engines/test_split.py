@@ -100,7 +100,7 @@ def kill_first(*parts):
         os.kill(until(there, START_S)[0].number, signal.SIGKILL)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.network
 @pytest.mark.timeout(4 * START_S)
 def test_a_study_split_over_engines_that_are_killed_ends_in_the_same_table(
