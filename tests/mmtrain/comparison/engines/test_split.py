@@ -85,9 +85,10 @@ class Place:
 
 
 def plain(table, out):
-    """A table without what the clock and the folder say."""
+    """A table without its seconds, its folder, and the command that it and its captions name."""
     rows = [{k: v for k, v in row.items() if k != "seconds_an_epoch"} for row in table["rows"]]
-    return json.loads(json.dumps({**table, "rows": rows}).replace(str(out), "OUT"))
+    same = {k: v for k, v in table.items() if k not in ("facts", "figures")}
+    return json.loads(json.dumps({**same, "rows": rows}).replace(str(out), "OUT"))
 
 
 def kill_first(*parts):
