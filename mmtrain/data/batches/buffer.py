@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mmtrain.data.batches.decode import Decoder
+from mmtrain.data.batches.decode import Decoder, SpectrogramDecoder
 from mmtrain.data.batches.view import Draws
 from mmtrain.data.reading.local import Bytes
 from mmtrain.types import Batch
@@ -65,13 +65,22 @@ class BatchBuffer:
         decoder, rows = self._parts[part]
         return decoder.destination(rows[row], size)
 
-    def decode(self, row: int, part: str, place: int, data: Bytes) -> None:
+    def decode(self, row: int, part: str, place: int, data: Bytes, size: int | None = None) -> None:
         """Writes one member into its row, see `Decoder.decode`.
+
+        Args:
+            row: Row of the batch.
+            part: Part of the member.
+            place: Position of the member among those that the visit reads.
+            data: Bytes of the member; without its last ones, where `destination` has them already.
+            size: Number of bytes of the whole member; None where ``data`` is all of it.
 
         Raises:
             DataError: The member is damaged.
         """
         decoder, rows = self._parts[part]
+        if size in (None, len(data)) and isinstance(decoder, SpectrogramDecoder):
+            decoder.require_values(data)
         decoder.decode(data, self.draws[row], rows[row], place)
 
     def clear_row(self, row: int) -> None:

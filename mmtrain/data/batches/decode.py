@@ -117,6 +117,16 @@ class SpectrogramDecoder:
         fits = row.nbytes >= _LEAST_ROW and 0 < size - row.nbytes <= _LONGEST_HEADER
         return row.reshape(-1).view(np.uint8) if fits else None
 
+    def require_values(self, data: Bytes) -> None:
+        """Refuses a whole member that is a header alone: nobody has read its values into the row.
+
+        Raises:
+            DataError: There are no values behind the header.
+        """
+        begin, shape, _ = array_header(data)
+        if len(data) <= begin:
+            raise DataError(f"has not the bytes that its shape {shape} takes")
+
     def decode(self, data: Bytes, draws: Draws, row: NDArray[Any], place: int) -> None:
         """Copies the array, unless its values were read into the row."""
         begin, shape, dtype = array_header(data)

@@ -154,7 +154,8 @@ class Workers:
                 try:
                     if data is None:
                         raise DataError("does not fit its checksum")
-                    buffer.decode(piece.visit, piece.part, piece.place, data)
+                    size = piece.end - piece.begin
+                    buffer.decode(piece.visit, piece.part, piece.place, data, size)
                 except DataError as error:
                     failure = piece.sample, self._error_with_place(job, piece, error)
                     failures.setdefault(piece.visit, failure)

@@ -7,6 +7,7 @@ from PIL import Image
 
 from mmtrain.data import View
 from mmtrain.data.batches.array import array_header
+from mmtrain.data.batches.buffer import BatchBuffer
 from mmtrain.data.batches.decode import ColourDecoder, PlanesDecoder, SpectrogramDecoder
 from mmtrain.data.batches.jpeg import decode_jpeg, jpeg_head
 from mmtrain.errors import ConfigError, DataError, UnknownName
@@ -244,3 +245,16 @@ def test_arrays_of_objects_are_never_unpickled():
 def test_what_is_no_jpeg_is_damage(content: bytes) -> None:
     with pytest.raises(DataError, match="is no JPEG"):
         jpeg_head(data(content))
+
+
+@pytest.mark.parametrize("size", [None, 128])
+def test_a_header_alone_is_no_spectrogram(size):
+    header = array_bytes(np.zeros((3, 4), np.float16))[:128]
+    assert array_header(data(header))[0] == len(header)
+    sound = SpectrogramDecoder("spectrogram", (3, 4))
+    buffer = BatchBuffer({"audio": sound}, [draws(STILL)], np.zeros(1, bool), {})
+
+    with pytest.raises(DataError, match=r"not the bytes that its shape \(3, 4\) takes"):
+        buffer.decode(0, "spectrogram", 0, data(header), size)
+    # What a reader has put into the row already.
+    buffer.decode(0, "spectrogram", 0, data(header), len(header) + 24)
