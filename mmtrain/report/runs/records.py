@@ -69,6 +69,11 @@ class SplitMeasures:
         own = {m: Measures.of(values) for m, values in dict(plain["modalities"]).items()}
         return cls(fused=Measures.of(plain), modalities=own)
 
+    @classmethod
+    def or_none(cls, plain: Mapping[str, Any] | None) -> Self | None:
+        """Reads a JSON object, or null where the data have no such split."""
+        return None if plain is None else cls.of(plain)
+
     def head(self, name: str) -> Measures | None:
         """Measures of a modality's own logits, or of the ``fused`` predictions."""
         return self.fused if name == FUSED else self.modalities.get(name)
@@ -105,7 +110,7 @@ class Epoch:
             data_wait=float(plain["data_wait"]),
             train_loss=float(plain["train_loss"]),
             logged={name: float(value) for name, value in dict(plain["logged"]).items()},
-            val=plain["val"] and SplitMeasures.of(plain["val"]),
+            val=SplitMeasures.or_none(plain["val"]),
             # Runs of earlier versions have none.
             system={name: float(value) for name, value in dict(plain.get("system", {})).items()},
         )
@@ -124,8 +129,8 @@ class Result:
         """Reads a JSON object."""
         return cls(
             best_epoch=int(plain["best_epoch"]),
-            val=plain["val"] and SplitMeasures.of(plain["val"]),
-            test=plain["test"] and SplitMeasures.of(plain["test"]),
+            val=SplitMeasures.or_none(plain["val"]),
+            test=SplitMeasures.or_none(plain["test"]),
         )
 
 
