@@ -46,7 +46,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmprep.manifest", "mmprep.storage"),
     ),
     "mmprep/build/engines": (
-        *("mmprep.build", "mmprep.clips", "mmprep.errors", "mmprep.failure"),
+        *("mmprep.build", "mmprep.clips", "mmprep.clusters", "mmprep.errors", "mmprep.failure"),
         *("mmprep.format", "mmprep.storage"),
     ),
     "mmprep/build": (
@@ -162,8 +162,8 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
         *("mmtrain.config", "mmtrain.training"),
     ),
     "mmtrain/comparison/engines": (
-        *("mmprep.version", "mmtrain.comparison.charge", "mmtrain.config", "mmtrain.errors"),
-        *("mmtrain.plugins", "mmtrain.training"),
+        *("mmprep.clusters", "mmprep.version", "mmtrain.comparison.charge", "mmtrain.config"),
+        *("mmtrain.errors", "mmtrain.plugins", "mmtrain.training"),
     ),
     "mmtrain/comparison/figures": (
         *("mmprep.format.damage", "mmtrain.comparison.statistics", "mmtrain.config"),

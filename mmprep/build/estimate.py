@@ -24,7 +24,7 @@ _ENOUGH_S: Final = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class BuildEstimate:
-    """What a build takes on this machine, if the clips that were prepared stand for all.
+    """Cost of a build on this machine, if the clips that were prepared stand for all.
 
     Attributes:
         prepared: Number of clips that were prepared.

@@ -51,7 +51,7 @@ def run_train(
 
 
 def run_dry(path: Path | None, given: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """What a run would take, see `mmtrain.training.planning.planned`.
+    """Returns the cost of a run, see `mmtrain.training.planning.planned`.
 
     Args:
         path: The config.json of the run; None describes it by options alone.
@@ -238,7 +238,7 @@ def summary(result: Mapping[str, Any]) -> str:
 
 
 def plan_text(plan: Mapping[str, Any]) -> str:
-    """What a run would take, in lines."""
+    """Returns lines that show the cost of a run."""
     own = {name: count for name, count in plan["parameters"].items() if name != "all"}
     parts = ", ".join(f"{name} {count:,}" for name, count in own.items())
     seconds = plan["seconds_an_epoch"]

@@ -72,8 +72,8 @@ class Contest:
             and view of the recipe, or each those of its authors where the recipe has them.
         given: Options that override the recipe, as `Request` takes them.
         study: Text of the file that describes it, which is kept beside its results; empty for none.
-        shown: What its outputs show besides the table of its rows.
-        evaluations: What is measured of every run besides its result.
+        shown: Presentation of its outputs besides the table of its rows.
+        evaluations: Measurements of every run besides its result.
     """
 
     base: TrainConfig

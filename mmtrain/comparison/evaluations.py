@@ -25,7 +25,7 @@ from mmtrain.training.train import RESULT
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluations:
-    """What is measured of every run besides its result.
+    """Measurements of every run besides its result.
 
     Attributes:
         probe: Whether linear probes are.
@@ -142,7 +142,7 @@ def measure_rows(
     Args:
         rows: Rows of the table.
         folder: Folder of the comparison.
-        asked: What is measured.
+        asked: Measurements to make.
         data: Place of the shards.
 
     Returns:

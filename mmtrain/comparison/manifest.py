@@ -66,7 +66,7 @@ def write_manifest(
     Args:
         folder: Folder of the comparison.
         data: ``place`` and ``root`` of the shards.
-        request: What the command line gave besides the study.
+        request: Options of the command line besides the study.
         command: `StudyCommand.end`.
 
     Raises:

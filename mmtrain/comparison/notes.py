@@ -16,7 +16,7 @@ from mmtrain.tasks.measures import MEASURES
 
 
 def explanation(table: Mapping[str, Any]) -> str:
-    """What the numbers of a table are, in a few sentences."""
+    """Returns sentences that explain the numbers of a table."""
     rows = table["rows"]
     splits = ", ".join(dict.fromkeys(row["split"] for row in rows if row["split"])) or "nothing"
     seeds = ", ".join(map(str, table["seeds"]))
@@ -72,7 +72,7 @@ def _grid(table: Mapping[str, Any]) -> list[str]:
 
 
 def _shares(table: Mapping[str, Any]) -> list[str]:
-    """What each modality adds to the accuracy, and the calibration, as a table of its own."""
+    """Tabulates how much each modality adds to the accuracy, and the calibration."""
     rows = [row for row in table["rows"] if len(row.get("shares", ())) > 1]
     if not rows:
         return []

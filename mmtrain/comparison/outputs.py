@@ -37,7 +37,7 @@ TUNED: Final = "tuned"
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """What the runs of a comparison have come to.
+    """Results of the runs of a comparison.
 
     Attributes:
         rows: Rows with all of their results, those of earlier commands last.

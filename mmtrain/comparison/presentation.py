@@ -31,7 +31,7 @@ class Presentation:
         chance: Whether chance has rows in the table.
         titles: Label of a row to its name for readers, where that is another.
         values: Label of a row to the options and settings that it alone has.
-        request: What the command line gave besides the study, by which it can be repeated.
+        request: Options of the command line besides the study, by which it can be repeated.
     """
 
     title: str = ""

@@ -86,7 +86,7 @@ class Study:
         tune: Setting to the values that are tried for every row.
         show: Measures in its table; empty for all of the task.
         figures: Figures that are drawn.
-        evaluations: What is measured of every run besides its result.
+        evaluations: Measurements of every run besides its result.
     """
 
     title: str

@@ -60,7 +60,7 @@ def modalities_of(runs: Iterable[Path]) -> list[str]:
 
 @dataclass
 class Measurements:
-    """What was measured of several runs.
+    """Measurements of several runs.
 
     Attributes:
         reports: A report for each run of which there is one.

@@ -64,7 +64,7 @@ class UME(Method):
     Args:
         teachers: Folders of finished runs, one for each modality, in any order; none: they are
             trained here.
-        average: What is averaged: ``probs`` or ``logits``.
+        average: Quantity that is averaged: ``probs`` or ``logits``.
     """
 
     teachers: tuple[str, ...] = ()

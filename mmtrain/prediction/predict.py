@@ -32,7 +32,7 @@ _BATCH: Final = 16
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions:
-    """What is predicted of the clips, and how.
+    """Choices of a prediction of clips.
 
     Attributes:
         split: Split of data sets in shards.
@@ -64,7 +64,7 @@ def predict(
     Args:
         folder: Folder of the run or the export.
         clips: Files, folders and addresses of raw clips, and data sets in shards.
-        options: What is predicted, and how.
+        options: Choices of the prediction.
 
     Returns:
         ``run``, ``method``, ``task``, ``classes``, ``modalities``, ``predictions`` with a mapping

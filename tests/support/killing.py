@@ -49,7 +49,7 @@ class Bench:
         home: Folder of everything.
         changes: Number of changes of its folder that were seen in each undisturbed command, by its
             kind.
-        results: What each undisturbed command ended in, by its kind.
+        results: Kind of a command to the end of the undisturbed one.
     """
 
     home: Path

@@ -4,15 +4,12 @@ An engine holds no state: all of it lies in the output, so that any engine conti
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Final, Protocol, TypeAlias
 
 from mmprep.build.plan import Task
 from mmprep.build.shard import ShardResult
 from mmprep.clips.job import Job
-from mmprep.errors import ConfigError, UnknownName
+from mmprep.clusters import load_engine
 from mmprep.failure import Failure
 
 OnClip: TypeAlias = Callable[[Failure | None], None]
@@ -40,8 +37,6 @@ ENGINES: Final[Mapping[str, str]] = {
     "ray": "mmprep.build.engines.ray:run",
     "slurm": "mmprep.build.engines.slurm:run",
 }
-# Engine to the package that it needs; `pip install mmprep[ENGINE]` installs it.
-_PACKAGES: Final = {"ray": "ray", "slurm": "submitit"}
 
 
 def engine_named(name: str, options: Mapping[str, object] | None = None) -> Engine:
@@ -55,10 +50,5 @@ def engine_named(name: str, options: Mapping[str, object] | None = None) -> Engi
         UnknownName: There is no such engine.
         ConfigError: It needs a package that is not installed.
     """
-    if name not in ENGINES:
-        raise UnknownName("engine", name, ENGINES)
-    if name in _PACKAGES and find_spec(_PACKAGES[name]) is None:
-        raise ConfigError(f"--engine {name} needs a package: pip install 'mmprep[{name}]'")
-    module, _, function = ENGINES[name].partition(":")
-    run: Callable[..., Iterator[ShardResult]] = getattr(import_module(module), function)
-    return partial(run, **options) if options else run
+    engine: Engine = load_engine(name, ENGINES, options)
+    return engine

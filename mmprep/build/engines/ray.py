@@ -4,11 +4,7 @@ Ray runs a task again if its worker or node was lost. Finished shards lie in the
 that loses its driver costs only the shards in progress, and any engine can do the rest.
 """
 
-import logging
-import os
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
 from typing import Any, Final
 
 from mmprep.build.engines import OnClip
@@ -16,7 +12,8 @@ from mmprep.build.engines.remote import announce_run, run_task
 from mmprep.build.plan import Task
 from mmprep.build.shard import ShardResult
 from mmprep.clips.job import Job
-from mmprep.errors import ConfigError, MmprepError
+from mmprep.clusters import connected_to_ray
+from mmprep.errors import MmprepError
 
 # Number of times that a shard may lose its worker or node.
 _RETRIES: Final = 8
@@ -50,7 +47,7 @@ def run(
 
     if not tasks:
         return
-    with _connection(address):
+    with connected_to_ray(address):
         nodes = ray.nodes()  # type: ignore[no-untyped-call]  # half of Ray has no types
         cores = [int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]]
         workers = workers or max(sum(cores), 1)
@@ -95,31 +92,3 @@ def _result_of(reference: Any, task: Task) -> ShardResult:
             "What is whole stays; the same command goes on"
         ) from error
     return result
-
-
-@contextmanager
-def _connection(address: str | None) -> Iterator[None]:
-    """Connects this process to the cluster as a driver, unless it is connected already."""
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    # Until the shutdown ends, Ray's threads print lost workers on stdout, which is for results.
-    with redirect_stdout(sys.stderr):
-        try:
-            ray.init(
-                address or os.environ.get("RAY_ADDRESS") or "auto",
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            where = f"at {address}" if address else "here"
-            raise ConfigError(
-                f"no Ray cluster {where} ({str(error).strip().splitlines()[0]}). Start one with "
-                "`ray start --head`, or name one with --ray-address HOST:PORT"
-            ) from error
-        try:
-            yield
-        finally:
-            ray.shutdown()

@@ -4,17 +4,14 @@ An engine holds no state: each run keeps all of its own in its folder, on a disk
 share, so that any engine goes on with the runs of another.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+from mmprep.clusters import load_engine
 from mmtrain.comparison.charge import Charge
 from mmtrain.config.run import TrainConfig
-from mmtrain.errors import ConfigError, UnknownName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +63,6 @@ class Engine(Protocol):
 ENGINES: Final[Mapping[str, str]] = {
     name: f"{__name__}.{name}:run" for name in ("local", "ray", "slurm")
 }
-# Engine to the package that it needs; `pip install mmprep[ENGINE]` installs it.
-_PACKAGES: Final = {"ray": "ray", "slurm": "submitit"}
 
 
 def engine_named(name: str, options: Mapping[str, object] | None = None) -> Engine:
@@ -81,10 +76,5 @@ def engine_named(name: str, options: Mapping[str, object] | None = None) -> Engi
         UnknownName: There is no such engine.
         ConfigError: It needs a package that is not installed.
     """
-    if name not in ENGINES:
-        raise UnknownName("engine", name, ENGINES)
-    if name in _PACKAGES and find_spec(_PACKAGES[name]) is None:
-        raise ConfigError(f"--engine {name} needs a package: pip install 'mmprep[{name}]'")
-    module, _, function = ENGINES[name].partition(":")
-    run: Callable[..., Iterator[Outcome]] = getattr(import_module(module), function)
-    return partial(run, **options) if options else run
+    engine: Engine = load_engine(name, ENGINES, options)
+    return engine

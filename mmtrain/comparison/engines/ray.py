@@ -4,13 +4,10 @@ Ray runs a task again if its worker or node was lost, and the run goes on from i
 the command is killed Ray ends its tasks.
 """
 
-import logging
-import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
 from typing import Any, Final
 
+from mmprep.clusters import connected_to_ray
 from mmtrain.comparison.charge import Charge
 from mmtrain.comparison.engines import Job, Outcome
 from mmtrain.comparison.engines.remote import remote_jobs, run_remote
@@ -53,7 +50,7 @@ def run(
     import ray
 
     given = _numbers(resources or {})
-    with _connection(address):
+    with connected_to_ray(address):
         every = ray.nodes()  # type: ignore[no-untyped-call]  # half of Ray has no types
         nodes = [node["Resources"] for node in every if node["Alive"]]
         needs = needs_of(nodes, jobs, at_once, given)
@@ -140,31 +137,3 @@ def _outcome(job: Job, reference: Any) -> Outcome:
         lost = f"its Ray worker was lost ({reason}); the same command tries it again"
         return Outcome(job, lost, lost=True)
     return outcome
-
-
-@contextmanager
-def _connection(address: str | None) -> Iterator[None]:
-    """Connects this process to the cluster as a driver, unless it is connected already."""
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    # Until the shutdown ends, Ray's threads print lost workers on stdout, which is for results.
-    with redirect_stdout(sys.stderr):
-        try:
-            ray.init(
-                address or os.environ.get("RAY_ADDRESS") or "auto",
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            where = f"at {address}" if address else "here"
-            raise ConfigError(
-                f"no Ray cluster {where} ({str(error).strip().splitlines()[0]}). Start one with "
-                "`ray start --head`, or name one with --ray-address HOST:PORT"
-            ) from error
-        try:
-            yield
-        finally:
-            ray.shutdown()

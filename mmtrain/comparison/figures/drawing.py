@@ -27,7 +27,7 @@ class Caption:
 
     Attributes:
         title: First sentence.
-        text: What is shown, and how.
+        text: Explanation of marks and lines.
         facts: Name of each fact about the origin, such as ``data root``, to its text.
     """
 

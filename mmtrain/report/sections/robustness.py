@@ -233,7 +233,7 @@ def _text(kind: Kind, values: Mapping[str, float]) -> str:
 
 
 def _beside(kind: Kind, values: Mapping[str, float]) -> str:
-    """What stays the same while another modality varies, in the title of a chart."""
+    """Returns the part of a title that names the modalities which stay the same."""
     if kind.option == "missing":
         return " and ".join(f"where {100 * value:g} % lack {m}" for m, value in values.items())
     return " and ".join(f"and {value:g} on {m}" for m, value in values.items())

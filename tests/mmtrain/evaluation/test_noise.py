@@ -102,7 +102,7 @@ def test_no_noise_is_the_plain_prediction(made):
 
 
 def inputs_of(folder, modality):
-    """What the encoder of a modality sees of test: plain, then with noise on it."""
+    """Inputs of the encoder of a modality on test: plain, then with noise."""
     seen = []
     with open_run(folder) as finished:
         encoder = finished.model.encoders[modality]

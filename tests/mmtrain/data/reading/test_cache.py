@@ -320,18 +320,15 @@ def test_a_stream_with_a_cache_can_be_sent_to_another_process(
 
 
 # Several processes
-
-# Turns of a process through all members.
-TURNS = 10
+TURNS = 10  # of a process through all members
 
 
 def store_and_look_up(
     pipe: Connection, folder: Path, farm: ShardedDataset, members: dict[int, np.ndarray]
 ) -> None:
-    """Sends "ready" at its start, "met" after some turns, and at its end, when it is asked for
-    that, whether there were hits, and counts of faults.
+    """Sends "ready", "met" after some turns, and when asked whether there were hits, and faults.
 
-    The faults are hits of wrong bytes, and moments at which the folder was larger than its limit.
+    Faults are hits of wrong bytes, and moments at which the folder was larger than its limit.
     """
     random = np.random.default_rng(os.getpid())
     turns = hits = wrong = large = 0
