@@ -19,7 +19,7 @@ from mmprep.format import Index
 from mmprep.storage.retries import LONGEST_PAUSE_S
 from mmtrain.data import SampleOrder, StreamOptions, View
 from mmtrain.data.order import Share, slots
-from mmtrain.data.reading.bucket import HedgeRule
+from mmtrain.data.reading.hedging import HedgeRule
 from mmtrain.data.reading.members import _GAP_BUCKET
 from mmtrain.data.reading.plan import Job, Span, Visit, plan, spans_of
 from mmtrain.data.reading.traffic import Traffic
