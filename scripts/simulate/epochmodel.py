@@ -56,7 +56,6 @@ class Rank:
     def __init__(self, index: Index, clock: Clock, store: Store, training: Training) -> None:
         loading = training.loading
         self.index, self.clock, self.store, self.patience = index, clock, store, loading.retry
-        self.threads = Gate(max(loading.decoders, loading.requests))
         self.requests, self.decoders = Gate(loading.requests), Gate(loading.decoders)
         self.pace = HedgeRule() if loading.hedge else None
         self.decode_s, self.traffic = training.decode_s, Traffic()
@@ -64,10 +63,7 @@ class Rank:
         self.waited_s = 0.0
 
     def work(self, job: Job, cache: CacheModel | None, done: Callable[[], None]) -> None:
-        """Reads and decodes a job as soon as a thread is free."""
-        self.threads.enter(lambda: self._fetch(job, cache, done))
-
-    def _fetch(self, job: Job, cache: CacheModel | None, done: Callable[[], None]) -> None:
+        """Reads a job, for which no thread waits, and decodes it as soon as one is free."""
         pieces = [*job.pieces]
         held = {p.number for p in pieces if cache is not None and cache.get(p.number)}
         rest = [piece for piece in pieces if piece.number not in held]
@@ -88,7 +84,6 @@ class Rank:
 
         def finish() -> None:
             self.decoders.leave()
-            self.threads.leave()
             done()
 
         def arrived() -> None:
