@@ -213,6 +213,7 @@ def simulate(
     left = {(step, rank): -1 for step in range(len(starts)) for rank in range(len(ranks))}
     asked, waiting, ahead = 0, -1, training.loading.ahead
     planning: list[float] = []
+    planner_free = 0.0
     if cache is not None:
         cache.begin()
 
@@ -221,11 +222,13 @@ def simulate(
             left[step, number] = len(jobs)
             for job in jobs:
                 rank.work(job, cache, lambda number=number: done(step, number))
+            if not jobs and step == waiting:
+                rank.waited_s += clock.now
+                go(step)
 
     def ask(step: int) -> None:
-        """Every rank plans what comes into reach, then waits for its batch."""
-        nonlocal asked
-        when = clock.now
+        """Every rank hands on what comes into reach to its planner, and waits for its batch."""
+        nonlocal asked, planner_free
         while asked < min(step + ahead + 1, len(starts)):
             planned, slowest = [], 0.0
             for number in range(len(ranks)):
@@ -235,10 +238,12 @@ def simulate(
                 slowest = max(slowest, planning[-1])
                 planned.append(jobs)
                 out.visits += live
-            when += slowest if training.plan_s is None else training.plan_s
-            clock.at(when, lambda step=asked, planned=planned: submit(step, planned))
+            planner_free = max(planner_free, clock.now)
+            planner_free += slowest if training.plan_s is None else training.plan_s
+            clock.at(planner_free, lambda step=asked, planned=planned: submit(step, planned))
             asked += 1
-        clock.at(when, lambda: wait(step, when))
+        now = clock.now
+        clock.at(now, lambda: wait(step, now))
 
     def wait(step: int, since: float) -> None:
         nonlocal waiting
