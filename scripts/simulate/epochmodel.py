@@ -20,7 +20,7 @@ from mmprep.storage.retries import LONGEST_PAUSE_S
 from mmtrain.data import SampleOrder, StreamOptions, View
 from mmtrain.data.order import Share, slots
 from mmtrain.data.reading.hedging import HedgeRule
-from mmtrain.data.reading.members import _GAP_BUCKET
+from mmtrain.data.reading.members import _GAP_BUCKET, jobs_at_least
 from mmtrain.data.reading.plan import Job, Span, Visit, plan, spans_of
 from mmtrain.data.reading.traffic import Traffic
 
@@ -193,7 +193,8 @@ def jobs_of(
             part: views[part].choose_frames(int(counts[at]), own) for part, at in places.items()
         }
         wants.append(Visit(sample, chosen))
-    return len(wants) - int(taken.filler.sum()), plan(index, wants, _GAP_BUCKET)
+    jobs = plan(index, wants, _GAP_BUCKET, jobs_at_least(training.loading))
+    return len(wants) - int(taken.filler.sum()), jobs
 
 
 def simulate(

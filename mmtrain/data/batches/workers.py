@@ -148,15 +148,17 @@ class Workers:
     def _plan(self, buffer: BatchBuffer, samples: Sequence[int], filling: _Filling) -> None:
         """Plans the reads of a batch and begins them."""
         try:
-            jobs = plan(self._dataset.index, self._visits(buffer, samples), self._reader.gap)
+            reader = self._reader
+            visits = self._visits(buffer, samples)
+            jobs = plan(self._dataset.index, visits, reader.gap, reader.jobs_at_least)
             at_once = self._jobs_at_once
             filling.expect(-(-len(jobs) // at_once))
-            if self._reader.reads_ahead and not self._reader.has_cache:
+            if reader.reads_ahead and not reader.has_cache:
                 self._begin(buffer, jobs, filling)
                 return
             for i in range(0, len(jobs), at_once):
                 some = jobs[i : i + at_once]
-                if self._reader.reads_ahead:
+                if reader.reads_ahead:
                     self._pool.submit(self._begin, buffer, some, filling)
                 else:
                     self._submit(filling, self._run_jobs, buffer, some)

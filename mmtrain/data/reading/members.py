@@ -17,16 +17,31 @@ from mmtrain.data.reading.options import StreamOptions
 from mmtrain.data.reading.plan import Job, Piece, Span, spans_of
 from mmtrain.data.reading.traffic import Traffic
 
-# Largest number of unwanted bytes between two members that are read together. More for a bucket,
-# where a request of its own takes far longer than the bytes.
+# Largest number of unwanted bytes between two members that are read together: as many as come in
+# the time that a request of its own would wait for its first byte. For a bucket, bytes a second are
+# the share of one request where four ranks with 48 each fill a network of 10 Gb/s.
 _GAP_LOCAL: Final = 4 << 10
-_GAP_BUCKET: Final = 128 << 10
+_FIRST_BYTE_S: Final = 0.02
+_SHARE_BYTES_S: Final = 6_500_000
+_GAP_BUCKET: Final = int(_FIRST_BYTE_S * _SHARE_BYTES_S)
+# Fewest requests that are under way where the bytes ahead allow it; one connection to a bucket
+# gives some 60 MB a second, so that this many give 1 GB.
+_UNDER_WAY: Final = 16
 # Further reads of a member whose checksum differs: a bit may have flipped on the way.
 _REREADS: Final = 2
 _KEYS_SHOWN: Final = 3
 
 # Function from visit, part and size of a member to the memory that takes its last bytes, if any.
 FindDestination: TypeAlias = Callable[[int, str, int], Bytes | None]
+
+
+def jobs_at_least(options: StreamOptions) -> int:
+    """Number of jobs of a batch from a bucket that keep requests and decoding threads busy.
+
+    Args:
+        options: Numbers of threads and of batches ahead.
+    """
+    return -(-max(_UNDER_WAY, 2 * options.decoders) // (options.ahead + 1))
 
 
 class Wanted(NamedTuple):
@@ -55,6 +70,7 @@ class MemberReader:
 
     Attributes:
         gap: Largest number of unwanted bytes between two members that are worth one read.
+        jobs_at_least: Number of jobs of a batch below which none is made larger; None from a disk.
     """
 
     def __init__(
@@ -62,7 +78,9 @@ class MemberReader:
     ) -> None:
         store = dataset.store
         self._dataset, self._cache = dataset, cache
-        self.gap = _GAP_LOCAL if isinstance(store, LocalStore) else _GAP_BUCKET
+        local = isinstance(store, LocalStore)
+        self.gap = _GAP_LOCAL if local else _GAP_BUCKET
+        self.jobs_at_least = None if local else jobs_at_least(options)
         self._bucket = BucketReader(store, options) if isinstance(store, BucketStore) else None
         # The very class, since a subclass may do more in `read`, which this way would pass by.
         self._disk = LocalReader(store) if type(store) is LocalStore else None
