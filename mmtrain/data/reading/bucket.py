@@ -10,7 +10,9 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import numpy as np
 
 from mmprep.errors import StoreError
 from mmprep.storage.store import BucketStore
@@ -18,6 +20,8 @@ from mmtrain.data.reading.local import Bytes
 from mmtrain.data.reading.options import StreamOptions
 from mmtrain.data.reading.requests import RangeRead, Requests
 from mmtrain.data.reading.traffic import Traffic
+
+_NOTHING: Final = np.empty(0, np.uint8)
 
 
 class Order(NamedTuple):
@@ -129,6 +133,9 @@ class _Answer:
         for place, span in enumerate(ranges):
             if self.future.done():
                 return
+            if span[0] == span[1]:  # A bucket refuses a request for no bytes.
+                self._data[place] = _NOTHING
+                continue
             done = partial(self._take, place)
             self._reads.append(RangeRead(self._requests, shard, span, traffic, done))
         self._settle_if_whole()

@@ -133,9 +133,12 @@ class RangeRead:
 
         self._traffic.requests += 1
         client, begin, end = self._requests.client, self._begin, self._end
-        racer = asyncio.ensure_future(
-            obstore.get_range_async(client, self._shard, start=begin, end=end)
-        )
+        try:
+            answer = obstore.get_range_async(client, self._shard, start=begin, end=end)
+        except Exception as error:  # Or whoever waits would wait forever.
+            self._finish_try(error)
+            return
+        racer = asyncio.ensure_future(answer)
         self._racers.add(racer)
         racer.add_done_callback(self._take)
 
@@ -146,7 +149,7 @@ class RangeRead:
     def _take(self, racer: "asyncio.Future[Body]") -> None:
         """Takes the answer of a request, unless its try has ended."""
         # Asked for in any case, or asyncio logs an error that nobody has looked at.
-        error = None if racer.cancelled() else racer.exception()
+        error = ConnectionError("cancelled") if racer.cancelled() else racer.exception()
         if racer not in self._racers:
             return
         self._racers.discard(racer)

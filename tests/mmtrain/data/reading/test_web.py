@@ -73,7 +73,7 @@ def test_orders_are_answered_each_in_the_order_of_its_ranges(
     reader: BucketReader, distant: ShardedDataset, farm: ShardedDataset
 ) -> None:
     first, second = distant.index.shards[:2]
-    ranges = [[(512, 600), (0, 99), (5, 2000)], [], [(7, 8)]]
+    ranges = [[(512, 600), (9, 9), (0, 99), (5, 2000)], [], [(7, 8)]]
     traffic = [Traffic() for _ in ranges]
     orders = [Order(*each) for each in zip((first, first, second), ranges, traffic, strict=True)]
     for order, answer in zip(orders, reader.begin(orders), strict=True):
