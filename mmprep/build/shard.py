@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import IO, Self
 
 from mmprep.build.plan import Task
-from mmprep.clips.pool import DecoderPool, Outcome
-from mmprep.clips.sample import Sample
+from mmprep.clips.outcome import Outcome, Sample
+from mmprep.clips.pool import DecoderPool
 from mmprep.failure import Failure
 from mmprep.format import Payload, ShardInfo, ShardWriter
 from mmprep.format.damage import naming_damage

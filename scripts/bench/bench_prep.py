@@ -37,10 +37,11 @@ from mmprep.build.build import build_dataset
 from mmprep.build.request import Request, make_plan
 from mmprep.clips.decode.clip import Clip
 from mmprep.clips.job import Job
+from mmprep.clips.outcome import Sample
 from mmprep.clips.parts import frames as pictures
 from mmprep.clips.parts.flow import consecutive_indices
 from mmprep.clips.pool import DecoderPool
-from mmprep.clips.sample import Sample, SampleMaker
+from mmprep.clips.sample import SampleMaker
 from mmprep.config import FlowConfig, PartsConfig
 from mmprep.datasets.generated.keypad import Parameters, write_clips
 from mmprep.datasets.spec import load as load_spec
