@@ -54,7 +54,14 @@ class ShardResult:
 
     def to_json(self) -> bytes:
         """Bytes of the sidecar."""
-        return json.dumps(asdict(self), ensure_ascii=False).encode()
+        # Not `asdict`, which copies each number; members are many.
+        plain = {
+            **vars(self),
+            "shard": None if self.shard is None else asdict(self.shard),
+            "entries": [entry.to_json() for entry in self.entries],
+            "failures": [asdict(failure) for failure in self.failures],
+        }
+        return json.dumps(plain, ensure_ascii=False).encode()
 
     @classmethod
     def from_json(cls, data: bytes, origin: str) -> Self:
