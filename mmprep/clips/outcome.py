@@ -1,10 +1,13 @@
 """Outcome of a clip. The driver of a build handles it, and must not load decoders for that."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from mmprep.failure import Failure
-from mmprep.format import Payload
+
+if TYPE_CHECKING:
+    # A decoding process starts in less time without what writes shards.
+    from mmprep.format import Payload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +19,7 @@ class Sample:
         seconds: Seconds that each stage took.
     """
 
-    payload: Payload
+    payload: "Payload"
     seconds: dict[str, float]
 
 
