@@ -301,10 +301,10 @@ def sample_lines(spent: Mapping[str, Spent]) -> list[Line]:
     moving = {f"{name} + flow": float(spent[f"{name}+"][0]) + flow for name in FLOORS}
     return [
         *(line(f"{name}: frames, sound", spent[name]) for name in FLOORS),
-        *at_most(1.3, line("sample: frames, spectrogram", spent["sample"]), still),
+        *at_most(1.12, line("sample: frames, spectrogram", spent["sample"]), still),
         *(line(f"{name}: frames, next ones, sound", spent[f"{name}+"]) for name in FLOORS),
         line("DIS flow alone", spent["flow"]),
-        *at_most(1.2, line("sample: frames, spectrogram, flow", spent["sample+"]), moving),
+        *at_most(1.15, line("sample: frames, spectrogram, flow", spent["sample+"]), moving),
     ]
 
 
