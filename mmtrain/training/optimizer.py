@@ -85,7 +85,10 @@ class Optimizer:
 
     def clear(self) -> None:
         """Drops all gradients."""
-        self._inner.zero_grad(set_to_none=True)
+        # As zero_grad(), whose wrappers for profilers cost more than the work.
+        for group in self._groups:
+            for parameter in group["params"]:
+                parameter.grad = None
 
     def gradients(self) -> list[Tensor]:
         """Gradients of the parameters that have one, in the order of the parameters' names.
