@@ -1,4 +1,5 @@
 import math
+import sys
 
 import pytest
 import torch
@@ -67,6 +68,16 @@ def test_it_is_torchs_own_optimizer(name):
     assert all(
         torch.equal(a, b) for a, b in zip(mine.parameters(), theirs.parameters(), strict=True)
     )
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_step_does_without_torchs_compiler(monkeypatch, name):
+    # Its import takes a second of every process that trains.
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)  # Raises where it is imported.
+    net = model()
+    before = [p.detach().clone() for p in net.parameters()]
+    step(net, Optimizer(net, OptimizerConfig(name=name, lr=0.1)))
+    assert not any(torch.equal(p, old) for p, old in zip(net.parameters(), before, strict=True))
 
 
 def test_clipping_is_torchs_own():
