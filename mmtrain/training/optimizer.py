@@ -127,7 +127,7 @@ class Optimizer:
     ) -> None:
         momentum = self._config.momentum
         states = [self._state.setdefault(p, {}) for p in parameters] if momentum else []
-        buffers = [state.get("momentum_buffer") for state in states]
+        buffers: list[Any] = [state.get("momentum_buffer") for state in states]
         sgd(
             [*parameters],
             gradients,

@@ -56,7 +56,9 @@ class Stepping:
         self.epoch = self.steps = 0
         self.stopping = self._averaged = False
         self._batch_size, self._failures = batch_size, failures
-        self._release()
+        self._batch: Batch | None = None
+        self._ids: Tensor | None = None
+        self._weight = 1  # Samples for which this rank stands.
         self._losses, self._meter = Losses(device), Meter()
         self._optimizer: Optimizer | None = None
         # Factors that setup() asks for, before there is an optimizer.
@@ -203,10 +205,7 @@ class Stepping:
 
     def _release(self) -> None:
         """Ends the step; between steps, all ranks are equal."""
-        self._batch: Batch | None = None
-        self._ids: Tensor | None = None
-        # Samples for which this rank stands.
-        self._weight = 1
+        self._batch, self._ids, self._weight = None, None, 1
 
 
 def encoder_rates(model: MultimodalModel) -> dict[nn.Parameter, float]:
