@@ -188,6 +188,11 @@ def copy_batch(batch: Batch, device: torch.device) -> Batch:
     return channels_last(here) if device.type == "cuda" else here
 
 
+def copy_ahead(values: Tensor, device: torch.device) -> Tensor:
+    """Copies values of the CPU to a device, without waiting for what it still computes."""
+    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
+
+
 def channels_last(batch: Batch) -> Batch:
     """The batch with spectrograms laid out channels-last.
 

@@ -11,7 +11,7 @@ from mmtrain.config.run import OptimizerConfig
 from mmtrain.models.encoders import Encoder
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.training import saved_state
-from mmtrain.training.device import full_precision
+from mmtrain.training.device import copy_ahead, full_precision
 from mmtrain.training.failures import Failures
 from mmtrain.training.loss_log import Losses
 from mmtrain.training.metrics_log import Meter
@@ -113,7 +113,7 @@ class Stepping:
     def draws(self, *shape: int) -> Tensor:
         numbers = torch.rand((self._batch_size, *shape), generator=self.generator)
         rows = len(numbers) if self._batch is None else len(self._batch)
-        return self._ranks.rows(numbers, rows).to(self.device)
+        return copy_ahead(self._ranks.rows(numbers, rows), self.device)
 
     def adopt(self, part: nn.Module | nn.Parameter, rate: float = 1.0) -> None:
         own = {*self.model.parameters()}

@@ -27,9 +27,9 @@ class Waits(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         tensors = [*_tensors((args, kwargs))]
-        by_itself = all(id(t) in self._host for t in tensors) and kwargs.get("device") is None
-        if func in _FETCHING and not by_itself:
-            self.count += 1
+        by_itself = all(id(t) in self._host for t in tensors)
+        self.count += func in _FETCHING and not by_itself
+        self.count += self._copies_to_device(func, args, kwargs)
         # Looks at its values on a CPU only.
         counted = func is torch.nn.functional.one_hot or func is torch._C._nn.one_hot
         before, self._exempt = self._exempt, self._exempt or by_itself or counted
@@ -37,10 +37,20 @@ class Waits(TorchFunctionMode):
             result = func(*args, **kwargs)
         finally:
             self._exempt = before
-        if (by_itself and func not in _MOVING) or func is torch.Tensor.cpu:
+        stays = by_itself and func not in _MOVING and kwargs.get("device") is None
+        if stays or func is torch.Tensor.cpu:
             self._kept += _tensors(result)
             self._host = {id(tensor) for tensor in self._kept}
         return result
+
+    def _copies_to_device(self, func, args, kwargs):
+        """Whether a call waits to copy values of the CPU to the device."""
+        if func is torch.tensor or func is torch.Tensor.new_tensor:
+            return kwargs.get("device") is not None or func is torch.Tensor.new_tensor
+        places = (torch.device, torch.Tensor, str)
+        moved = kwargs.get("device") is not None or any(isinstance(a, places) for a in args[1:])
+        from_host = func in _MOVING and id(args[0]) in self._host
+        return from_host and moved and not kwargs.get("non_blocking", False)
 
     def wait(self):
         """Counts a wait, unless it is for what is on the CPU."""

@@ -32,7 +32,7 @@ PASSES = {
 }
 # Method to the times that the CPU waits for a GPU in a step; the others let it run ahead.
 WAITS = {
-    "dropout-evolutional": 1,  # Draws on the CPU, in float64, from chances of the device.
+    "dropout-evolutional": 2,  # Draws on the CPU, in float64, from chances of the device.
     "greedy": 1,  # Decides which gates the next step takes.
 }
 
@@ -108,6 +108,12 @@ def test_waits_are_for_values_of_the_model_and_for_masks():
         if (total > 1).all():
             weight.detach().cpu().numpy()
         assert waits.count == 4
+
+        torch.tensor([1.0, 2.0], device="cpu")
+        torch.rand(2).to(torch.device("cpu"))
+        torch.rand(2).to(torch.device("cpu"), non_blocking=True)
+        torch.rand(2).to(torch.float64)
+        assert waits.count == 6
 
 
 def test_passes_are_counted_by_sample_and_where_gradients_arrive(shards, tmp_path):
