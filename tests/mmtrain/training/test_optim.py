@@ -9,6 +9,8 @@ from mmtrain.config.run import OptimizerConfig, ScheduleConfig
 from mmtrain.errors import DataError
 from mmtrain.training.optimizer import Optimizer
 from mmtrain.training.schedule import Schedule
+from mmtrain.training.train import train
+from tests.support.enginework import small
 
 
 def rates(epochs, **given):
@@ -78,6 +80,14 @@ def test_a_step_does_without_torchs_compiler(monkeypatch, name):
     before = [p.detach().clone() for p in net.parameters()]
     step(net, Optimizer(net, OptimizerConfig(name=name, lr=0.1)))
     assert not any(torch.equal(p, old) for p, old in zip(net.parameters(), before, strict=True))
+
+
+def test_a_run_does_without_torchs_compiler(monkeypatch, shards, tmp_path):
+    for name in ("torch._dynamo", "torch._inductor", "torch._inductor.config"):
+        monkeypatch.setitem(sys.modules, name, None)
+    before = torch.get_deterministic_debug_mode()
+    assert train(small(shards, epochs=1), tmp_path / "run")["test"]["accuracy"] >= 0
+    assert torch.get_deterministic_debug_mode() == before
 
 
 def test_clipping_is_torchs_own():
