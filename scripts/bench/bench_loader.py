@@ -110,8 +110,10 @@ def all_ways(root: Path, batch_size: int, workers: int) -> dict[str, Way]:
     both = ("audio", "visual")
 
     def stream(order: SampleOrder, modalities: tuple[str, ...], view: View = VIEW) -> Way:
+        # One for all rounds, as training has one for all epochs.
+        made = OrderedStream(data, modalities, batch_size, view, options=options)
+
         def run() -> int:
-            made = OrderedStream(data, modalities, batch_size, view, options=options)
             made.begin(order, seed=0, epoch=0)
             return sum(len(batch) for batch in made)
 
