@@ -1,6 +1,7 @@
 """Memory of batches: used again when a batch is dropped, and never before."""
 
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -46,7 +47,9 @@ def hold_storage(tensor: Tensor) -> object:
 
 
 @pytest.mark.parametrize("hold", [hold_slice, hold_array, hold_array_of_array, hold_storage])
-def test_what_shows_a_part_of_a_batch_keeps_its_memory(memory: BatchMemory, hold) -> None:
+def test_what_shows_a_part_of_a_batch_keeps_its_memory(
+    memory: BatchMemory, hold: Callable[[Tensor], object]
+) -> None:
     tensor = memory.empty(SHAPE, torch.float32)
     place, held = tensor.data_ptr(), hold(tensor)
     del tensor
