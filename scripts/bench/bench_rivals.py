@@ -127,12 +127,12 @@ def measure(processes: dict[str, RivalProcess], order: str, rounds: int) -> list
             if row.reason:
                 continue
             try:
-                run = processes[row.name].measure(order, epoch, check=epoch == 0)
+                if epoch:
+                    row.runs.append(processes[row.name].measure(order, epoch))
+                else:
+                    processes[row.name].check(order, epoch)
             except Failed as error:
                 row.reason = f"failed: {error}"
-            else:
-                # The first epoch brings files into memory and starts worker processes.
-                row.runs += [run] if epoch else []
     return rows
 
 

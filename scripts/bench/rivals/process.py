@@ -6,7 +6,7 @@ import os
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from importlib import metadata
 from itertools import chain
@@ -14,8 +14,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+
 from rivals import load_rival
-from rivals.base import Batch, Rival, Setting, visits
+from rivals.base import VIEW, Batch, Rival, Setting, sound_array, visits
 from rivals.ffmpeg import ffmpeg_of_pyav
 from rivals.usage import tree_usage
 
@@ -85,18 +87,22 @@ class RivalProcess:
             self.close()
             raise
 
-    def measure(self, order: str, epoch: int, *, check: bool = False) -> Measured:
-        """Runs an epoch of an order.
-
-        Args:
-            order: Order that the library does not refuse.
-            epoch: Number of the epoch, on which the order depends.
-            check: Whether the batches are compared with the shards; the figures are then of no use.
+    def check(self, order: str, epoch: int) -> None:
+        """Runs an epoch and compares it with the shards; it starts worker processes, too.
 
         Raises:
             Failed: The library raised an error, or gave other samples.
         """
-        self._connection.send((order, epoch, check))
+        self._connection.send((check_epoch, order, epoch))
+        self._answer()
+
+    def measure(self, order: str, epoch: int) -> Measured:
+        """Runs an epoch of an order that the library does not refuse.
+
+        Raises:
+            Failed: The library raised an error.
+        """
+        self._connection.send((measure_epoch, order, epoch))
         measured: Measured = self._answer()
         return measured
 
@@ -147,11 +153,11 @@ def _serve(connection: Connection, name: str, setting: Setting) -> None:
         child.terminate()
 
 
-def _respond(rival: Rival, order: str, epoch: int, check: bool) -> tuple[bool, Measured | str]:
+def _respond(
+    rival: Rival, task: Callable[[Rival, str, int], object], order: str, epoch: int
+) -> tuple[bool, object]:
     try:
-        if check:
-            _check(rival, order, epoch)
-        return True, _measure(rival, order, epoch)
+        return True, task(rival, order, epoch)
     except Exception as error:
         return False, _message(error)
 
@@ -187,7 +193,7 @@ def _epochs(rival: Rival, order: str, epoch: int) -> Iterator[Batch]:
     return chain.from_iterable(rival.epoch(order, epoch * count + i) for i in range(count))
 
 
-def _measure(rival: Rival, order: str, epoch: int) -> Measured:
+def measure_epoch(rival: Rival, order: str, epoch: int) -> Measured:
     before, begin = tree_usage(), time.perf_counter()
     count = sum(len(batch.numbers) for batch in _epochs(rival, order, epoch))
     seconds, after = time.perf_counter() - begin, tree_usage()
@@ -198,7 +204,7 @@ def _measure(rival: Rival, order: str, epoch: int) -> Measured:
     )
 
 
-def _check(rival: Rival, order: str, epoch: int) -> None:
+def check_epoch(rival: Rival, order: str, epoch: int) -> None:
     """Compares the samples of an epoch with those wanted, and a batch with the shards.
 
     Raises:
@@ -219,14 +225,10 @@ def _check(rival: Rival, order: str, epoch: int) -> None:
 
 
 def _check_batch(setting: Setting, batch: Batch, order: str) -> None:
-    import torch
-
-    from rivals.base import VIEW, decode_sound
-
-    count = len(batch.numbers)
-    sound = decode_sound(setting.clip(int(batch.numbers[-1])).sound)
-    if not torch.equal(batch.sound[count - 1, 0], sound):
-        raise Failed(f"other values or type {batch.sound.dtype} than the spectrogram has")
+    row, number = len(batch.numbers) - 1, int(batch.numbers[-1])
+    sound, wanted = batch.sound[row, 0].numpy(), sound_array(setting.clip(number).sound)
+    if sound.dtype != wanted.dtype or not np.array_equal(sound, wanted):
+        raise Failed(f"the spectrogram of sample {number} has other values, or {sound.dtype}")
     shape = (VIEW.frames, 3, VIEW.size, VIEW.size)
     if order == "audio":
         if batch.pictures is not None:
