@@ -49,6 +49,8 @@ class Row:
 
 def main() -> None:
     args = parse()
+    # Python tidies up after loaders that do not end their processes, and need not tell of each.
+    os.environ["PYTHONWARNINGS"] = "ignore:resource_tracker"
     names = [name for name in RIVALS if not args.only or name in {"ours", *args.only.split(",")}]
     with tempfile.TemporaryDirectory(prefix="bench-rivals-", dir=args.work) as folder:
         setting = Setting(root=Path(folder), batch_size=args.batch_size, workers=args.workers)

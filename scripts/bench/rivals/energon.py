@@ -29,7 +29,7 @@ class Energon(Rival):
     }
     remarks: ClassVar = {
         "default": "sequences of 100 samples and a buffer of 100",
-        "random": "sequences of 1 sample, each worker its own half",
+        "random": "sequences of 1 sample, each worker its own part",
         "audio": "part_filter",
     }
 

@@ -22,7 +22,7 @@ class Lance(Rival):
 
     packages = ("lancedb", "pylance")
     remarks: ClassVar = {
-        "default": "shuffle=True: the random order",
+        "default": "the random order",
         "scored": "Permutation behind torch's sampler",
     }
 

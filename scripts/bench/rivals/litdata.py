@@ -32,10 +32,10 @@ class LitData(Rival):
     packages = ("litdata",)
     mapped = True
     remarks: ClassVar = {
-        "default": "shuffle=True: chunks, then blocks of items in each",
+        "default": "chunks shuffled, then items in each",
         "random": "dataset[number] behind torch's sampler",
         "scored": "dataset[number] behind torch's sampler",
-        "audio": "reads the pictures too: an item is one range of bytes",
+        "audio": "reads the pictures too",
     }
 
     def prepare(self) -> None:
@@ -81,7 +81,9 @@ class _Numbered(Dataset[list[Any]]):
     """Items by number."""
 
     def __init__(self, folder: str) -> None:
-        self._items = StreamingDataset(folder, transform=partial(_decode, audio=False))
+        # By itself it decodes several neighbours at once, of which only its own order makes use.
+        decode = partial(_decode, audio=False)
+        self._items = StreamingDataset(folder, transform=decode, batch_decode=0)
 
     def __len__(self) -> int:
         return len(self._items)

@@ -16,10 +16,10 @@ class Mosaic(Rival):
 
     packages = ("mosaicml-streaming",)
     remarks: ClassVar = {
-        "default": "shuffle_algo py1e: within blocks of shards",
+        "default": "shuffle_algo py1e: blocks of shards",
         "random": "shuffle_algo naive",
         "scored": "LocalDataset behind torch's sampler",
-        "audio": "reads the pictures too: a sample is one range of bytes",
+        "audio": "reads the pictures too",
     }
 
     def prepare(self) -> None:

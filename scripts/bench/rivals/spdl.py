@@ -27,7 +27,7 @@ class Spdl(Rival):
 
     packages = ("spdl",)
     remarks: ClassVar = {
-        "default": "a file a frame; any order is a source: the random one",
+        "default": "a file a frame, in the random order",
         "scored": "output_order='input'",
     }
 
