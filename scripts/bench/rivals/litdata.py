@@ -68,9 +68,8 @@ class LitData(Rival):
         return str(self.setting.root / "litdata")
 
     def _stream(self, order: str) -> StreamingDataLoader:
-        decode = partial(_decode, audio=order == "audio")
         return StreamingDataLoader(
-            StreamingDataset(self._folder, shuffle=True, transform=decode),
+            _items(self._folder, audio=order == "audio", shuffle=True),
             batch_size=self.setting.batch_size,
             num_workers=self.setting.workers,
             persistent_workers=self.setting.workers > 0,
@@ -81,9 +80,7 @@ class _Numbered(Dataset[list[Any]]):
     """Items by number."""
 
     def __init__(self, folder: str) -> None:
-        # By itself it decodes several neighbours at once, of which only its own order makes use.
-        decode = partial(_decode, audio=False)
-        self._items = StreamingDataset(folder, transform=decode, batch_decode=0)
+        self._items = _items(folder, audio=False)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -91,6 +88,12 @@ class _Numbered(Dataset[list[Any]]):
     def __getitem__(self, number: int) -> list[Any]:
         item: list[Any] = self._items[number]
         return item
+
+
+def _items(folder: str, *, audio: bool, shuffle: bool = False) -> StreamingDataset:
+    # By itself it decodes eight such items at once, which takes longer in any order but the stored.
+    decode = partial(_decode, audio=audio)
+    return StreamingDataset(folder, shuffle=shuffle, transform=decode, batch_decode=0)
 
 
 def _item(setting: Setting, number: int) -> dict[str, Any]:
