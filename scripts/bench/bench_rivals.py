@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Samples a second of our stream beside other streaming libraries, in four orders.
 
-    pip install --no-deps --target RIVALS -r scripts/bench/rivals/requirements.txt
+    uv pip install --python .venv --no-deps --target RIVALS -r scripts/bench/rivals/requirements.txt
     PYTHONPATH=RIVALS scripts/bench/bench_rivals.py --data any-set-with-frames-and-spectrograms
 
 Each library reads the same samples in a format of its own, written as its documentation has it, and

@@ -21,7 +21,7 @@ from rivals.base import VIEW, Batch, Rival, Setting, sound_array, visits
 from rivals.ffmpeg import ffmpeg_of_pyav
 from rivals.usage import tree_usage
 
-INSTALL: Final = "pip install --no-deps --target RIVALS -r scripts/bench/rivals/requirements.txt"
+_INSTALL: Final = "scripts/bench/rivals/requirements.txt has what to install, and how"
 # Longest wait for an answer, such as that the samples are converted.
 _PATIENCE_S: Final = 600
 # Epochs of one measurement, where an epoch is short.
@@ -140,7 +140,7 @@ def _serve(connection: Connection, name: str, setting: Setting) -> None:
         rival.prepare()
         connection.send((True, _facts(rival)))
     except ImportError as error:
-        connection.send((False, f"not installed ({error}); {INSTALL}"))
+        connection.send((False, f"not installed ({error}); {_INSTALL}"))
     except Exception as error:
         connection.send((False, _message(error)))
     else:
