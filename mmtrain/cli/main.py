@@ -82,7 +82,8 @@ def train(
 
     Writes RUN: config.json, run.json (commands, versions, device), preparation.json (what `mmtrain
     predict` needs of the data), metrics.jsonl (one line per epoch), progress.json while it trains,
-    checkpoint.pt, best.pt, ledger/ and, at the end, result.json.
+    checkpoint.pt, best.pt, ledger/, scores.h5 where the curriculum scores, probes.jsonl with
+    --set probe_every=N and, at the end, result.json.
     """
     from mmtrain.cli import train
     from mmtrain.training.ranks import speaks

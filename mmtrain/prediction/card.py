@@ -8,8 +8,10 @@ from mmprep.format.damage import naming_damage
 from mmprep.format.fields import parse_json
 from mmprep.printable import printable
 from mmprep.version import VERSION
+from mmtrain.errors import ConfigError
 from mmtrain.methods.catalog import METHODS
 from mmtrain.plugins import is_plugin, label
+from mmtrain.prediction.clips import preparation_of
 from mmtrain.prediction.opening import Trained
 from mmtrain.prediction.predictor import Predictor
 from mmtrain.tasks.measures import MEASURES, shown
@@ -28,7 +30,7 @@ model = mmtrain.load("{folder}")
 prediction = model.predict({{{inputs}}})
 ```
 
-On raw clips: `mmtrain predict {folder} clip.mp4`. For fine-tuning: `mmtrain train --init {folder}`.
+{places} For fine-tuning: `mmtrain train --init {folder}`.
 """
 
 
@@ -45,7 +47,7 @@ def card_of(trained: Trained, predictor: Predictor, refused: Mapping[str, str]) 
         "Data": _data(trained, predictor),
         "Measures": _measures(trained),
         "Inputs": _inputs(predictor),
-        "Use": _use(predictor),
+        "Use": _use(trained, predictor),
         "Programs": _programs(refused),
     }
     head = f"---\nlibrary_name: mmtrain\ntags: [multimodal, {predictor.task.name}]\n---\n\n"
@@ -77,14 +79,14 @@ def _model(trained: Trained, predictor: Predictor) -> str:
 def _data(trained: Trained, predictor: Predictor) -> str:
     facts, names = trained.facts, predictor.classes
     listed = ", ".join(names[:_CLASSES]) + (", ..." if len(names) > _CLASSES else "")
-    table = _table(
-        {
-            "name": facts.name,
-            "root": f"`{facts.root}`",
-            "licence of the data": facts.licence or _UNKNOWN,
-            "classes": f"{len(names)}: {listed}",
-        }
-    )
+    rows = {
+        "name": facts.name,
+        "root": f"`{facts.root}`",
+        "licence of the data": facts.licence or _UNKNOWN,
+    }
+    # Scores have classes too, by which their data set counts its samples.
+    classes = {"classes": f"{len(names)}: {listed}"} if predictor.task.gives else {}
+    table = _table(rows | classes)
     parameters = json.dumps(dict(facts.parts), indent=1, ensure_ascii=False)
     return (
         f"{table}\nThe terms of the data may bind whoever uses weights that were learnt from them."
@@ -133,9 +135,21 @@ def _inputs(predictor: Predictor) -> str:
     return _rows(lines)
 
 
-def _use(predictor: Predictor) -> str:
+def _use(trained: Trained, predictor: Predictor) -> str:
     inputs = ", ".join(f'"{name}": {name}' for name in predictor.modalities)
-    return _USE.format(folder="DIR", inputs=inputs)
+    return _USE.format(folder="DIR", inputs=inputs, places=_places(trained, predictor))
+
+
+def _places(trained: Trained, predictor: Predictor) -> str:
+    """Sentence on what `mmtrain predict` takes: raw clips where they can be prepared, or shards."""
+    asked = "question" in predictor.modalities
+    texts = {"question": ""} if asked else {}
+    try:
+        preparation_of(trained.facts, predictor.modalities, texts)
+    except ConfigError as error:
+        return f"On shards: `mmtrain predict DIR SHARDS`. Not on raw clips: {error}."
+    question = " --text question='How many?'" if asked else ""
+    return f"On raw clips: `mmtrain predict DIR clip.mp4{question}`."
 
 
 def _programs(refused: Mapping[str, str]) -> str:

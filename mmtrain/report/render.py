@@ -21,6 +21,7 @@ _PARTS: Final = {
     "curves": "Curves",
     "gaps": "Gaps",
     "classes": "Classes",
+    "noise": "Noise",
     "probes": "Encoders",
     "method": "Method",
     "speed": "Throughput",
@@ -49,8 +50,10 @@ def write(runs: Sequence[Path], html: Path, data: str | None = None) -> None:
 def report_page(records: Sequence[RunRecord], data: str | None = None) -> str:
     """Returns the HTML page about the runs ``records``; see `write`."""
     groups = group_runs(records)
-    title, gap = _title(records, groups), gaps(groups)
-    parts = {anchor: name for anchor, name in _PARTS.items() if gap or anchor != "gaps"}
+    title = _title(records, groups)
+    gap, noise = gaps(groups), by_noise(groups, data)
+    absent = {anchor for anchor, part in (("gaps", gap), ("noise", noise)) if part is None}
+    parts = {anchor: name for anchor, name in _PARTS.items() if anchor not in absent}
     return document(
         title,
         _header(title, records, groups, parts),
@@ -59,7 +62,7 @@ def report_page(records: Sequence[RunRecord], data: str | None = None) -> str:
         curves.measures(groups),
         gap,
         evaluations.evaluations(groups),
-        by_noise(groups, data),
+        noise,
         evaluations.probes(groups),
         curves.logged_quantities(groups),
         curves.speed(groups),

@@ -121,12 +121,12 @@ def _score_charts(columns: Columns) -> list[Markup | None]:
         since = np.array([scores.rank_correlation(first, row) for row in values])
         series = [
             Line(
-                name="the epoch before",
+                name="epoch before",
                 style=0,
                 x=epochs,
                 y=scores.consecutive_correlation(values),
             ),
-            Line(name="the first scores", style=1, x=epochs, y=since),
+            Line(name="first scores", style=1, x=epochs, y=since),
         ]
         title = f"rank correlation of each epoch's {main} with ..."
         correlation = lines(title, series, keyed=True, y_span=(0.9, 1), limits=(-1, 1))

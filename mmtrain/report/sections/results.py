@@ -39,8 +39,6 @@ class _Column(NamedTuple):
         pick: Value of a run.
         scale: Factor on the value.
         decimals: Number of decimals.
-        ranked: Whether the best value is printed in bold.
-        falls: Whether the lowest is the best.
     """
 
     over: str
@@ -48,8 +46,6 @@ class _Column(NamedTuple):
     pick: Callable[[RunRecord], float | None]
     scale: float = 100
     decimals: int = 2
-    ranked: bool = True
-    falls: bool = False
 
 
 class _Row(NamedTuple):
@@ -159,9 +155,9 @@ def _columns(groups: Sequence[Group]) -> list[_Column]:
     columns += of_split("val", val) if any(run.val for run in runs) else []
     return [
         *columns,
-        _Column("best", "epoch", _best_epoch, 1, 1, ranked=False),
-        _Column("speed", "s/epoch", _seconds, 1, 1, ranked=False),
-        _Column("speed", "samples/s", _speed, 1, 0, ranked=False),
+        _Column("best", "epoch", _best_epoch, 1, 1),
+        _Column("speed", "s/epoch", _seconds, 1, 1),
+        _Column("speed", "samples/s", _speed, 1, 0),
     ]
 
 
@@ -174,9 +170,7 @@ def percent_of(names: Sequence[str]) -> str:
 def _column(over: str, title: str, name: str, pick: Callable[[RunRecord], float | None]) -> _Column:
     """A column of the measure ``name``."""
     measure = MEASURES[name]
-    return _Column(
-        over, title, pick, measure.scale, measure.decimals, measure.chooses, measure.falls
-    )
+    return _Column(over, title, pick, measure.scale, measure.decimals)
 
 
 def _best_epoch(run: RunRecord) -> float | None:
@@ -195,7 +189,10 @@ def _speed(run: RunRecord) -> float:
 
 
 def _wide(columns: Sequence[_Column], rows: Sequence[_Row]) -> Markup:
-    """Returns a table with two rows of titles, the upper one for columns that belong together."""
+    """Returns a table with two rows of titles, the upper one for columns that belong together.
+
+    No cell is bold: the highest mean need not be a difference, which `compare` tests.
+    """
     overs = [column.over for column in columns]
     begins = [i for i, over in enumerate(overs) if i == 0 or overs[i - 1] != over]
     ends = [*begins[1:], len(overs)]
@@ -208,31 +205,16 @@ def _wide(columns: Sequence[_Column], rows: Sequence[_Row]) -> Markup:
         for i, column in enumerate(columns)
     ]
     values = [[row.group.spread(column.pick) for column in columns] for row in rows]
-    best = [
-        _highest([(-1 if column.falls else 1) * spreads[i].mean for spreads in values])
-        if column.ranked
-        else ()
-        for i, column in enumerate(columns)
-    ]
     body = []
-    for number, (row, spreads) in enumerate(zip(rows, values, strict=True)):
+    for row, spreads in zip(rows, values, strict=True):
         cells: list[Child] = []
         for i, (column, spread) in enumerate(zip(columns, spreads, strict=True)):
             mean, plus, std = spread.text(column.decimals, column.scale).partition(" ± ")
-            text = el("b", mean) if number in best[i] else mean
             more = el("span", f"± {std}", class_="small") if plus else None
-            cells.append(el("td", text, more, class_="n from" if i in begins else "n"))
+            cells.append(el("td", mean, more, class_="n from" if i in begins else "n"))
         body.append(el("tr", el("td", row.head), *cells))
     head = (el("tr", el("th"), *above, class_="over"), el("tr", el("th"), *titles))
     return el("div", el("table", *head, *body, class_="wide"), class_="scroll")
-
-
-def _highest(values: Sequence[float]) -> tuple[int, ...]:
-    """Places of the largest value; none where there is nothing to compare, or all are equal."""
-    known = {value for value in values if not np.isnan(value)}
-    if len(known) < 2:
-        return ()
-    return tuple(i for i, value in enumerate(values) if value == max(known))
 
 
 def _of_group(group: Group) -> Markup:

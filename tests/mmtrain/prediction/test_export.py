@@ -12,6 +12,7 @@ from mmtrain import plugins
 from mmtrain.cli.main import main
 from mmtrain.errors import ConfigError, DataError
 from mmtrain.prediction.export import export
+from mmtrain.prediction.predict import predict
 from mmtrain.prediction.predictor import load
 from mmtrain.prediction.program import Logits, examples
 from mmtrain.training.train import train
@@ -79,6 +80,7 @@ def test_the_card_has_the_facts(exported, trained):
     for text in (facts["root"], "| licence of the data | none |", "joint", "small-cnn", '"psd"'):
         assert text in card, text
     assert f"| test | {100 * test['accuracy']:.2f} % |" in card
+    assert "On raw clips: `mmtrain predict DIR clip.mp4`. For" in card
     assert str(trained.parent) not in card + (exported / "config.json").read_text()
 
 
@@ -140,3 +142,19 @@ def test_onnx_computes_the_same(trained, tmp_path):
         values = session.run(["fused_logits", "audio_logits", "visual_logits"], feed)
         for found, expected in zip(values, model(inputs, shown).values(), strict=True):
             assert np.allclose(found, expected.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("task", ["regression", "localisation"])
+def test_runs_of_other_tasks_are_exported(task_shards, task_run, task, tmp_path):
+    folder, out = task_run(task), tmp_path / "export"
+
+    report = export(folder, out, programs=task == "localisation")
+
+    assert report["refused"] == {}
+    assert ("model.pt2" in report["files"]) == (task == "localisation")
+    found, expected = (predict(each, [str(task_shards(task))]) for each in (out, folder))
+    assert found["predictions"] == expected["predictions"]
+    card = (out / "README.md").read_text()
+    assert ("| classes |" in card) == (task == "localisation")
+    # The parameters of these shards are not known, so raw clips cannot become samples of them.
+    assert "`mmtrain predict DIR SHARDS`. Not on raw clips: the parameters" in card

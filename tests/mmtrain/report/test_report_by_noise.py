@@ -45,6 +45,7 @@ def test_accuracy_falls_with_noise_as_the_samples_do(tmp_path):
     text = page_of(tmp_path, quiet, all_right)
 
     assert "accuracy by noise (%)" in text
+    assert "Classes Noise Encoders" in text
     # The bin 13 to 24 has six of twelve below or at 18.
     for line in ("1 to 12 12 100.0 100.0", "13 to 24 12 50.0 100.0", "61 to 72 12 0.0 100.0"):
         assert line in text
@@ -83,7 +84,9 @@ def test_it_is_left_out_where_the_samples_were_not_scored(tmp_path):
     stale = scored(tmp_path / "stale", np.ones(COUNT), data, seed=1)
     (stale / "best.pt").write_bytes(b"other weights")
 
-    assert "By noise" not in page_of(tmp_path, never, stale)
+    text = page_of(tmp_path, never, stale)
+    assert "By noise" not in text
+    assert "Classes Encoders" in text
 
 
 def test_it_is_left_out_where_the_shards_have_moved(tmp_path):
