@@ -65,7 +65,7 @@ def repeat_samples(root: Path, count: int) -> None:
     """Makes the index of a data set list its samples by turns, under new keys, ``count`` times."""
     data = open_dataset(root)
     index = data.index
-    entries = [index.entry(row) for row in range(len(index))]
+    entries = list(index.entries(np.arange(len(index))))
     # By shard, as in a real index: those of one shard lie together.
     turns = np.sort(np.arange(count) % len(entries))
     rows = (
