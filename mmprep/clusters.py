@@ -43,6 +43,16 @@ def load_engine(
     return partial(run, **options) if options else run
 
 
+def parse_value(text: str) -> int | float | str:
+    """Value of an option of Slurm: a number where the text is one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
 @contextmanager
 def connected_to_ray(address: str | None) -> Iterator[None]:
     """Connects this process to a Ray cluster as a driver, unless it is connected already.

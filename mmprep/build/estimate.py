@@ -13,8 +13,8 @@ from typing import Final
 from mmprep.build.plan import Plan, trial_rows
 from mmprep.build.shard import write_clip
 from mmprep.clips.job import Job
+from mmprep.clips.outcome import Sample
 from mmprep.clips.pool import DecoderPool
-from mmprep.clips.sample import Sample
 from mmprep.format import ShardWriter
 from mmprep.manifest import Row
 

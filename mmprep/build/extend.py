@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from mmprep.build.collection import without_collection
 from mmprep.build.plan import Plan, Task, tasks, versions
 from mmprep.build.rewrite import read_failures, reconstruct, split_order
 from mmprep.build.settings import (
@@ -59,6 +60,7 @@ class KnownClips:
         ]
 
 
+@without_collection()
 def known_clips(store: Store, dataset: Dataset) -> KnownClips:
     """Reads the clips of a data set from its index and its list of failures."""
     with Shards(store) as shards:
@@ -69,7 +71,7 @@ def known_clips(store: Store, dataset: Dataset) -> KnownClips:
         splits = [index.splits[i] for i in index.split[clips].tolist()]
         listing = dict(zip(keys, zip(labels, splits, strict=True), strict=True))
         # Without additions there is nothing to compare, and entries of many clips take long.
-        entries = [index.entry(row) for row in clips.tolist()] if index.additions else []
+        entries = index.entries(clips) if index.additions else ()
         targets = {entry.key: targets_of(entry) for entry in entries}
     absent: set[str] = set()
     place = f"{store.url}/{DATASET}"
@@ -89,6 +91,7 @@ def known_clips(store: Store, dataset: Dataset) -> KnownClips:
     )
 
 
+@without_collection()
 def plan_extension(plan: Plan, dataset: Dataset, known: KnownClips, place: str) -> Plan:
     """Plans the shards of the clips in ``plan`` that are new to ``dataset``.
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from typing import Any, Final, Self
 
+from mmprep.build.collection import without_collection
 from mmprep.build.stamps import Stamp
 from mmprep.config import PartsConfig, complete_stored
 from mmprep.errors import DataError
@@ -103,6 +104,7 @@ class Plan:
             "listed clips": self.listed,
         }
 
+    @without_collection()
     def to_json(self) -> str:
         """Text of `plan.json`."""
         plain = {
@@ -110,12 +112,13 @@ class Plan:
             "parts": self.parts.to_json(),
             "tasks": [_task_json(task) for task in self.tasks],
             "absent": [asdict(failure) for failure in self.absent],
-            "stamps": {path: asdict(stamp) for path, stamp in self.stamps.items()},
+            "stamps": {path: stamp.to_json() for path, stamp in self.stamps.items()},
             "version": _VERSION,
         }
         return json.dumps(plain, ensure_ascii=False)
 
     @classmethod
+    @without_collection()
     def from_json(cls, text: str | bytes, origin: str) -> Self:
         """Reads a plan.
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
+from mmprep.build.collection import without_collection
 from mmprep.build.plan import Plan
 from mmprep.build.shard import ShardResult
 from mmprep.format import DATASET, FAILURES, INDEX, Dataset, SplitInfo, write_index
@@ -24,6 +25,7 @@ def publish(plan: Plan, results: Mapping[str, ShardResult], store: Store) -> Dat
     return dataset
 
 
+@without_collection()
 def compose(plan: Plan, results: Mapping[str, ShardResult]) -> tuple[Dataset, dict[str, bytes]]:
     """Makes the description of the data set and the bytes of its three files.
 
@@ -94,10 +96,11 @@ def _failure_lines(plan: Plan, results: Mapping[str, ShardResult]) -> bytes:
     """Bytes of `failures.jsonl`; failed clips carry row and shard, which `mmprep repair` needs."""
     lines: list[dict[str, object]] = []
     for task in plan.tasks:
-        rows = {row.key: row for row in task.rows}
+        failures = results[task.name].failures
+        rows = {row.key: row for row in task.rows} if failures else {}
         lines += [
             {**asdict(failure), "task": task.name, "row": rows[failure.key].to_json()}
-            for failure in results[task.name].failures
+            for failure in failures
         ]
     lines += [asdict(failure) for failure in plan.absent]
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()

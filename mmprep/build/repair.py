@@ -18,8 +18,8 @@ from mmprep.build.rewrite import NEW, check_files, finish_moves, reconstruct, re
 from mmprep.build.shard import ShardResult, write_clip
 from mmprep.build.state import forget_state
 from mmprep.clips.job import Job
-from mmprep.clips.pool import DecoderPool, Outcome
-from mmprep.clips.sample import Sample
+from mmprep.clips.outcome import Outcome, Sample
+from mmprep.clips.pool import DecoderPool
 from mmprep.errors import ConfigError, DataError
 from mmprep.failure import Failure
 from mmprep.format import Dataset, Index, ShardWriter

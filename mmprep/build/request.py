@@ -1,11 +1,14 @@
 """Turns a request into a plan: reads the lists, finds the clips and settles the parameters."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from mmprep.assignments import parse_value, split_assignment
+from mmprep.build.collection import without_collection
 from mmprep.build.plan import Plan, listing_digest, tasks, trial_rows, versions
 from mmprep.build.stamps import stamps_of
 from mmprep.build.voices import draw_voices
@@ -89,6 +92,7 @@ class Request:
         )
 
 
+@without_collection()
 def make_plan(request: Request) -> Plan:
     """Reads the lists, looks for the clips and divides them into shards.
 
@@ -351,8 +355,15 @@ def _absence_check(sizes: Mapping[str, int], raw: Raw) -> Callable[[str], str]:
         return lambda path: "" if path in sizes else "missing"
     root = raw.resolve()
 
+    @cache
+    def is_inside(path: str) -> bool:
+        return (root / path).resolve().is_relative_to(root)
+
     def look(path: str) -> str:
-        if not (root / path).resolve().is_relative_to(root):
+        # A file that is no link lies where its folder does, and a folder holds many files.
+        folder, _, name = path.rpartition("/")
+        plain = name not in ("", "..") and not os.path.islink(os.path.join(root, path))
+        if not is_inside(folder if plain else path):
             return "outside-raw"
         return "" if (root / path).exists() else "missing"
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mmprep.build.collection import without_collection
 from mmprep.build.plan import Plan, Task, check_rows
 from mmprep.build.publish import compose
 from mmprep.build.shard import ShardResult
@@ -79,6 +80,7 @@ def check_files(store: Store, dataset: Dataset) -> None:
             raise DataError(f"{store.url}/{path}: damaged; nothing was changed. Build anew")
 
 
+@without_collection()
 def reconstruct(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, ShardResult]]:
     """Rebuilds plan and results of a finished build; the plan holds the failed clips alone."""
     failed: dict[str, list[tuple[Row, Failure]]] = defaultdict(list)
@@ -97,12 +99,12 @@ def reconstruct(store: Store, dataset: Dataset) -> tuple[Plan, dict[str, ShardRe
         names = sorted(of_index | set(failed), key=split_order)
         for name in names:
             number = ids.get(f"{name}.tar")
-            rows = [] if number is None else clips[index.shard[clips] == number].tolist()
+            rows = clips[:0] if number is None else clips[index.shard[clips] == number]
             results[name] = ShardResult(
                 task=name,
                 shard=None if number is None else dataset.shards[number],
-                entries=tuple(index.entry(row) for row in rows),
-                labels=tuple(index.own_label(row) for row in rows),
+                entries=tuple(index.entries(rows)),
+                labels=tuple(index.own_label(row) for row in rows.tolist()),
                 failures=tuple(failure for _, failure in failed[name]),
             )
     with naming_damage(f"{store.url}/{DATASET}", "build anew", "damaged"):

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import IO, Self
 
 from mmprep.build.plan import Task
-from mmprep.clips.pool import DecoderPool, Outcome
-from mmprep.clips.sample import Sample
+from mmprep.clips.outcome import Outcome, Sample
+from mmprep.clips.pool import DecoderPool
 from mmprep.failure import Failure
 from mmprep.format import Payload, ShardInfo, ShardWriter
 from mmprep.format.damage import naming_damage
@@ -54,7 +54,14 @@ class ShardResult:
 
     def to_json(self) -> bytes:
         """Bytes of the sidecar."""
-        return json.dumps(asdict(self), ensure_ascii=False).encode()
+        # Not `asdict`, which copies each number; members are many.
+        plain = {
+            **vars(self),
+            "shard": None if self.shard is None else asdict(self.shard),
+            "entries": [entry.to_json() for entry in self.entries],
+            "failures": [asdict(failure) for failure in self.failures],
+        }
+        return json.dumps(plain, ensure_ascii=False).encode()
 
     @classmethod
     def from_json(cls, data: bytes, origin: str) -> Self:

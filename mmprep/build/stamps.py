@@ -1,6 +1,7 @@
 """Size, time and digest of the sources of a build, by which a later run sees what has changed."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,10 @@ class Stamp:
     changed_ns: int | None = None
     sha256: str | None = None
 
+    def to_json(self) -> dict[str, int | str | None]:
+        """Plain values of the stamp."""
+        return {"size": self.size, "changed_ns": self.changed_ns, "sha256": self.sha256}
+
 
 Stamps: TypeAlias = Mapping[str, Stamp]
 
@@ -56,9 +61,9 @@ def stamps_of(
     files = sources(raw, access) if hashes else None
     stamps: dict[str, Stamp] = {}
     for path in paths:
-        stamp = _stat(raw / path) if isinstance(raw, Path) else _listed(sizes, path)
+        stamp = _stat(str(raw), path) if isinstance(raw, Path) else _listed(sizes, path)
         if stamp is not None:
-            stamps[path] = replace(stamp, sha256=_digest(files, path) if files else None)
+            stamps[path] = replace(stamp, sha256=_digest(files, path)) if files else stamp
     return stamps
 
 
@@ -80,9 +85,9 @@ def _differs(old: Stamp, new: Stamp, same_place: bool) -> bool:
     return timed and old.changed_ns != new.changed_ns
 
 
-def _stat(path: Path) -> Stamp | None:
+def _stat(folder: str, path: str) -> Stamp | None:
     try:
-        status = path.stat()
+        status = os.stat(os.path.join(folder, path))
     except OSError:
         return None
     return Stamp(status.st_size, status.st_mtime_ns)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmprep.clips.decode.array_files import ArrayFile, ZipFile, open_npy, open_pickle
-from mmprep.clips.decode.csd import CsdFile
 from mmprep.clips.decode.sniff import sniff
 from mmprep.clips.sources import Sources
 from mmprep.errors import DataError
@@ -19,11 +18,20 @@ from mmprep.format.damage import naming_damage
 
 # A data set of the CMU SDK has a file for each of up to five kinds of features.
 _OPEN: Final = 8
+
+
+def _open_csd(path: Path) -> ArrayFile:
+    # h5py takes a tenth of the start of a decoding process, and few data sets need it.
+    from mmprep.clips.decode.csd import CsdFile
+
+    return CsdFile(path)
+
+
 # First bytes to the reader of such a file; pickles of protocol 0 begin with any instruction.
 _READERS: Final[Mapping[bytes, Callable[[Path], ArrayFile]]] = {
     b"\x93NUMPY": open_npy,
     b"PK\x03\x04": ZipFile,
-    b"\x89HDF\r\n\x1a\n": CsdFile,
+    b"\x89HDF\r\n\x1a\n": _open_csd,
     b"\x80": open_pickle,
 }
 _PICKLES: Final = (".pkl", ".pickle", ".p")

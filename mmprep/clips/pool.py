@@ -14,16 +14,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Final, Self
 
 from mmprep.clips.decode.bounds import MAX_PIXELS
 from mmprep.clips.job import Job
-from mmprep.clips.sample import Sample
+from mmprep.clips.outcome import Outcome, Sample
 from mmprep.errors import MmprepError, StoreError
 from mmprep.failure import Failure
 from mmprep.manifest import Row, Voice
-
-Outcome: TypeAlias = Sample | Failure
 
 # Seconds within which a decoding process must start. A first import of librosa compiles for minutes
 # where the machine is busy; a process that has died is seen at once.

@@ -6,7 +6,6 @@ Each source is opened once. A new part gets its line in `mmprep.format.parts` an
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +20,7 @@ from mmprep.clips.decode.clip import Clip
 from mmprep.clips.decode.image_file import read_image
 from mmprep.clips.decode.sniff import sniff
 from mmprep.clips.decode.text_file import read_text_file
+from mmprep.clips.outcome import Sample
 from mmprep.clips.parts import flow as flows
 from mmprep.clips.parts import frames as pictures
 from mmprep.clips.parts import sequence as sequences
@@ -34,7 +34,6 @@ from mmprep.clips.voices import VoiceMixer
 from mmprep.config import WHOLE, PartsConfig
 from mmprep.errors import DataError
 from mmprep.failure import ClipError
-from mmprep.format import Payload
 from mmprep.format.parts import PARTS, RECORD
 from mmprep.manifest import TEXTS, Row, Voice
 from mmprep.storage.access import Access
@@ -44,19 +43,6 @@ from mmprep.storage.place import Raw
 _PICTURE_PARTS: Final = {
     name for name, part in PARTS.items() if part.kind == "image" and "video" in part.made_from
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """A sample in memory.
-
-    Attributes:
-        payload: Bytes of the files of each part, in the order of the tar.
-        seconds: Seconds that each stage took.
-    """
-
-    payload: Payload
-    seconds: dict[str, float]
 
 
 class SampleMaker:
@@ -91,8 +77,8 @@ class SampleMaker:
         cv2.setNumThreads(1)
         if self._wants_sound:
             # Loads scipy, librosa or torch now, so that it does not count against the first clip.
-            second = np.zeros(config.spectrogram.rate_hz, np.float32)
-            sounds.spectrogram(second, config.spectrogram)
+            samples = max(config.spectrogram.rate_hz, config.spectrogram.window)
+            sounds.spectrogram(np.zeros(samples, np.float32), config.spectrogram)
 
     def make(self, row: Row) -> Sample:
         """Makes the sample of ``row``.

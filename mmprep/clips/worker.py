@@ -16,7 +16,8 @@ from multiprocessing.connection import Connection
 import av
 
 from mmprep.clips.job import Job
-from mmprep.clips.sample import Sample, SampleMaker
+from mmprep.clips.outcome import Outcome
+from mmprep.clips.sample import SampleMaker
 from mmprep.errors import StoreError
 from mmprep.failure import ClipError, Failure
 from mmprep.manifest import Row
@@ -41,7 +42,7 @@ def main() -> None:
         connection.send(answer(maker, row))
 
 
-def answer(maker: SampleMaker, row: Row) -> Sample | Failure | StoreError:
+def answer(maker: SampleMaker, row: Row) -> Outcome | StoreError:
     """Returns the sample of ``row`` or the failure; an unforeseen error is a failure as well."""
     try:
         return maker.make(row)

@@ -225,7 +225,14 @@ def _row(clip: Listed, sources: Mapping[str, str]) -> Row:
 
 def _lacks_times(sources: Mapping[str, str]) -> bool:
     """Whether a name carries no times, as those of whole videos from download tools."""
-    return not any(parse(PurePosixPath(source).stem) for source in sources.values())
+    return not any(parse(_stem(source)) for source in sources.values())
+
+
+def _stem(path: str) -> str:
+    """Name of the file at ``path`` without its suffix."""
+    name = path.rpartition("/")[2]
+    stem, _, suffix = name.rpartition(".")
+    return stem if stem and suffix else name
 
 
 def _missing_failure(clip: Listed, kind: str) -> Failure:

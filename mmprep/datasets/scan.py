@@ -58,8 +58,9 @@ def scan(raw: Raw, access: Access | None = None) -> Scan:
     outside: list[str] = []
     unwritable = 0
     root = raw.resolve()
+    above = len(os.path.join(root, ""))
     for entry in _entries(str(root)):
-        path = os.path.relpath(entry.path, root).replace(os.sep, "/")
+        path = entry.path[above:].replace(os.sep, "/")
         if _unwritable(path):
             unwritable += 1
         elif entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(root):

@@ -13,7 +13,7 @@ from mmprep.format import DATASET, FAILURES, INDEX, Index, ShardInfo, crc32c
 from mmprep.format.fields import parse_json
 from mmprep.format.paths import PLAN, STATE
 from mmprep.format.placed import PlacedIndex
-from mmprep.format.tar import BLOCK, header, padded_size
+from mmprep.format.tar import BLOCK, SampleEntry, header, member_names, padded_size
 from mmprep.shards import Shards, read_dataset
 from mmprep.storage.client import WEB
 from mmprep.storage.store import PARTIAL, Store
@@ -179,27 +179,33 @@ def _content(reader: "_Hashing", index: Index, shard: str) -> Iterator[Problem]:
     if shard not in index.shards or isinstance(index, PlacedIndex):
         return
     clips = index.clips
-    for row in clips[index.shard[clips] == index.shards.index(shard)].tolist():
-        yield from _sample(reader, index, row, shard)
+    rows = clips[index.shard[clips] == index.shards.index(shard)]
+    for entry in index.entries(rows):
+        yield from _sample(reader, entry, index.parts, shard)
     if reader.read(len(_END)) != _END:
         yield Problem(path=shard, key=None, message="the end of the archive")
 
 
-def _sample(reader: "_Hashing", index: Index, row: int, shard: str) -> Iterator[Problem]:
+def _sample(
+    reader: "_Hashing", entry: SampleEntry, parts: Sequence[str], shard: str
+) -> Iterator[Problem]:
     """Compares one clip with the bytes that the index demands: headers, data and padding."""
-    key = index.clip_key(row)
-    if int(index.start[row]) != reader.size:
-        message = f"begins at byte {reader.size}, the index says {index.start[row]}"
-        yield Problem(path=shard, key=key, message=message)
-    for members in index.clip_members(row).values():
-        for member in members:
-            if reader.read(BLOCK) != header(member.name, member.size):
-                yield Problem(path=shard, key=key, message=f"the tar header of {member.name}")
-            data = reader.read(padded_size(member.size))
-            if crc32c(data[: member.size]) != member.crc:
-                yield Problem(path=shard, key=key, message=f"the bytes of {member.name}")
-            elif any(data[member.size :]):
-                yield Problem(path=shard, key=key, message=f"the padding behind {member.name}")
+    if entry.start != reader.size:
+        message = f"begins at byte {reader.size}, the index says {entry.start}"
+        yield Problem(path=shard, key=entry.key, message=message)
+    names = (
+        name
+        for part, count in zip(parts, entry.counts, strict=True)
+        for name in member_names(entry.key, part, count, questions=bool(entry.answers))
+    )
+    for name, size, crc in zip(names, entry.sizes, entry.crcs, strict=True):
+        block = reader.read(BLOCK + padded_size(size))
+        if block[:BLOCK] != header(name, size):
+            yield Problem(path=shard, key=entry.key, message=f"the tar header of {name}")
+        if crc32c(block[BLOCK : BLOCK + size]) != crc:
+            yield Problem(path=shard, key=entry.key, message=f"the bytes of {name}")
+        elif block[BLOCK + size :].strip(b"\0"):
+            yield Problem(path=shard, key=entry.key, message=f"the padding behind {name}")
 
 
 class _Hashing:

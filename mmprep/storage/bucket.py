@@ -50,10 +50,16 @@ class BucketStore:
         self.endpoint = self._clients.endpoint
         # Requests that `_repeat` repeats, and those that only obstore can.
         self._once, self._lasting = self._clients.once(), self._clients.lasting()
+        self._timeless: ObjectStore | None = None
 
     def client(self) -> "ObjectStore":
-        """Client that tries each request once and without a timeout; its caller handles both."""
-        return self._clients.once(timeout=None)
+        """Client that tries each request once and without a timeout; its caller handles both.
+
+        Always the same, which keeps its connections: making one loads the system's certificates.
+        """
+        if self._timeless is None:
+            self._timeless = self._clients.once(timeout=None)
+        return self._timeless
 
     def read(self, path: str, start: int = 0, end: int | None = None) -> bytes:
         if start and end is None:

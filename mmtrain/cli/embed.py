@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from mmtrain.cli.options import (
     several_runs,
     split,
 )
+from mmtrain.cli.results import show_picture
 
 
 @click.command(
@@ -86,7 +86,4 @@ def embed(
         rows.writeheader()
         rows.writerows(rows_of(measured.reports))
         files.replace(table, lambda file: file.write(text.getvalue().encode()))
-    result = {"png": str(png), "runs": measured.reports, "failed": measured.failed}
-    click.echo(json.dumps(result) if as_json else png)
-    if measured.failed:
-        ctx.exit(1)
+    show_picture(ctx, png, measured, as_json)

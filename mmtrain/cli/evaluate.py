@@ -1,6 +1,5 @@
 """The command `mmtrain eval`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from mmtrain.cli.options import (
     several_runs,
     split,
 )
+from mmtrain.cli.results import show_measurements
 
 
 @click.command(
@@ -87,16 +87,4 @@ def evaluate(
     levels = Noise(levels=parse_levels(noise), draws=draws, seed=noise_seed)
     options["reuse"] = not options.pop("force")
     measured = evaluate_all(runs, rates, levels, **options)
-    if measured.single:
-        (report,) = measured.reports
-        parts = tables.evaluation(report)
-        plain: dict[str, Any] = report
-    else:
-        parts = tables.evaluations(measured.reports)
-        plain = {"runs": measured.reports, "failed": measured.failed}
-    if as_json:
-        click.echo(json.dumps(plain))
-    else:
-        tables.show(parts)
-    if measured.failed:
-        ctx.exit(1)
+    show_measurements(ctx, measured, tables.evaluation, tables.evaluations, as_json)

@@ -1,6 +1,5 @@
 """The command `mmtrain landscape`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from mmtrain.cli.options import (
     other_device,
     several_runs,
 )
+from mmtrain.cli.results import show_picture
 
 
 @click.command(
@@ -100,7 +100,4 @@ def landscape(
     )
     if measured.reports:
         draw_landscapes(measured.reports, png)
-    result = {"png": str(png), "runs": measured.reports, "failed": measured.failed}
-    click.echo(json.dumps(result) if as_json else png)
-    if measured.failed:
-        ctx.exit(1)
+    show_picture(ctx, png, measured, as_json)

@@ -1,6 +1,5 @@
 """The command `mmtrain probe`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from mmtrain.cli.options import (
     several_runs,
     split,
 )
+from mmtrain.cli.results import show_measurements
 
 
 @click.command(
@@ -59,16 +59,4 @@ def probe(
     from mmtrain.comparison.evaluations import probe_all
 
     measured = probe_all(runs, alone, reuse=not force, **options)
-    if measured.single:
-        (report,) = measured.reports
-        parts = tables.probes(report)
-        plain: dict[str, Any] = report
-    else:
-        parts = tables.probes_of_all(measured.reports)
-        plain = {"runs": measured.reports, "failed": measured.failed}
-    if as_json:
-        click.echo(json.dumps(plain))
-    else:
-        tables.show(parts)
-    if measured.failed:
-        ctx.exit(1)
+    show_measurements(ctx, measured, tables.probes, tables.probes_of_all, as_json)

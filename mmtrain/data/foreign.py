@@ -26,6 +26,7 @@ from torch.utils.data import IterableDataset
 from mmprep.storage.store import Store
 from mmtrain.data.batches.buffer import BatchBuffer
 from mmtrain.data.batches.decode import Decoder, PartSource
+from mmtrain.data.batches.memory import BatchMemory
 from mmtrain.data.batches.view import View
 from mmtrain.data.loops import refuse_collating, refuse_worker_process
 from mmtrain.data.order import Share, slots
@@ -137,6 +138,7 @@ class ForeignStream(IterableDataset[Batch]):
         self.modalities = tuple(modalities)
         self.share = _ALONE
         self.skipped: dict[str, str] = {}
+        self._memory = BatchMemory(options)
         self._iterated = False
         self._state: ForeignState = {"seed": 0, "epoch": 0, "position": 0}
 
@@ -181,14 +183,17 @@ class ForeignStream(IterableDataset[Batch]):
         cv2.setNumThreads(1)
         start = self._state["position"]
         samples = islice(self._samples(), start, None)
-        decoders: dict[str, Decoder] = {}
+        make_buffer: Callable[..., BatchBuffer] | None = None
         pending: deque[_PendingBatch] = deque()
         pool = ThreadPoolExecutor(self.options.decoders, "mmtrain-foreign")
         try:
             while chunk := list(islice(samples, self.batch_size)):
                 # From the first samples, since nothing else describes what the shards hold.
-                decoders = decoders or self._make_decoders(chunk)
-                pending.append(self._submit(decoders, start, chunk, pool))
+                if make_buffer is None:
+                    make_buffer = partial(
+                        BatchBuffer, self._make_decoders(chunk), memory=self._memory
+                    )
+                pending.append(self._submit(make_buffer, start, chunk, pool))
                 start += len(chunk)
                 if len(pending) > self.options.ahead:
                     yield self._collect(pending.popleft())
@@ -279,7 +284,7 @@ class ForeignStream(IterableDataset[Batch]):
 
     def _submit(
         self,
-        decoders: Mapping[str, Decoder],
+        make_buffer: Callable[..., BatchBuffer],
         start: int,
         chunk: list[_Fields],
         pool: ThreadPoolExecutor,
@@ -294,7 +299,7 @@ class ForeignStream(IterableDataset[Batch]):
             for name in self.layout.optional
             if name in self.modalities
         }
-        buffer = BatchBuffer(decoders, draws, taken.filler, shown, pin=self.options.pin)
+        buffer = make_buffer(draws, taken.filler, shown)
         targets: list[Target] = [None] * len(positions)
         futures = [
             pool.submit(self._decode_sample, buffer, row, chunk[p - start], targets)

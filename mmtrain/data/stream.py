@@ -18,6 +18,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from mmtrain.data.batches.buffer import BatchBuffer
 from mmtrain.data.batches.decode import Decoder, PartSource
+from mmtrain.data.batches.memory import BatchMemory
 from mmtrain.data.batches.view import View
 from mmtrain.data.batches.workers import Workers
 from mmtrain.data.dataset import ShardedDataset
@@ -126,6 +127,7 @@ class OrderedStream(IterableDataset[Batch]):
         self._seed = self._epoch = self._position = self._first = 0
         self._iterated = self._in_turn = False
         self._copies = Copies()
+        self._memory = BatchMemory(options)
         self.targets: Callable[[NDArray[np.int64]], NDArray[Any]] = self._classes
         self.traffic = Traffic()
         self.skipped: dict[str, str] = {}
@@ -295,8 +297,7 @@ class OrderedStream(IterableDataset[Batch]):
             [draws[i] for i in (taken.positions - start).tolist()],
             taken.filler,
             self._shown(order, taken.positions, ids),
-            # A worker process has no context on the GPU, and must not make one.
-            pin=self.options.pin and get_worker_info() is None,
+            memory=self._memory,
         )
         return _PendingBatch(behind, ids, buffer, workers.fill(buffer, ids.tolist()))
 

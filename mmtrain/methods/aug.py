@@ -197,7 +197,7 @@ class AUG(Method):
                 run.minimise(losses[-1])
         if not self.alternate:
             run.minimise(torch.stack(losses).sum())
-        *scores, visits = run.sum(torch.stack([*sums, sums[0].new_tensor(len(batch))]))
+        *scores, visits = run.sum(torch.stack([*sums, sums[0].new_full((), len(batch))]))
         self.scores += torch.stack(scores)
         self.visits = self.visits + visits
 

@@ -362,7 +362,7 @@ METHODS: Final["Catalog[Method]"] = Catalog(
             "Li et al., ICCV 2023",
             "Scales the gradient of each modality's Shapley share of the logits.",
             modalities="any",
-            cost="2^M - 1: 3 of two, 7 of three",
+            cost="1; 2 with batch normalisation or dropout; 2^M - 1 on mmtm",
         ),
         Entry(
             "smv",

@@ -108,8 +108,8 @@ class GBlend(Method):
     the gap between val and train grows by ``O``. The prediction is ``f``.
 
     Cost: that of `joint` and a linear layer a modality; and, each time that weights are estimated,
-    ``n`` epochs of each modality alone and of all together, and two passes over train and val for
-    each. Online that is 3x with two alike; offline it is once.
+    ``n`` epochs of each modality alone and of all together, a pass of all heads over train and val
+    before, and one of each behind its probe. Online that is 3x with two alike; offline it is once.
 
     Remembers: the weights, M + 1 numbers, until the next estimate; saved.
 
@@ -155,21 +155,22 @@ class GBlend(Method):
     def estimate(self, run: Run) -> None:
         """Sets the weights by a trial of each head."""
         heads = self.heads(run)
-        train, val = torch.stack([self.probed(run, head) for head in heads]).unbind(1)
+        before = initial_losses(run, heads)
+        losses = [torch.stack([before[head], self.probed(run, head)], 1) for head in heads]
+        train, val = torch.stack(losses).unbind(1)
         grown = growth(train, val)
         # The mean, for ranks on unlike devices may round differently.
         self.weights = run.mean(blended(grown, self.floor).float())
         run.log(**by_head("gain", heads, grown.gain))
         run.log(**by_head("overfitting", heads, grown.overfitting))
 
-    def probed(self, run: Run, head: str) -> Float[Tensor, "2 2"]:
-        """Mean losses of a head on train and val, before and after it is trained alone."""
+    def probed(self, run: Run, head: str) -> Float[Tensor, "2"]:
+        """Mean losses of a head on train and val, after it was trained alone."""
         probe = Probe(head=head)
         with run.trial():
-            before = mean_losses(run, head)
             for _ in range(min(self.interval, run.planned - run.epoch)):
                 run.train_epoch(probe)
-            return torch.stack([before, mean_losses(run, head)], 1)
+            return mean_losses(run, head)
 
     def sample_losses(self, task: Task, out: Outputs, target: Tensor) -> Tensor:
         logits = (*out.logits.values(), out.fused)
@@ -185,6 +186,23 @@ def mean_losses(run: Run, head: str) -> Float[Tensor, "2"]:
 
     # Samples that were skipped as damaged have none.
     return torch.stack([run.score(losses, s).double().nanmean() for s in ("train", "val")])
+
+
+def initial_losses(run: Run, heads: Sequence[str]) -> dict[str, Float[Tensor, "2"]]:
+    """Head to its `mean_losses`, of the weights as they are: one pass of the model for all heads.
+
+    Args:
+        run: The run.
+        heads: Modalities, and ``fused``.
+    """
+
+    def losses(batch: Batch) -> dict[str, Tensor]:
+        out = run.model(batch)
+        logits = {**out.logits, FUSED: out.fused}
+        return {head: run.task.losses(logits[head], batch.target) for head in heads}
+
+    train, val = (run.score(losses, split) for split in ("train", "val"))
+    return {h: torch.stack([s[h].double().nanmean() for s in (train, val)]) for h in heads}
 
 
 def by_head(name: str, heads: Sequence[str], values: Tensor) -> dict[str, Tensor]:

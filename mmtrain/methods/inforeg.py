@@ -134,8 +134,10 @@ class InfoReg(Method):
             [run.task.confidence(z, batch.target).sum() for z in out.logits.values()]
         )
         scores = run.sum(sums) if self.score == "sum" else run.mean(sums / len(batch))
-        window = torch.tensor([m in self.start for m in modalities], device=run.device)
-        strength = torch.where(window, pull(difference(scores), self.beta), 0.0)
+        pulls = dict(zip(modalities, pull(difference(scores), self.beta), strict=True))
+        strength = torch.stack(
+            [p if m in self.start else torch.zeros_like(p) for m, p in pulls.items()]
+        )
         run.average_gradients()
         self.squares = self.squares + torch.stack([_square(run, m) for m in modalities])
         self.steps += 1

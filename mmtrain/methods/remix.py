@@ -49,7 +49,7 @@ class Remix(Method):
     each in the warm-up, then one with 1.
 
     Cost: that of `joint`, and a linear layer a modality; after the warm-up one encoder runs instead
-    of M. A wait for the device for each modality that a batch may hide.
+    of M. A wait for the device in each step whose batch may hide a modality.
 
     Remembers: nothing; the curriculum does.
     """
@@ -60,7 +60,7 @@ class Remix(Method):
         run.adopt(run.model.add_heads())
 
     def step(self, run: Run, batch: Batch) -> None:
-        active = [m for m in run.model.modalities if _appears(run, m, batch)]
+        active = _appearing(run, batch)
         out = run.model.classify(_features(run.model, active, batch))
         run.observe(out, batch)
         own = {m: run.task.losses(out.logits[m], batch.target) for m in active}
@@ -72,10 +72,16 @@ class Remix(Method):
         return objective(task.losses(out.fused, target), own, {})
 
 
-def _appears(run: Run, modality: str, batch: Batch) -> bool:
-    """Whether a sample of the step shows the modality; alike on all ranks, which run the same."""
-    shown = batch.shown.get(modality)
-    return shown is None or bool(run.sum(shown.sum().float()))
+def _appearing(run: Run, batch: Batch) -> list[str]:
+    """Modalities that a sample of the step shows; alike on all ranks, which run the same."""
+    modalities = run.model.modalities
+    hideable = [m for m in modalities if m in batch.shown]
+    if not hideable:
+        return [*modalities]
+    # Looked at together: each look waits for the device.
+    counts = run.sum(torch.stack([batch.shown[m].sum() for m in hideable]).float()).tolist()
+    absent = [m for m, count in zip(hideable, counts, strict=True) if not count]
+    return [m for m in modalities if m not in absent]
 
 
 def _features(

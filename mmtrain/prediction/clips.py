@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Self
 
 from mmprep.clips.job import Job
-from mmprep.clips.pool import DecoderPool, Outcome
-from mmprep.clips.sample import Sample
+from mmprep.clips.outcome import Outcome, Sample
+from mmprep.clips.pool import DecoderPool
 from mmprep.config import AudioConfig, PartsConfig
 from mmprep.failure import Failure
 from mmprep.format import Payload

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmprep.format.agreement import file_digest
-from mmprep.format.damage import naming_damage
-from mmprep.format.fields import build, parse_json
 from mmtrain.config.overrides import require_consent
 from mmtrain.config.run import BYTES, TrainConfig
 from mmtrain.data import ShardedDataset
@@ -16,6 +14,7 @@ from mmtrain.training.checkpoint import BEST
 from mmtrain.training.data_facts import PREPARATION, DataFacts, read_facts
 from mmtrain.training.parts import CONFIG, config_of, facts_of, shards_of
 from mmtrain.training.start import WEIGHTS, read_weights
+from mmtrain.training.versioned import read_versioned
 
 EXPORT: Final = "export.json"
 METHOD: Final = "method.pt"
@@ -99,14 +98,7 @@ def read_export(folder: Path) -> ExportFacts:
         ConfigError: A newer version wrote it.
         DataError: It is damaged.
     """
-    path = folder / EXPORT
-    with naming_damage(str(path), _REMEDY):
-        plain = {**parse_json(path.read_bytes())}
-        version = plain.pop("format")
-        facts = build(ExportFacts, plain) if version == FORMAT else None
-    if facts is None:
-        raise ConfigError(f"{path}: format {version!r}; this mmtrain reads {FORMAT}. Upgrade it")
-    return facts
+    return read_versioned(folder / EXPORT, ExportFacts, FORMAT, _REMEDY)
 
 
 def _open_export(folder: Path) -> Trained:

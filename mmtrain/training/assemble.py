@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmtrain.config.run import TrainConfig
 from mmtrain.data import ShardedDataset
@@ -117,9 +118,13 @@ def _warn_of_unseen_classes(config: TrainConfig, dataset: ShardedDataset) -> Non
     if CLASSES not in task.gives:
         return
     labels, classes = task.labels(dataset.annotations), task.classes(dataset.annotations)
-    seen = set(labels[dataset.ids("train")].tolist())
+
+    def counts(split: str) -> NDArray[np.int64]:
+        return np.bincount(labels[dataset.ids(split)], minlength=len(classes))
+
+    seen = counts("train") > 0
     for split in dataset.splits:
-        unseen = sorted(set(np.unique(labels[dataset.ids(split)]).tolist()) - seen)
-        if unseen:
+        unseen = np.flatnonzero((counts(split) > 0) & ~seen)
+        if len(unseen):
             names = ", ".join(classes[c] for c in unseen)
             log.warning("the train split has no sample of %s, which %s has", names, split)

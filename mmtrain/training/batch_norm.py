@@ -53,11 +53,13 @@ def preserve_statistics(model: nn.Module, enabled: bool = True) -> Iterator[None
             ranks (`torch.nn.SyncBatchNorm`) are left alone, for they must stay alike on all ranks.
         enabled: Whether to do anything.
     """
+    if not enabled:  # Nearly every step; a walk over all modules is not for nothing.
+        yield
+        return
     layers = [
         module
         for module in model.modules()
-        if enabled
-        and isinstance(module, nn.modules.batchnorm._BatchNorm)
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
         and not isinstance(module, nn.SyncBatchNorm)
     ]
     before = [(buffer, buffer.clone()) for layer in layers for buffer in layer.buffers()]

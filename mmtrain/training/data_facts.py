@@ -12,14 +12,12 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from mmprep.format.damage import naming_damage
-from mmprep.format.fields import build, parse_json
 from mmtrain import files
 from mmtrain.data import ShardedDataset
-from mmtrain.errors import ConfigError
 from mmtrain.modalities import modality
 from mmtrain.models.encoders import InputSize
 from mmtrain.tasks.annotations import Annotations
+from mmtrain.training.versioned import read_versioned
 
 PREPARATION: Final = "preparation.json"
 _FORMAT: Final = 1
@@ -126,11 +124,4 @@ def read_facts(folder: Path) -> DataFacts:
         ConfigError: A newer version wrote it.
         DataError: It is damaged.
     """
-    path = folder / PREPARATION
-    with naming_damage(str(path), _REMEDY):
-        plain = {**parse_json(path.read_bytes())}
-        version = plain.pop("format")
-        facts = build(DataFacts, plain) if version == _FORMAT else None
-    if facts is None:
-        raise ConfigError(f"{path}: format {version!r}; this mmtrain reads {_FORMAT}. Upgrade it")
-    return facts
+    return read_versioned(folder / PREPARATION, DataFacts, _FORMAT, _REMEDY)

@@ -7,6 +7,7 @@ without a GPU put a fake in its place.
 import platform
 import resource
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Final, Protocol, TypeVar
 
@@ -187,6 +188,11 @@ def copy_batch(batch: Batch, device: torch.device) -> Batch:
     return channels_last(here) if device.type == "cuda" else here
 
 
+def copy_ahead(values: Tensor, device: torch.device) -> Tensor:
+    """Copies values of the CPU to a device, without waiting for what it still computes."""
+    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
+
+
 def channels_last(batch: Batch) -> Batch:
     """The batch with spectrograms laid out channels-last.
 
@@ -212,11 +218,19 @@ def compile_encoders(model: MultimodalModel, enabled: bool) -> None:
             encoder.compile(dynamic=False)
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Context in which forward passes compute in ``precision``."""
+    if precision != "bf16":
+        return full_precision(device)
     # Without the cache, which would serve stale weights after an update inside a step.
-    enabled = precision == "bf16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Context in which nothing is computed in less precision than its inputs have."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()  # Cheaper: several are entered in each step.
 
 
 def copy_to(device: torch.device, value: Any) -> Any:

@@ -154,11 +154,14 @@ def split_held_out(
         raise ConfigError(
             f"{held} samples to hold out of {len(ids)} to train on; half of them is the most"
         )
+    if not held:
+        return ids, ids[:0]
     shuffled = np.random.default_rng([seed, 1]).permutation(ids)
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     # The middle of each of `held` equal stretches, in integers so that no rounding repeats one.
-    out = by_class[(np.arange(held) * 2 + 1) * len(ids) // max(1, 2 * held)]
-    return np.setdiff1d(ids, out), np.sort(out)
+    out = by_class[(np.arange(held) * 2 + 1) * len(ids) // (2 * held)]
+    # Ids ascend, so places are looked up: numpy's set functions take seconds for a million.
+    return np.delete(ids, np.searchsorted(ids, out)), np.sort(out)
 
 
 def without_fillers(batch: Batch) -> Batch:

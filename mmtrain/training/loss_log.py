@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 import torch
@@ -71,13 +72,16 @@ class Losses:
 def read_scalars(values: Sequence[float | Tensor]) -> list[float]:
     """Values of scalars; those of tensors come in one copy from each device, not in one each."""
     read = [0.0 if isinstance(value, Tensor) else float(value) for value in values]
-    places: dict[torch.device, list[int]] = {}
+    places: dict[torch.device, dict[torch.dtype, list[int]]] = {}
+    scalars: dict[int, Tensor] = {}
     for place, value in enumerate(values):
         if isinstance(value, Tensor):
-            places.setdefault(value.device, []).append(place)
-    for at in places.values():
+            scalars[place] = value if value.ndim == 0 else value.reshape(())
+            places.setdefault(value.device, {}).setdefault(value.dtype, []).append(place)
+    for by_type in places.values():
         # In float64, which holds float32, bfloat16 and counts alike without rounding.
-        stacked = torch.stack([torch.as_tensor(values[i]).double().reshape(()) for i in at])
-        for place, number in zip(at, stacked.tolist(), strict=True):
+        stacked = [torch.stack([scalars[i] for i in at]).double() for at in by_type.values()]
+        numbers = torch.cat(stacked) if len(stacked) > 1 else stacked[0]
+        for place, number in zip(chain(*by_type.values()), numbers.tolist(), strict=True):
             read[place] = number
     return read

@@ -1,15 +1,22 @@
-"""The optimizer: state and rates are saved by parameter name, because models may grow."""
+"""The optimizer: state and rates are saved by parameter name, because models may grow.
+
+It calls torch's functions `sgd` and `adamw`. Their classes import torch's compiler, which takes a
+second at the start of every process that trains, and wrap each step for profilers.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
 
 from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import DataError
 
-Group = dict[str, Any]
+Group = dict[str, Any]  # Parameters with one factor, and their rate.
+State = dict[str, Tensor]  # Of one parameter: momentum, or moments and their steps.
 
 
 class Optimizer:
@@ -30,10 +37,13 @@ class Optimizer:
         config: OptimizerConfig,
         factors: Mapping[nn.Parameter, float] | None = None,
     ) -> None:
-        self._model, self._clip = model, config.clip
-        self._inner = _make([p for p in model.parameters() if p.requires_grad], config)
+        self._model, self._config = model, config
+        trained = [p for p in model.parameters() if p.requires_grad]
+        # None leaves the choice to torch, which never fuses by itself.
+        self._fused = True if trained and all(p.is_cuda for p in trained) else None
+        self._groups: list[Group] = [{"params": trained, "factor": 1.0}]
+        self._state: dict[nn.Parameter, State] = {}
         self._by_name: list[nn.Parameter] | None = None
-        self._groups[0]["factor"] = 1.0
         self.set_rate(config.lr)
         for parameter, factor in (factors or {}).items():
             self.set_factor(factor, [parameter])
@@ -81,11 +91,13 @@ class Optimizer:
     def renew(self, parameters: Iterable[nn.Parameter]) -> None:
         """Forgets momentum and moments of ``parameters``."""
         for parameter in parameters:
-            self._inner.state.pop(parameter, None)
+            self._state.pop(parameter, None)
 
     def clear(self) -> None:
         """Drops all gradients."""
-        self._inner.zero_grad(set_to_none=True)
+        for group in self._groups:
+            for parameter in group["params"]:
+                parameter.grad = None
 
     def gradients(self) -> list[Tensor]:
         """Gradients of the parameters that have one, in the order of the parameters' names.
@@ -99,12 +111,65 @@ class Optimizer:
         return [p.grad for p in self._by_name if p.grad is not None]
 
     def step(self) -> None:
-        """Clips, then updates."""
-        if self._clip is not None:
+        """Clips, then updates the parameters that have a gradient."""
+        if (clip := self._config.clip) is not None:
             gradients = self.gradients()
             norm = torch.nn.utils.get_total_norm(gradients)
-            torch._foreach_mul_(gradients, (self._clip / (norm + 1e-6)).clamp(max=1.0))
-        self._inner.step()
+            torch._foreach_mul_(gradients, (clip / (norm + 1e-6)).clamp(max=1.0))
+        update = self._update_adamw if self._config.name == "adamw" else self._update_sgd
+        with torch.no_grad():
+            for group in self._groups:
+                parameters = [p for p in group["params"] if p.grad is not None]
+                update(parameters, [p.grad for p in parameters], group["lr"])
+
+    def _update_sgd(
+        self, parameters: list[nn.Parameter], gradients: list[Tensor], rate: float
+    ) -> None:
+        momentum = self._config.momentum
+        states = [self._state.setdefault(p, {}) for p in parameters] if momentum else []
+        buffers: list[Any] = [state.get("momentum_buffer") for state in states]
+        sgd(
+            [*parameters],
+            gradients,
+            buffers,
+            fused=self._fused,
+            weight_decay=self._config.weight_decay,
+            momentum=momentum,
+            lr=rate,
+            dampening=0,
+            nesterov=False,
+            maximize=False,
+        )
+        for state, buffer in zip(states, buffers, strict=True):
+            state["momentum_buffer"] = buffer
+
+    def _update_adamw(
+        self, parameters: list[nn.Parameter], gradients: list[Tensor], rate: float
+    ) -> None:
+        for parameter in parameters:
+            if parameter not in self._state:
+                self._state[parameter] = {
+                    "step": torch.zeros((), device=self._place_of_steps(parameter)),
+                    "exp_avg": torch.zeros_like(parameter, requires_grad=False),
+                    "exp_avg_sq": torch.zeros_like(parameter, requires_grad=False),
+                }
+        states = [self._state[p] for p in parameters]
+        adamw(
+            [*parameters],
+            gradients,
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=self._fused,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=rate,
+            weight_decay=self._config.weight_decay,
+            eps=1e-8,
+            maximize=False,
+        )
 
     def rates(self) -> dict[str, float]:
         """Parameter name to its learning rate, of all parameters that it updates."""
@@ -131,7 +196,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Parameter name to its state, of the parameters that were ever updated."""
         names = self._names()
-        return {names[p]: dict(state) for p, state in self._inner.state.items()}
+        return {names[p]: dict(state) for p, state in self._state.items()}
 
     def load_state_dict(self, saved: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Sets the state of all parameters to a copy of what `state_dict` gave.
@@ -142,10 +207,10 @@ class Optimizer:
         named = dict(self._model.named_parameters())
         if strange := sorted(set(saved) - set(named)):
             raise DataError(f"the checkpoint has optimizer state of unknown {', '.join(strange)}")
-        self._inner.state.clear()
+        self._state.clear()
         for name, state in saved.items():
             parameter = named[name]
-            self._inner.state[parameter] = {
+            self._state[parameter] = {
                 key: self._placed(key, value, parameter) for key, value in state.items()
             }
 
@@ -155,32 +220,11 @@ class Optimizer:
             # Laid out as the parameter, which fused kernels insist on: a checkpoint of a CPU, where
             # weights are not channels-last, may go on on a GPU.
             return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
-        # The count of steps stays on the CPU, unless one kernel does the whole update.
-        fused = bool(self._groups[0].get("fused"))
-        return value.to(parameter.device if fused else "cpu", copy=True)
+        return value.to(self._place_of_steps(parameter), copy=True)
 
-    @property
-    def _groups(self) -> list[Group]:
-        groups: list[Group] = self._inner.param_groups
-        return groups
+    def _place_of_steps(self, parameter: nn.Parameter) -> torch.device:
+        """Device of the count of steps: the CPU, unless one kernel does the whole update."""
+        return parameter.device if self._fused else torch.device("cpu")
 
     def _names(self) -> dict[Tensor, str]:
         return {parameter: name for name, parameter in self._model.named_parameters()}
-
-
-def _make(parameters: list[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
-    # None leaves the choice to torch, which never fuses by itself.
-    fused = True if parameters and all(p.is_cuda for p in parameters) else None
-    # torch refuses an empty list of parameters, yet not an empty group: all may be frozen.
-    groups = [{"params": parameters}]
-    if config.name == "adamw":
-        return torch.optim.AdamW(
-            groups, lr=config.lr, weight_decay=config.weight_decay, fused=fused
-        )
-    return torch.optim.SGD(
-        groups,
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        fused=fused,
-    )

@@ -72,14 +72,14 @@ class EvaluationPass:
         columns: dict[str, list[Tensor]] = {}
         with evaluating(self.model), torch.no_grad(), autocast(self.device, self.precision):
             for batch in self.feed.over(ascending):
-                here = batch.to(self.device)
-                real = ~here.filler
-                seen.append(here.ids[real])
-                values = fn(here)
+                # All rows are real, or none. A mask on a GPU would make the CPU wait for it.
+                real = int((~batch.filler).sum())
+                seen.append(batch.ids[:real])
+                values = fn(batch.to(self.device))
                 named = {_ALONE: values} if isinstance(values, Tensor) else values
                 for name, column in named.items():
-                    columns.setdefault(name, []).append(_plain(column)[real])
-        gathered = self.ranks.gather(torch.cat(seen)).cpu().numpy()
+                    columns.setdefault(name, []).append(_plain(column)[:real])
+        gathered = self.ranks.gather(torch.cat(seen)).numpy()
         places = torch.from_numpy(order[np.searchsorted(ascending, gathered)])
         rows = {
             name: _placed(self.ranks.gather(torch.cat(parts)), places.to(self.device), len(wanted))
@@ -96,14 +96,20 @@ class EvaluationPass:
         """
         modalities = self.model.modalities
 
+        ids_of, finite = list[Tensor](), list[Tensor]()
+
         def logits(batch: Batch) -> Tensor:
             out = self.method.predict(self.model, batch)
-            if not bool(out.fused.isfinite().all()):
-                raise refused(batch.ids)
+            ids_of.append(batch.ids)
+            finite.append(out.fused.isfinite().all())
             return torch.stack([out.fused, *(out.logits[m] for m in modalities)], 1)
 
         ids = self.feed.dataset.ids(split)
         rows = self.score(lambda batch: {"logits": logits(batch)}, ids)["logits"].cpu()
+        # Looked at together: each look makes the CPU wait for a GPU.
+        for batch_ids, good in zip(ids_of, torch.stack(finite).tolist(), strict=True):
+            if not good:
+                raise refused(batch_ids)
         whole = ~rows[:, 0, 0].isnan()  # The others were skipped as damaged.
         fused, *own = rows[whole].unbind(1)
         by_modality = dict(zip(modalities, own, strict=True))

@@ -168,7 +168,8 @@ class Run(Stepping):
         finally:
             for _ in self._losses.settle(Meter()):
                 pass  # After an error there may be some, which count nowhere.
-            self._trial, self._batch = None, None
+            self._trial = None
+            self._release()
             self._journal.end_trials()
             self.epoch, self.steps, self._meter, self._trained, self._measured, self._order = place
             self._state.put_back(before)
@@ -299,8 +300,7 @@ class Run(Stepping):
         self._set_rate()
 
     def _set_rate(self) -> None:
-        factor = self._state.schedule.factor(self.epoch)
-        self._made().set_rate(self.config.optimizer.lr * factor)
+        self._made().set_rate(self.config.optimizer.lr * self._state.schedule.factor(self.epoch))
 
     def _train(self, method: Method) -> None:
         """Trains on what is left of the epoch that was begun."""
@@ -309,7 +309,7 @@ class Run(Stepping):
         before = time.monotonic()
         for reading, here in self.prefetcher.over(self.feed):
             self._meter.waited += self.prefetcher.waited()
-            self.feed.position, self._batch = reading.position, reading.batch
+            self.feed.position, ids = reading.position, self._hold(reading.batch)
             # Where every sample of the step is damaged, on all ranks, there is nothing to learn.
             if not self.feed.skips_damaged or self._ranks.total(self._weight):
                 with (
@@ -319,7 +319,7 @@ class Run(Stepping):
                     method.step(self, here)
                 self.steps += 1
             # Damaged samples that were left out are no visits: an audit has to name them.
-            self._journal.record(reading.batch.ids[~reading.batch.filler].numpy())
+            self._journal.record(ids.numpy())
             self._meter.visits += self._weight
             now = time.monotonic()
             self._meter.seconds += now - before
@@ -327,7 +327,7 @@ class Run(Stepping):
             self._after_step()
         self.log(**self.feed.account())
         self._settle()
-        self._batch = None
+        self._release()
         self._meter.waited += self.prefetcher.waited()
         self._meter.seconds += time.monotonic() - before
         self._gauge.add_to(self._meter)

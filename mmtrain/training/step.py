@@ -11,6 +11,7 @@ from mmtrain.config.run import OptimizerConfig
 from mmtrain.models.encoders import Encoder
 from mmtrain.models.multimodal import MultimodalModel
 from mmtrain.training import saved_state
+from mmtrain.training.device import copy_ahead, full_precision
 from mmtrain.training.failures import Failures
 from mmtrain.training.loss_log import Losses
 from mmtrain.training.metrics_log import Meter
@@ -56,6 +57,8 @@ class Stepping:
         self.stopping = self._averaged = False
         self._batch_size, self._failures = batch_size, failures
         self._batch: Batch | None = None
+        self._ids: Tensor | None = None
+        self._weight = 1  # Samples for which this rank stands.
         self._losses, self._meter = Losses(device), Meter()
         self._optimizer: Optimizer | None = None
         # Factors that setup() asks for, before there is an optimizer.
@@ -63,8 +66,7 @@ class Stepping:
 
     @contextmanager
     def update(self, loss: Tensor) -> Iterator[None]:
-        optimizer = self._made()
-        ids = None if self._batch is None else self._batch.ids[~self._batch.filler]
+        optimizer, ids = self._made(), self._ids
         # The loss of fillers is nobody's.
         if ids is None or len(ids):
             self._losses.add(loss, ids, self.steps)
@@ -72,7 +74,7 @@ class Stepping:
             self._settle()
         optimizer.clear()
         # Backward takes the precision that forward had; autocast itself is not for it.
-        with torch.autocast(self.device.type, enabled=False):
+        with full_precision(self.device):
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         with torch.no_grad():
             self._averaged = False
@@ -81,10 +83,10 @@ class Stepping:
             optimizer.step()
 
     def average_gradients(self) -> None:
-        if not self._averaged:
+        if not (self._averaged or self._ranks.alone):
             gradients = self._made().gradients()
             self._ranks.average(gradients, self._weight)
-            self._averaged = True
+        self._averaged = True
 
     def minimise(self, loss: Tensor) -> None:
         with self.update(loss):
@@ -94,7 +96,7 @@ class Stepping:
         parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
         if not parameters:
             return []
-        with torch.autocast(self.device.type, enabled=False):
+        with full_precision(self.device):
             reached = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
         return [
             torch.zeros_like(p) if gradient is None else gradient
@@ -111,7 +113,7 @@ class Stepping:
     def draws(self, *shape: int) -> Tensor:
         numbers = torch.rand((self._batch_size, *shape), generator=self.generator)
         rows = len(numbers) if self._batch is None else len(self._batch)
-        return self._ranks.rows(numbers, rows).to(self.device)
+        return copy_ahead(self._ranks.rows(numbers, rows), self.device)
 
     def adopt(self, part: nn.Module | nn.Parameter, rate: float = 1.0) -> None:
         own = {*self.model.parameters()}
@@ -194,10 +196,16 @@ class Stepping:
             raise RuntimeError("the optimizer does not exist before setup() is done")
         return self._optimizer
 
-    @property
-    def _weight(self) -> int:
-        """Samples of the step for which this rank stands; outside of steps, all ranks are equal."""
-        return 1 if self._batch is None else _real(self._batch)
+    def _hold(self, batch: Batch) -> Tensor:
+        """Begins the step of ``batch``, in memory of the CPU; returns the ids that are real."""
+        ids = batch.ids[~batch.filler]
+        # Looked up several times a step.
+        self._batch, self._ids, self._weight = batch, ids, len(ids)
+        return ids
+
+    def _release(self) -> None:
+        """Ends the step; between steps, all ranks are equal."""
+        self._batch, self._ids, self._weight = None, None, 1
 
 
 def encoder_rates(model: MultimodalModel) -> dict[nn.Parameter, float]:

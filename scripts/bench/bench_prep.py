@@ -37,10 +37,11 @@ from mmprep.build.build import build_dataset
 from mmprep.build.request import Request, make_plan
 from mmprep.clips.decode.clip import Clip
 from mmprep.clips.job import Job
+from mmprep.clips.outcome import Sample
 from mmprep.clips.parts import frames as pictures
 from mmprep.clips.parts.flow import consecutive_indices
 from mmprep.clips.pool import DecoderPool
-from mmprep.clips.sample import Sample, SampleMaker
+from mmprep.clips.sample import SampleMaker
 from mmprep.config import FlowConfig, PartsConfig
 from mmprep.datasets.generated.keypad import Parameters, write_clips
 from mmprep.datasets.spec import load as load_spec
@@ -300,10 +301,10 @@ def sample_lines(spent: Mapping[str, Spent]) -> list[Line]:
     moving = {f"{name} + flow": float(spent[f"{name}+"][0]) + flow for name in FLOORS}
     return [
         *(line(f"{name}: frames, sound", spent[name]) for name in FLOORS),
-        *at_most(1.3, line("sample: frames, spectrogram", spent["sample"]), still),
+        *at_most(1.12, line("sample: frames, spectrogram", spent["sample"]), still),
         *(line(f"{name}: frames, next ones, sound", spent[f"{name}+"]) for name in FLOORS),
         line("DIS flow alone", spent["flow"]),
-        *at_most(1.2, line("sample: frames, spectrogram, flow", spent["sample+"]), moving),
+        *at_most(1.15, line("sample: frames, spectrogram, flow", spent["sample+"]), moving),
     ]
 
 

@@ -1,4 +1,4 @@
-"""How fast preparation is beyond one machine: engine `ray` beside `local`, `mmprep copy` beside S3.
+"""How fast preparation is with many workers: engine `ray`, two beside one, `mmprep copy` beside S3.
 
 Run it from the repository: ``.venv/bin/python scripts/bench/bench_scale.py``.
 
@@ -15,6 +15,7 @@ import platform
 import re
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -136,6 +137,42 @@ def build_lines(folder: Path, clips: int, workers: int, rounds: int) -> list[Lin
             ratio=whole,
         ),
     ]
+
+
+def small_lines(folder: Path, clips: int, rounds: int) -> list[Line]:
+    """Whole commands on clips of two seconds, by one worker and by two, in turn."""
+    raw = folder / "small"
+    write_clips(raw, workers=os.cpu_count() or 1)
+
+    def once(workers: int) -> float:
+        out = folder / f"small-{workers}"
+        flags = ["--raw", str(raw), "--out", str(out), "--workers", str(workers), "--json"]
+        command = [sys.executable, "-m", "mmprep", "build", "--dataset", "keypad", *flags]
+        seconds = timed(lambda: _run([*command, "--limit", str(clips)]))
+        shutil.rmtree(out)
+        click.echo(f"{workers} workers: {clips / seconds:.1f} small clips/s", err=True)
+        return seconds
+
+    turns = [(once(1), once(2)) for _ in range(rounds + 1)][1:]
+    ratio = statistics.median(one / two for one, two in turns)
+    one, two = (statistics.median(turn[n] for turn in turns) for n in range(2))
+    rate = partial(_rate, clips, "clips/s")
+    return [
+        Line(what="mmprep build of small clips, 1 worker", seconds=one, rate=rate(one)),
+        Line(
+            what="mmprep build of small clips, 2 workers",
+            seconds=two,
+            rate=rate(two),
+            against="1 worker",
+            ratio=ratio,
+            target=">= 1.70",
+            good=ratio >= 1.7,
+        ),
+    ]
+
+
+def _run(command: Sequence[str]) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def raw_up(client: S3Store, folder: Path, names: Sequence[str], workers: int) -> None:
@@ -306,18 +343,20 @@ def machine() -> str:
 @click.option("--megabytes", type=click.IntRange(10, 500), default=400, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--only", type=click.Choice(["build", "copy"]), help="One half of it.")
+@click.option("--only", type=click.Choice(["build", "small", "copy"]), help="One part of it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def main(
     clips: int, megabytes: int, workers: int, rounds: int, only: str | None, as_json: bool
 ) -> None:
-    """Times builds by Ray beside local ones, and copies beside the bare S3 client."""
+    """Times builds by Ray and by two workers, and copies beside the bare S3 client."""
     load = [os.getloadavg()[0]]
     lines: list[Line] = []
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
-        if only != "copy":
+        if only in (None, "build"):
             lines += build_lines(Path(name), clips, workers, rounds)
-        if only != "build":
+        if only in (None, "small"):
+            lines += small_lines(Path(name), clips, rounds)
+        if only in (None, "copy"):
             lines += copy_lines(Path(name), megabytes, workers, rounds)
     load.append(os.getloadavg()[0])
     if as_json:

@@ -229,7 +229,7 @@ def compare(args: argparse.Namespace, address: str, folder: Path) -> None:
                 batch_size=args.batch_size,
                 decode_s=decode_s(local, orders[0], args.batch_size),
                 step_s=case.step_s,
-                options=loading,
+                loading=loading,
             )
             told.append((model, training.decode_s))
             cache = CacheModel(limit, local.index) if limit else None

@@ -19,8 +19,8 @@ from mmprep.format import Index
 from mmprep.storage.retries import LONGEST_PAUSE_S
 from mmtrain.data import SampleOrder, StreamOptions, View
 from mmtrain.data.order import Share, slots
-from mmtrain.data.reading.bucket import HedgeRule
-from mmtrain.data.reading.members import _GAP_BUCKET
+from mmtrain.data.reading.hedging import HedgeRule
+from mmtrain.data.reading.members import _GAP_BUCKET, jobs_at_least
 from mmtrain.data.reading.plan import Job, Span, Visit, plan, spans_of
 from mmtrain.data.reading.traffic import Traffic
 
@@ -56,7 +56,6 @@ class Rank:
     def __init__(self, index: Index, clock: Clock, store: Store, training: Training) -> None:
         loading = training.loading
         self.index, self.clock, self.store, self.patience = index, clock, store, loading.retry
-        self.threads = Gate(max(loading.decoders, loading.requests))
         self.requests, self.decoders = Gate(loading.requests), Gate(loading.decoders)
         self.pace = HedgeRule() if loading.hedge else None
         self.decode_s, self.traffic = training.decode_s, Traffic()
@@ -64,10 +63,7 @@ class Rank:
         self.waited_s = 0.0
 
     def work(self, job: Job, cache: CacheModel | None, done: Callable[[], None]) -> None:
-        """Reads and decodes a job as soon as a thread is free."""
-        self.threads.enter(lambda: self._fetch(job, cache, done))
-
-    def _fetch(self, job: Job, cache: CacheModel | None, done: Callable[[], None]) -> None:
+        """Reads a job, for which no thread waits, and decodes it as soon as one is free."""
         pieces = [*job.pieces]
         held = {p.number for p in pieces if cache is not None and cache.get(p.number)}
         rest = [piece for piece in pieces if piece.number not in held]
@@ -88,7 +84,6 @@ class Rank:
 
         def finish() -> None:
             self.decoders.leave()
-            self.threads.leave()
             done()
 
         def arrived() -> None:
@@ -198,7 +193,8 @@ def jobs_of(
             part: views[part].choose_frames(int(counts[at]), own) for part, at in places.items()
         }
         wants.append(Visit(sample, chosen))
-    return len(wants) - int(taken.filler.sum()), plan(index, wants, _GAP_BUCKET)
+    jobs = plan(index, wants, _GAP_BUCKET, jobs_at_least(training.loading))
+    return len(wants) - int(taken.filler.sum()), jobs
 
 
 def simulate(
@@ -218,6 +214,7 @@ def simulate(
     left = {(step, rank): -1 for step in range(len(starts)) for rank in range(len(ranks))}
     asked, waiting, ahead = 0, -1, training.loading.ahead
     planning: list[float] = []
+    planner_free = 0.0
     if cache is not None:
         cache.begin()
 
@@ -226,11 +223,13 @@ def simulate(
             left[step, number] = len(jobs)
             for job in jobs:
                 rank.work(job, cache, lambda number=number: done(step, number))
+            if not jobs and step == waiting:
+                rank.waited_s += clock.now
+                go(step)
 
     def ask(step: int) -> None:
-        """Every rank plans what comes into reach, then waits for its batch."""
-        nonlocal asked
-        when = clock.now
+        """Every rank hands on what comes into reach to its planner, and waits for its batch."""
+        nonlocal asked, planner_free
         while asked < min(step + ahead + 1, len(starts)):
             planned, slowest = [], 0.0
             for number in range(len(ranks)):
@@ -240,10 +239,12 @@ def simulate(
                 slowest = max(slowest, planning[-1])
                 planned.append(jobs)
                 out.visits += live
-            when += slowest if training.plan_s is None else training.plan_s
-            clock.at(when, lambda step=asked, planned=planned: submit(step, planned))
+            planner_free = max(planner_free, clock.now)
+            planner_free += slowest if training.plan_s is None else training.plan_s
+            clock.at(planner_free, lambda step=asked, planned=planned: submit(step, planned))
             asked += 1
-        clock.at(when, lambda: wait(step, when))
+        now = clock.now
+        clock.at(now, lambda: wait(step, now))
 
     def wait(step: int, since: float) -> None:
         nonlocal waiting

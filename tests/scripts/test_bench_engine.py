@@ -1,6 +1,6 @@
 """The benchmark of the engine stands in for a feed, so it breaks when feeds change."""
 
-from bench_engine import measure
+from bench_engine import measure, start
 
 from mmtrain.config.run import TrainConfig, ViewConfig
 from tests.support.shardmaker import Recipe, make_shards
@@ -20,3 +20,5 @@ def test_every_step_of_the_engine_has_one_of_the_bare_loop_beside_it(tmp_path):
     assert found["pairs"] == 4  # the first epoch warms up
     assert found["engine_ms"] > 0
     assert found["bare_ms"] > 0
+
+    assert start(config, 400)["rows"] == 400

@@ -151,7 +151,8 @@ def test_the_model_of_the_cache_keeps_what_the_cache_keeps(index: Index, tmp_pat
 
 def test_the_synthetic_index_is_one_that_mmprep_would_write(index: Index, tmp_path: Path) -> None:
     rows = (
-        (index.entry(i), int(index.label[i]), 0, int(index.shard[i])) for i in range(len(index))
+        (entry, int(index.label[i]), 0, int(index.shard[i]))
+        for i, entry in enumerate(index.entries(np.arange(len(index))))
     )
     names = {name: getattr(index, name) for name in ("classes", "splits", "shards", "parts")}
     (tmp_path / "index.h5").write_bytes(write_index(rows, **names))

@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import torch
-import torch._dynamo  # The first optimizer imports it, which takes seconds.
 
 from mmtrain.config.run import TrainConfig
 from mmtrain.training.train import train

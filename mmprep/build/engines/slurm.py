@@ -13,6 +13,7 @@ from mmprep.build.engines.remote import RemoteJob, announce_run, run_task
 from mmprep.build.plan import Task
 from mmprep.build.shard import ShardResult
 from mmprep.clips.job import Job
+from mmprep.clusters import parse_value
 from mmprep.errors import ConfigError, MmprepError
 from mmprep.format.paths import STATE
 
@@ -62,7 +63,7 @@ def run(
             "no sbatch here; submit from a login node of the cluster. --slurm cluster=local runs "
             "the array on this machine, for a trial"
         )
-    values = {k if k in _SHARED else f"slurm_{k}": _parse_value(v) for k, v in chosen.items()}
+    values = {k if k in _SHARED else f"slurm_{k}": parse_value(v) for k, v in chosen.items()}
     each = values["cpus_per_task"]
     if not isinstance(each, int) or each < 1:
         raise ConfigError(f"--slurm cpus_per_task is a number from 1; got {each!r}")
@@ -132,12 +133,3 @@ def _results(job: "submitit.Job[list[ShardResult] | MmprepError]") -> list[Shard
     if isinstance(outcome, MmprepError):
         raise outcome
     return outcome
-
-
-def _parse_value(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

@@ -16,12 +16,13 @@ class Clock:
     Two recordings that were joined bring two clocks. Each part of the stream that has a clock of
     its own is numbered; `offsets_s` holds what must be added to the stamps of each part.
 
-    Args:
+    Attributes:
         tick_s: Seconds of one tick of the stream.
+        offsets_s: Seconds to add to the stamps of each part.
     """
 
     def __init__(self, tick_s: float) -> None:
-        self._tick_s = tick_s
+        self.tick_s = tick_s
         self._last: int | None = None
         self._next = 0
         self.offsets_s = [0.0]
@@ -33,10 +34,10 @@ class Clock:
 
     def unwrap_s(self, stamp: int, duration: int) -> float:
         """Seconds of the next packet's ``stamp``, on a clock that never restarts."""
-        if self._last is not None and (self._last - stamp) * self._tick_s > _BACK_S:
-            self.offsets_s.append(self.offsets_s[-1] + (self._next - stamp) * self._tick_s)
+        if self._last is not None and (self._last - stamp) * self.tick_s > _BACK_S:
+            self.offsets_s.append(self.offsets_s[-1] + (self._next - stamp) * self.tick_s)
         self._last, self._next = stamp, stamp + duration
-        return stamp * self._tick_s + self.offsets_s[-1]
+        return stamp * self.tick_s + self.offsets_s[-1]
 
 
 def common_offsets_s(clocks: Sequence[Clock]) -> list[float]:

@@ -59,7 +59,7 @@ class StreamPackets:
     def add(self, packet: AnyPacket, stamp_s: float | None, start_s: float) -> None:
         """Keeps ``packet``, and drops what lies before ``start_s`` and is not needed."""
         if packet.pts is not None:
-            end = (packet.pts + (packet.duration or 0)) * float(packet.time_base)
+            end = (packet.pts + (packet.duration or 0)) * self.clock.tick_s
             self.end_s = max(self.end_s, end + self.clock.offsets_s[-1])
         if len(self.first_chunks) < 2 and packet.dts is not None:
             self.first_chunks.append(packet.dts)

@@ -163,6 +163,9 @@ class _Placer:
             is_gap = time_s is not None and abs(time_s - end_s) > self._tolerance_s
             self._begin(frame, time_s if time_s is not None and is_gap else end_s)
             return
+        if not self._waiting and self._continues(time_s):
+            self._append(frame)
+            return
         self._waiting.append((frame, self._expected_s() if time_s is None else time_s))
         self._place_waiting()
 
@@ -174,6 +177,11 @@ class _Placer:
         for at, piece in self._placed:
             wave[at : at + len(piece)] = piece
         return wave
+
+    def _continues(self, time_s: float | None) -> bool:
+        """Whether a frame at ``time_s`` follows the run without a gap, as almost all do."""
+        assert self._run is not None
+        return time_s is None or abs(time_s - self._run.end_s) <= self._tolerance_s
 
     def _expected_s(self) -> float:
         """End of all frames so far, if the ones that wait lie where their stamps are."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mmprep.clusters import parse_value
 from mmtrain.comparison.charge import Charge
 from mmtrain.comparison.engines import Job, Outcome
 from mmtrain.comparison.engines.remote import RemoteJob, remote_jobs, run_remote
@@ -137,7 +138,7 @@ def _array(jobs: int, charge: Charge, at_once: int | None, parameters: Mapping[s
 
 
 def _values(texts: Mapping[str, str]) -> dict[str, Any]:
-    values = {k if k in _SHARED else f"slurm_{k}": _parse_value(v) for k, v in texts.items()}
+    values = {k if k in _SHARED else f"slurm_{k}": parse_value(v) for k, v in texts.items()}
     threads = values["cpus_per_task"]
     if not isinstance(threads, int) or threads < 1:
         raise ConfigError(f"--slurm cpus_per_task is a number from 1; got {threads!r}")
@@ -208,12 +209,3 @@ def _wait(elements: "Iterable[submitit.Job[list[Outcome]]]") -> None:
     end = time.monotonic() + _STOP_S
     while not all(element.done() for element in elements) and time.monotonic() < end:
         time.sleep(_POLL_S / 10)
-
-
-def _parse_value(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from mmtrain.data.batches.decode import Decoder, SpectrogramDecoder
+from mmtrain.data.batches.memory import BatchMemory
 from mmtrain.data.batches.view import Draws
 from mmtrain.data.reading.local import Bytes
 from mmtrain.types import Batch
@@ -22,7 +23,7 @@ class BatchBuffer:
         filler: (b,) True for rows that must weigh nothing.
         shown: Modality to (b,) True for rows that show it; a modality that is absent is shown in
             every row.
-        pin: Whether the memory is page-locked, so that a GPU copies from it without waiting.
+        memory: Memory of the tensors; fresh one by default.
     """
 
     def __init__(
@@ -32,13 +33,14 @@ class BatchBuffer:
         filler: NDArray[np.bool_],
         shown: Mapping[str, NDArray[np.bool_]],
         *,
-        pin: bool = False,
+        memory: BatchMemory | None = None,
     ) -> None:
         self.draws, self.filler, self.shown = draws, filler, shown
         self._decoders = decoders
         # Not zeroed: every row that is shown is written in full.
+        memory = memory or BatchMemory()
         self._tensors = {
-            modality: torch.empty((len(draws), *d.shape), dtype=d.dtype, pin_memory=pin)
+            modality: memory.empty((len(draws), *d.shape), d.dtype)
             for modality, d in decoders.items()
         }
         self._parts: dict[str, tuple[Decoder, NDArray[Any]]] = {

@@ -110,7 +110,7 @@ def decode_jpeg(data: Bytes, space: str, head: JpegHead, rows: int) -> NDArray[n
     if not whole:
         # A picture that claims to be lower is decoded no further.
         data = data.copy()
-        data[head.at : head.at + 2] = divmod(rows + _CONTEXT, 256)
+        data[head.at], data[head.at + 1] = divmod(rows + _CONTEXT, 256)
     try:
         # To a strict decoder, the bytes behind the cut would be damage.
         picture = simplejpeg.decode_jpeg(data, space, buffer=scratch, strict=whole)
@@ -133,11 +133,20 @@ def crop_and_resize(
     """
     pixels = picture[window.top : window.bottom, window.left : window.left + window.width]
     if pixels.shape != out.shape:
-        height, width = out.shape[:2]
-        coarse = pixels.shape[0] > _COARSE * height or pixels.shape[1] > _COARSE * width
-        rule = cv2.INTER_AREA if coarse else cv2.INTER_LINEAR
-        pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=rule), np.uint8)
+        # To its place, unless it has to be mirrored on the way.
+        pixels = _resize(pixels, None if flip else out, out.shape[:2])
+        if not flip:
+            return
     if flip:
         cv2.flip(pixels.reshape(len(pixels), -1), 1, out.reshape(len(out), -1))
     else:
         np.copyto(out, pixels)
+
+
+def _resize(
+    pixels: NDArray[np.uint8], out: NDArray[np.uint8] | None, shape: tuple[int, ...]
+) -> NDArray[np.uint8]:
+    height, width = shape
+    coarse = pixels.shape[0] > _COARSE * height or pixels.shape[1] > _COARSE * width
+    rule = cv2.INTER_AREA if coarse else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, (width, height), dst=out, interpolation=rule), np.uint8)

@@ -24,6 +24,7 @@ BYTES: Final = "bytes"
 _TRIES: Final = 10
 _AREA: Final = (0.08, 1.0)
 _RATIO: Final = (3 / 4, 4 / 3)
+_LOG_RATIO: Final = (math.log(_RATIO[0]), math.log(_RATIO[1]))
 
 # Numbers in [0, 1): flip, top, left, then areas and ratios to try, then one a frame.
 Draws: TypeAlias = Sequence[float]
@@ -152,7 +153,7 @@ def _segments(count: int, frames: int) -> tuple[tuple[int, int], ...]:
 
 def _crop_size(draws: Draws, height: int, width: int) -> tuple[int, int]:
     """Height and width of torchvision's RandomResizedCrop: those of the first try that fits."""
-    low, high = math.log(_RATIO[0]), math.log(_RATIO[1])
+    low, high = _LOG_RATIO
     for i in range(_TRIES):
         area = height * width * (_AREA[0] + draws[3 + i] * (_AREA[1] - _AREA[0]))
         ratio = math.exp(low + draws[3 + _TRIES + i] * (high - low))

@@ -157,7 +157,10 @@ class Cache:
         """
         if self._broken or self._where[number]:
             return
-        with self._disabled_by_errors(), self._lock:
+        # In this order: a thread that has waited for the lock sees that the disk failed meanwhile.
+        with self._lock, self._disabled_by_errors():
+            if self._broken:
+                return
             if time.monotonic() - self._refreshed > REFRESH_S:
                 self._refresh()
             if (writer := self._writer_for(len(data))) is not None:

@@ -1,31 +1,63 @@
 """Reads the members of a job, from the cache or the store, and checks each against its checksum."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from itertools import pairwise
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from mmprep.errors import StoreError
 from mmprep.format import crc32c
 from mmprep.format.tar import BLOCK, padded_size
 from mmprep.storage.store import BucketStore, LocalStore
 from mmtrain.data.dataset import ShardedDataset
-from mmtrain.data.reading.bucket import BucketReader
+from mmtrain.data.reading.bucket import BucketReader, Order
 from mmtrain.data.reading.cache import Cache
 from mmtrain.data.reading.local import Bytes, LocalReader, read_ranges
 from mmtrain.data.reading.options import StreamOptions
 from mmtrain.data.reading.plan import Job, Piece, Span, spans_of
 from mmtrain.data.reading.traffic import Traffic
 
-# Largest number of unwanted bytes between two members that are read together. More for a bucket,
-# where a request of its own takes far longer than the bytes.
+# Largest number of unwanted bytes between two members that are read together: as many as come in
+# the time that a request of its own would wait for its first byte. For a bucket, bytes a second are
+# the share of one request where four ranks with 48 each fill a network of 10 Gb/s.
 _GAP_LOCAL: Final = 4 << 10
-_GAP_BUCKET: Final = 128 << 10
+_FIRST_BYTE_S: Final = 0.02
+_SHARE_BYTES_S: Final = 6_500_000
+_GAP_BUCKET: Final = int(_FIRST_BYTE_S * _SHARE_BYTES_S)
+# Fewest requests that are under way where the bytes ahead allow it; one connection to a bucket
+# gives some 60 MB a second, so that this many give 1 GB.
+_UNDER_WAY: Final = 16
 # Further reads of a member whose checksum differs: a bit may have flipped on the way.
 _REREADS: Final = 2
 _KEYS_SHOWN: Final = 3
 
 # Function from visit, part and size of a member to the memory that takes its last bytes, if any.
 FindDestination: TypeAlias = Callable[[int, str, int], Bytes | None]
+
+
+def jobs_at_least(options: StreamOptions) -> int:
+    """Number of jobs of a batch from a bucket that keep requests and decoding threads busy.
+
+    Args:
+        options: Numbers of threads and of batches ahead.
+    """
+    return -(-max(_UNDER_WAY, 2 * options.decoders) // (options.ahead + 1))
+
+
+class Wanted(NamedTuple):
+    """Job of which the cache may have had a part.
+
+    Attributes:
+        job: Members to read.
+        cached: Bytes of those that the cache had, by number.
+        spans: Byte ranges of the others.
+        traffic: Counts to add to.
+    """
+
+    job: Job
+    cached: Mapping[int, Bytes]
+    spans: Sequence[Span]
+    traffic: Traffic
 
 
 class MemberReader:
@@ -38,6 +70,7 @@ class MemberReader:
 
     Attributes:
         gap: Largest number of unwanted bytes between two members that are worth one read.
+        jobs_at_least: Number of jobs of a batch below which none is made larger; None from a disk.
     """
 
     def __init__(
@@ -45,7 +78,9 @@ class MemberReader:
     ) -> None:
         store = dataset.store
         self._dataset, self._cache = dataset, cache
-        self.gap = _GAP_LOCAL if isinstance(store, LocalStore) else _GAP_BUCKET
+        local = isinstance(store, LocalStore)
+        self.gap = _GAP_LOCAL if local else _GAP_BUCKET
+        self.jobs_at_least = None if local else jobs_at_least(options)
         self._bucket = BucketReader(store, options) if isinstance(store, BucketStore) else None
         # The very class, since a subclass may do more in `read`, which this way would pass by.
         self._disk = LocalReader(store) if type(store) is LocalStore else None
@@ -63,8 +98,7 @@ class MemberReader:
     ) -> Iterator[tuple[Piece, Bytes | None]]:
         """Returns each member of the job with its bytes, or None where they are damaged.
 
-        From a bucket all is read before the first is returned, so that a caller that limits how
-        many threads decode does not hold a place while it waits. From a local disk each is read
+        From a bucket all is read before the first is returned. From a local disk each is read
         when it is asked for, the last bytes straight to their destination; then the bytes that are
         returned end where those begin.
 
@@ -78,22 +112,82 @@ class MemberReader:
         """
         if self._disk is not None:
             return self._read_disk(self._disk, job, traffic, find_destination)
+        wanted = self.look_up(job, traffic)
+        if self._bucket is not None:
+            [arrival] = self.begin([wanted])
+            return self.receive(wanted, arrival)
+        return self._members(wanted, self._read_store(job.shard, wanted.spans, traffic))
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether `begin` may be used: reads wait for a bucket, without a thread each."""
+        return self._bucket is not None
+
+    @property
+    def has_cache(self) -> bool:
+        """Whether `look_up` reads from a disk."""
+        return self._cache is not None
+
+    def look_up(self, job: Job, traffic: Traffic) -> Wanted:
+        """Takes from the cache the members of a job that are there.
+
+        Args:
+            job: Members to read.
+            traffic: Counts to add to.
+        """
         cached = self._read_cache(job, traffic)
-        spans = job.spans
+        spans: Sequence[Span] = job.spans
         if cached:
             rest = [piece for piece in job.pieces if piece.number not in cached]
             spans = spans_of(self._dataset.index, rest, self.gap) if rest else []
-        members: list[tuple[Piece, Bytes | None]]
-        members = [(piece, cached[piece.number]) for piece in job.pieces if piece.number in cached]
-        for span, data in zip(spans, self._read_store(job.shard, spans, traffic), strict=True):
+        return Wanted(job, cached, spans, traffic)
+
+    def begin(self, jobs: Sequence[Wanted]) -> list[Future[list[Bytes]]]:
+        """Begins to read from a bucket; `receive` takes what the futures hold.
+
+        Args:
+            jobs: Jobs, none of which waits for another.
+        """
+        if self._bucket is None:
+            raise TypeError(f"{self._dataset.store.url} is no bucket")
+        orders = [
+            Order(job.shard, [(span.begin, span.end) for span in spans], traffic)
+            for job, _, spans, traffic in jobs
+        ]
+        return self._bucket.begin(orders)
+
+    def receive(
+        self, wanted: Wanted, arrival: Future[list[Bytes]]
+    ) -> Iterator[tuple[Piece, Bytes | None]]:
+        """Returns each member of a job that `begin` has read, see `read`.
+
+        Args:
+            wanted: Job that was begun.
+            arrival: Bytes of its spans.
+
+        Raises:
+            StoreError: The bucket cannot be read; names the shard and samples.
+        """
+        try:
+            return self._members(wanted, arrival.result())
+        except StoreError as error:
+            raise self._store_error(error, wanted.spans) from error
+
+    def _members(
+        self, wanted: Wanted, arrived: Sequence[Bytes]
+    ) -> Iterator[tuple[Piece, Bytes | None]]:
+        job, cached, spans, traffic = wanted
+        for piece in job.pieces if cached else ():
+            if piece.number in cached:
+                yield piece, cached[piece.number]
+        for span, data in zip(spans, arrived, strict=True):
             for piece, own in _split_span(span, data):
                 sound = own if own is not None else self._read_again(job.shard, piece, traffic)
                 if self._cache is not None and sound is not None:
                     self._cache.put(piece.number, sound)
-                members.append((piece, sound))
+                yield piece, sound
             if self._cache is not None:
                 self._cache_gaps(self._cache, span, data)
-        return iter(members)
 
     def _read_disk(
         self, disk: LocalReader, job: Job, traffic: Traffic, find_destination: FindDestination
@@ -149,8 +243,11 @@ class MemberReader:
         try:
             return self._bucket.read(shard, ranges, traffic)
         except StoreError as error:
-            samples = (piece.sample for span in spans for piece in span.pieces)
-            raise StoreError(f"{error} (wanted for {self._describe(samples)})") from error
+            raise self._store_error(error, spans) from error
+
+    def _store_error(self, error: StoreError, spans: Sequence[Span]) -> StoreError:
+        samples = (piece.sample for span in spans for piece in span.pieces)
+        return StoreError(f"{error} (wanted for {self._describe(samples)})")
 
     def _read_again(self, shard: str, piece: Piece, traffic: Traffic) -> Bytes | None:
         """Reads a damaged member anew; returns None if it stays damaged, for then the store is."""

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from mmprep.format import Index
 
-# Bytes from which on a job takes no further sample, so that enough jobs run side by side.
+# Bytes from which on a job takes no further sample, so that enough jobs run side by side. From a
+# bucket, where each request has its price, more, as long as there are enough jobs all the same.
 _JOB_BYTES: Final = 1 << 20
+_MOST_JOB_BYTES: Final = 4 << 20
 
 
 class Visit(NamedTuple):
@@ -96,7 +98,9 @@ class Job:
             self.spans.append(Span(piece.begin, piece.end, [piece]))
 
 
-def plan(index: Index, visits: Sequence[Visit], gap: int) -> list[Job]:
+def plan(
+    index: Index, visits: Sequence[Visit], gap: int, jobs_at_least: int | None = None
+) -> list[Job]:
     """Plans the jobs that together read every member of ``visits``, the earliest visits first.
 
     A member that several visits read is read once.
@@ -105,15 +109,18 @@ def plan(index: Index, visits: Sequence[Visit], gap: int) -> list[Job]:
         index: Index of the shards.
         visits: Samples and their members.
         gap: Largest number of unwanted bytes between two members that are read together.
+        jobs_at_least: Number of jobs that run side by side; where their bytes allow more of them,
+            neighbours are read by fewer and larger ones. None never makes larger ones.
     """
     pieces, joins = _pieces(index, visits, gap)
+    limit = _job_bytes(pieces, jobs_at_least)
     jobs: list[Job] = []
     first_visits: list[int] = []
     previous = -1
     for piece, joined in zip(pieces, joins, strict=True):
         clip = int(index.first[piece.sample])
         # Jobs are cut between clips only, so that one thread has all members of a visit.
-        if clip != previous and not (joined and jobs[-1].bytes < _JOB_BYTES):
+        if clip != previous and not (joined and jobs[-1].bytes < limit):
             jobs.append(Job(index.shards[index.shard[piece.sample]]))
             first_visits.append(piece.visit)
             joined = False
@@ -121,6 +128,14 @@ def plan(index: Index, visits: Sequence[Visit], gap: int) -> list[Job]:
         first_visits[-1] = min(first_visits[-1], piece.visit)
         previous = clip
     return [jobs[i] for i in sorted(range(len(jobs)), key=first_visits.__getitem__)]
+
+
+def _job_bytes(pieces: Sequence[Piece], jobs: int | None) -> int:
+    """Number of bytes from which on a job takes no further sample."""
+    if jobs is None:
+        return _JOB_BYTES
+    share = sum(piece.end - piece.begin for piece in pieces) // jobs
+    return min(max(share, _JOB_BYTES), _MOST_JOB_BYTES)
 
 
 def spans_of(index: Index, pieces: Sequence[Piece], gap: int) -> list[Span]:

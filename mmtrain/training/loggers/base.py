@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,3 +41,19 @@ class Logger(Protocol):
 
     def close(self, outcome: str) -> None:
         """Ends the run there as ``finished``, ``stopped`` or ``failed``."""
+
+
+class StepLogger:
+    """Base of loggers whose library has runs that take figures by step.
+
+    Args:
+        run: Run, as the library's ``init`` gives it.
+        id: Name of the run there.
+    """
+
+    def __init__(self, run: Any, id: str) -> None:
+        self.run, self.id = run, id
+
+    def log(self, values: Mapping[str, float], epoch: int) -> None:
+        """Takes figures of an epoch, counted from 1."""
+        self.run.log(dict(values), step=epoch)

@@ -2,34 +2,21 @@
 
 import os
 import sys
-from collections.abc import Mapping
 from contextlib import redirect_stdout
-from typing import Any, Final
+from typing import Final
 
-from mmtrain.training.loggers.base import Subject
+from mmtrain.training.loggers.base import StepLogger, Subject
 
 _PROJECT: Final = "mmtrain"
 
 
-class Trackio:
-    """Sends figures to a run of Trackio.
-
-    Args:
-        run: Run, as ``trackio.init`` gives it.
-        id: Name of the run there.
-    """
-
-    def __init__(self, run: Any, id: str) -> None:
-        self._run, self.id = run, id
-
-    def log(self, values: Mapping[str, float], epoch: int) -> None:
-        """Takes figures of an epoch, counted from 1."""
-        self._run.log(dict(values), step=epoch)
+class Trackio(StepLogger):
+    """Sends figures to a run of Trackio."""
 
     def close(self, outcome: str) -> None:
         """Ends the run."""
         with redirect_stdout(sys.stderr):
-            self._run.finish()
+            self.run.finish()
 
 
 def start(subject: Subject) -> Trackio:

@@ -3,34 +3,21 @@
 import logging
 import os
 import secrets
-from collections.abc import Mapping
 from typing import Any
 
-from mmtrain.training.loggers.base import Subject
+from mmtrain.training.loggers.base import StepLogger, Subject
 
 log = logging.getLogger(__name__)
 
 _PROJECT = "mmtrain"
 
 
-class WandB:
-    """Sends figures to a run of wandb.
-
-    Args:
-        run: Run, as ``wandb.init`` gives it.
-        id: Name of the run there.
-    """
-
-    def __init__(self, run: Any, id: str) -> None:
-        self._run, self.id = run, id
-
-    def log(self, values: Mapping[str, float], epoch: int) -> None:
-        """Takes figures of an epoch, counted from 1."""
-        self._run.log(dict(values), step=epoch)
+class WandB(StepLogger):
+    """Sends figures to a run of wandb."""
 
     def close(self, outcome: str) -> None:
         """Ends the run."""
-        self._run.finish(exit_code=int(outcome == "failed"))
+        self.run.finish(exit_code=int(outcome == "failed"))
 
 
 def start(subject: Subject) -> WandB:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from mmprep.clips.job import Job, slow_flow_s
+from mmprep.clips.outcome import Sample
 from mmprep.clips.pool import DecoderPool
-from mmprep.clips.sample import Sample
 from mmprep.config import AudioConfig, FlowConfig, PartsConfig
 from mmprep.errors import MmprepError
 from mmprep.failure import Failure

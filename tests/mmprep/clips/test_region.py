@@ -12,8 +12,9 @@ import pytest
 import simplejpeg
 from numpy.typing import NDArray
 
+from mmprep.clips.outcome import Sample
 from mmprep.clips.parts.frames import crop, shortest_s
-from mmprep.clips.sample import Sample, SampleMaker
+from mmprep.clips.sample import SampleMaker
 from mmprep.config import FlowConfig, FrameConfig, PartsConfig, SpectrogramConfig, complete_stored
 from mmprep.errors import ConfigError
 from mmprep.failure import ClipError

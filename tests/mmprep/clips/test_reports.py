@@ -10,7 +10,8 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from mmprep.clips.decode.clip import Clip
-from mmprep.clips.sample import Sample, SampleMaker
+from mmprep.clips.outcome import Sample
+from mmprep.clips.sample import SampleMaker
 from mmprep.config import PartsConfig
 from mmprep.failure import ClipError
 from mmprep.manifest import Row

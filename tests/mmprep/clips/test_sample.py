@@ -9,8 +9,9 @@ import simplejpeg
 from scipy import signal
 
 from mmprep.clips.decode.clip import Clip
+from mmprep.clips.outcome import Sample
 from mmprep.clips.parts.frames import jpeg
-from mmprep.clips.sample import Sample, SampleMaker
+from mmprep.clips.sample import SampleMaker
 from mmprep.config import FlowConfig, FrameConfig, PartsConfig, SpectrogramConfig
 from mmprep.failure import ClipError
 from mmprep.manifest import Row

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from mmprep.clips.sample import Sample, SampleMaker
+from mmprep.clips.outcome import Sample
+from mmprep.clips.sample import SampleMaker
 from mmprep.config import FlowConfig, FrameConfig, PartsConfig, complete_stored
 from mmprep.failure import ClipError
 from mmprep.manifest import Row

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmprep.clips.sample import Sample, SampleMaker
+from mmprep.clips.outcome import Sample
+from mmprep.clips.sample import SampleMaker
 from mmprep.config import FrameConfig, PartsConfig, SequenceConfig, TextConfig
 from mmprep.failure import CAUSES, ClipError
 from mmprep.manifest import Question, Row

@@ -62,6 +62,14 @@ def shard(tmp_path):
     return path
 
 
+@pytest.mark.parametrize("name", ["a", "digit0001.frame00.jpg", "k" * 99, "k" * 100])
+@pytest.mark.parametrize("size", [0, 1, 4_096, 123_456_789, (8 << 30) - 1])
+def test_headers_are_those_of_tarfile(name: str, size: int) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o644
+    assert header(name, size) == info.tobuf(tarfile.USTAR_FORMAT)
+
+
 def test_same_samples_give_same_bytes():
     assert written()[0] == written()[0]
 
@@ -201,7 +209,7 @@ def test_index_points_at_the_bytes(index_file):
 
 def test_index_gives_back_the_entries_that_it_was_made_of(index_file):
     index = Index.open(index_file)
-    assert [index.entry(row) for row in range(2)] == written()[1]
+    assert list(index.entries(np.arange(2))) == written()[1]
 
 
 def test_same_entries_give_the_same_index():

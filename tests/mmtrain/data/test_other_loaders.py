@@ -1,5 +1,6 @@
 """The stream in the loaders and loops of torchdata, Lightning and accelerate, each the real one."""
 
+import multiprocessing
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,10 @@ from tests.mmtrain.data.test_loops import FORKS, assert_same, begin, stream_of
 
 EPOCHS = 3
 
+# Workers are forked from a process that has imported what each of them would import for seconds.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["torchdata.stateful_dataloader", "mmtrain.data", __name__])
+
 
 class TestStatefulDataLoader:
     """torchdata's loader, which saves and restores what is in it."""
@@ -27,7 +32,7 @@ class TestStatefulDataLoader:
     @staticmethod
     def _made(loader: Any, stream: Any, *, batch_size: None, num_workers: int) -> Any:
         # Not forked: this process has threads of other tests, whose locks a child would inherit.
-        start = {"multiprocessing_context": "forkserver"} if num_workers else {}
+        start = {"multiprocessing_context": SERVER} if num_workers else {}
         return loader(stream, batch_size=batch_size, num_workers=num_workers, **start)
 
     @FORKS

@@ -8,6 +8,7 @@ import torch
 from mmtrain.config.run import OptimizerConfig
 from mmtrain.errors import ConfigError
 from mmtrain.functional import confidence
+from mmtrain.functional.shapley import shapley, subsets
 from mmtrain.methods.agm import AGM, factors, ratios
 from mmtrain.methods.base import Method
 from tests.support.enginework import lines, running, small
@@ -97,6 +98,27 @@ def test_passes_with_hidden_inputs_leave_statistics_and_mode_alone(shards, tmp_p
     means = [name for name in weights["agm"] if "running_mean" in name]
     assert means
     assert all(torch.equal(weights["agm"][name], weights["joint"][name]) for name in means)
+
+
+@pytest.mark.parametrize("made", [AGM, lambda: batch_normalised(AGM())], ids=["group", "batch"])
+def test_shared_passes_give_what_a_pass_for_each_set_of_modalities_gives(shards, tmp_path, made):
+    method = made()
+    with running(small(shards, modalities=THREE), tmp_path, method) as run:
+        batch = next(run.batches("train")).hiding(audio=torch.tensor([True, False, False, False]))
+        run.model.train()
+        out = run.model(batch)
+        *parts, everything = subsets(THREE)
+        with run.evaluating():
+            logits = {chosen: run.model(batch.only(*chosen)).fused for chosen in parts}
+        expected = shapley({**logits, everything: out.fused}, THREE)
+        shares = method._shares(run, batch, out)
+        for modality in THREE:
+            torch.testing.assert_close(shares[modality], expected[modality], atol=1e-6, rtol=1e-5)
+            gradients = (
+                run.gradients(psi[modality].square().sum(), run.model) for psi in (shares, expected)
+            )
+            for mine, theirs in zip(*gradients, strict=True):
+                torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
 
 
 def test_it_logs_what_it_does(shards, tmp_path):

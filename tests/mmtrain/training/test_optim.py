@@ -1,4 +1,5 @@
 import math
+import sys
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from mmtrain.config.run import OptimizerConfig, ScheduleConfig
 from mmtrain.errors import DataError
 from mmtrain.training.optimizer import Optimizer
 from mmtrain.training.schedule import Schedule
+from mmtrain.training.train import train
+from tests.support.enginework import small
 
 
 def rates(epochs, **given):
@@ -67,6 +70,24 @@ def test_it_is_torchs_own_optimizer(name):
     assert all(
         torch.equal(a, b) for a, b in zip(mine.parameters(), theirs.parameters(), strict=True)
     )
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_step_does_without_torchs_compiler(monkeypatch, name):
+    # Its import takes a second of every process that trains.
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)  # Raises where it is imported.
+    net = model()
+    before = [p.detach().clone() for p in net.parameters()]
+    step(net, Optimizer(net, OptimizerConfig(name=name, lr=0.1)))
+    assert not any(torch.equal(p, old) for p, old in zip(net.parameters(), before, strict=True))
+
+
+def test_a_run_does_without_torchs_compiler(monkeypatch, shards, tmp_path):
+    for name in ("torch._dynamo", "torch._inductor", "torch._inductor.config"):
+        monkeypatch.setitem(sys.modules, name, None)
+    before = torch.get_deterministic_debug_mode()
+    assert train(small(shards, epochs=1), tmp_path / "run")["test"]["accuracy"] >= 0
+    assert torch.get_deterministic_debug_mode() == before
 
 
 def test_clipping_is_torchs_own():

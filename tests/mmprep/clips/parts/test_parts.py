@@ -82,6 +82,24 @@ def test_psd_is_scipys_to_float16(seconds: int, columns: int) -> None:
     assert (np.abs(ours - exact) <= 0.51 * unit).all()
 
 
+@pytest.mark.parametrize(
+    ("rate_hz", "window", "overlap"),
+    [(16_000, 512, 353), (4000, 256, 97), (4000, 255, 0), (22_050, 1000, 900), (4000, 17, 16)],
+)
+def test_psd_is_scipys_bit_for_bit(rate_hz: int, window: int, overlap: int) -> None:
+    rng = np.random.default_rng(window)
+    steps = np.rint(rng.normal(scale=9_000, size=6_001)).clip(-32_768, 32_767)
+    wave = (steps / 32_768).astype(np.float32)
+    wave[1_000:4_000] *= np.float32(1e-4)
+    wave[4_000:] = 0
+    config = SpectrogramConfig(rate_hz=rate_hz, window=window, overlap=overlap)
+
+    _, _, power = signal.spectrogram(wave, rate_hz, nperseg=window, noverlap=overlap)
+
+    expected = np.log(power + np.float32(1e-7)).astype(np.float16)
+    np.testing.assert_array_equal(sounds.spectrogram(wave, config), expected, strict=True)
+
+
 def test_stft_is_the_magnitude_on_the_same_grid() -> None:
     wave = (tone(10.0) / 32768).astype(np.float32)
     values = sounds.spectrogram(wave, SpectrogramConfig(recipe="stft"))

@@ -6,9 +6,11 @@ import logging
 import multiprocessing
 import os
 import pickle
+import threading
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 from pathlib import Path
@@ -302,6 +304,41 @@ def test_a_full_disk_ends_the_keeping_with_one_warning(
         f"--cache {tmp_path}: No space left on device; nothing more is kept there"
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["mmtrain-cache.lock"]
+
+
+class SeenLock:
+    """A lock that tells when somebody waits for it."""
+
+    def __init__(self) -> None:
+        self._lock, self.awaited = threading.Lock(), threading.Event()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self.awaited.set()
+            self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_who_waited_while_the_disk_failed_does_not_try_it_again(
+    tmp_path: Path,
+    farm: ShardedDataset,
+    members: dict[int, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tries, lock = [], SeenLock()
+
+    def full(*_: int) -> None:
+        tries.append(lock.awaited.wait(timeout=60))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    held = cache(tmp_path, farm)
+    monkeypatch.setattr(held, "_lock", lock)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda number: held.put(number, members[number]), (1, 2)))
+    assert tries == [True]
 
 
 def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path, farm: ShardedDataset) -> None:

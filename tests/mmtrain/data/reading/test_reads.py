@@ -157,6 +157,25 @@ def test_every_wanted_byte_lies_in_its_span_and_repeated_visits_are_read_once(
         assert piece.end <= span.end
 
 
+def test_neighbours_are_read_by_larger_jobs_as_long_as_there_are_enough(
+    farm: ShardedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visits = [Visit(row, ALL) for row in range(20)]
+    size = sum(job.bytes for job in plan(farm.index, visits, 4096)) // 20
+    monkeypatch.setattr("mmtrain.data.reading.plan._JOB_BYTES", size // 2)
+    monkeypatch.setattr("mmtrain.data.reading.plan._MOST_JOB_BYTES", 3 * size)
+
+    counts = [len(plan(farm.index, visits, 4096, jobs)) for jobs in (None, 100, 8, 4)]
+    assert counts[0] == counts[1] == 20
+    assert 8 <= counts[2] < 20
+    assert 4 <= counts[3] < counts[2]
+    for jobs in (100, 8, 4):
+        pieces = [p for job in plan(farm.index, visits, 4096, jobs) for p in job.pieces]
+        assert sorted(pieces) == sorted(
+            p for job in plan(farm.index, visits, 4096) for p in job.pieces
+        )
+
+
 def test_a_visit_that_shows_nothing_reads_nothing(farm: ShardedDataset) -> None:
     assert plan(farm.index, [Visit(1, {}), Visit(2, {})], 4096) == []
 
