@@ -100,4 +100,11 @@ def begin_stream(
 
 def stream(data: ShardedDataset, order: SampleOrder, args: argparse.Namespace) -> Way:
     """A way that hands out all batches of an order."""
-    return lambda: sum(map(len, begin_stream(data, order, args)))
+    # One for all rounds, as training has one for all epochs.
+    made = begin_stream(data, order, args)
+
+    def run() -> int:
+        made.begin(order, seed=0, epoch=0)
+        return sum(map(len, made))
+
+    return run

@@ -20,8 +20,8 @@ from mmprep.storage.retries import LONGEST_PAUSE_S
 from mmtrain.data import SampleOrder, StreamOptions, View
 from mmtrain.data.order import Share, slots
 from mmtrain.data.reading.hedging import HedgeRule
-from mmtrain.data.reading.members import _GAP_BUCKET, jobs_at_least
-from mmtrain.data.reading.plan import Job, Span, Visit, plan, spans_of
+from mmtrain.data.reading.members import _GAP_BUCKET, plan_bucket
+from mmtrain.data.reading.plan import Job, Span, Visit, spans_of
 from mmtrain.data.reading.traffic import Traffic
 
 
@@ -193,7 +193,7 @@ def jobs_of(
             part: views[part].choose_frames(int(counts[at]), own) for part, at in places.items()
         }
         wants.append(Visit(sample, chosen))
-    jobs = plan(index, wants, _GAP_BUCKET, jobs_at_least(training.loading))
+    jobs = plan_bucket(index, wants, training.loading, awaited=not start)
     return len(wants) - int(taken.filler.sum()), jobs
 
 

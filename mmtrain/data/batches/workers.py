@@ -20,7 +20,7 @@ from mmtrain.data.reading.cache import Cache
 from mmtrain.data.reading.local import Bytes
 from mmtrain.data.reading.members import MemberReader, Wanted
 from mmtrain.data.reading.options import StreamOptions
-from mmtrain.data.reading.plan import Job, Piece, Visit, member_name, plan
+from mmtrain.data.reading.plan import Job, Piece, Visit, member_name
 from mmtrain.data.reading.traffic import Traffic
 from mmtrain.errors import ConfigError, DataError
 
@@ -90,6 +90,7 @@ class Workers:
         self._decoding: AbstractContextManager[object] = (
             nullcontext() if threadless else threading.BoundedSemaphore(options.decoders)
         )
+        self._is_first = True
         self._pid, self._threads = os.getpid(), list[int]()
         self._pool = ThreadPoolExecutor(threads, "mmtrain-stream", self._note_thread)
         # Of its own, so that the reads of the next batch begin before this one is decoded.
@@ -142,15 +143,18 @@ class Workers:
         bytes are damaged, and none may be skipped.
         """
         filling = _Filling()
-        self._planner.submit(self._plan, buffer, samples, filling)
+        self._planner.submit(self._plan, buffer, samples, filling, self._is_first)
+        self._is_first = False
         return [filling.done]
 
-    def _plan(self, buffer: BatchBuffer, samples: Sequence[int], filling: _Filling) -> None:
+    def _plan(
+        self, buffer: BatchBuffer, samples: Sequence[int], filling: _Filling, awaited: bool
+    ) -> None:
         """Plans the reads of a batch and begins them."""
         try:
             reader = self._reader
             visits = self._visits(buffer, samples)
-            jobs = plan(self._dataset.index, visits, reader.gap, reader.jobs_at_least)
+            jobs = reader.plan(visits, awaited=awaited)
             at_once = self._jobs_at_once
             filling.expect(-(-len(jobs) // at_once))
             if reader.reads_ahead and not reader.has_cache:

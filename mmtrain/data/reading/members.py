@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple, TypeAlias
 
 from mmprep.errors import StoreError
-from mmprep.format import crc32c
+from mmprep.format import Index, crc32c
 from mmprep.format.tar import BLOCK, padded_size
 from mmprep.storage.store import BucketStore, LocalStore
 from mmtrain.data.dataset import ShardedDataset
@@ -14,7 +14,7 @@ from mmtrain.data.reading.bucket import BucketReader, Order
 from mmtrain.data.reading.cache import Cache
 from mmtrain.data.reading.local import Bytes, LocalReader, read_ranges
 from mmtrain.data.reading.options import StreamOptions
-from mmtrain.data.reading.plan import Job, Piece, Span, spans_of
+from mmtrain.data.reading.plan import Job, Piece, Span, Visit, plan, spans_of
 from mmtrain.data.reading.traffic import Traffic
 
 # Largest number of unwanted bytes between two members that are read together: as many as come in
@@ -35,13 +35,23 @@ _KEYS_SHOWN: Final = 3
 FindDestination: TypeAlias = Callable[[int, str, int], Bytes | None]
 
 
-def jobs_at_least(options: StreamOptions) -> int:
-    """Number of jobs of a batch from a bucket that keep requests and decoding threads busy.
+def plan_bucket(
+    index: Index, visits: Sequence[Visit], options: StreamOptions, *, awaited: bool
+) -> list[Job]:
+    """Plans the reads of a batch from a bucket.
 
     Args:
-        options: Numbers of threads and of batches ahead.
+        index: Index of the shards.
+        visits: Samples and their members.
+        options: Numbers of threads, of requests and of batches ahead.
+        awaited: Whether training waits for the batch already. It is then read by as many requests
+            as there may be, since those of the batches behind it share the network with them.
     """
-    return -(-max(_UNDER_WAY, 2 * options.decoders) // (options.ahead + 1))
+    if awaited:
+        return plan(index, visits, _GAP_BUCKET, options.requests, small=True)
+    # As many as keep requests and decoding threads busy.
+    jobs = -(-max(_UNDER_WAY, 2 * options.decoders) // (options.ahead + 1))
+    return plan(index, visits, _GAP_BUCKET, jobs)
 
 
 class Wanted(NamedTuple):
@@ -67,23 +77,28 @@ class MemberReader:
         dataset: Shards to read.
         options: Requests at once and retries, for a bucket.
         cache: Local store of the members that a bucket gave, if there is one.
-
-    Attributes:
-        gap: Largest number of unwanted bytes between two members that are worth one read.
-        jobs_at_least: Number of jobs of a batch below which none is made larger; None from a disk.
     """
 
     def __init__(
         self, dataset: ShardedDataset, options: StreamOptions, cache: Cache | None = None
     ) -> None:
         store = dataset.store
-        self._dataset, self._cache = dataset, cache
-        local = isinstance(store, LocalStore)
-        self.gap = _GAP_LOCAL if local else _GAP_BUCKET
-        self.jobs_at_least = None if local else jobs_at_least(options)
+        self._dataset, self._options, self._cache = dataset, options, cache
+        self._local = isinstance(store, LocalStore)
         self._bucket = BucketReader(store, options) if isinstance(store, BucketStore) else None
         # The very class, since a subclass may do more in `read`, which this way would pass by.
         self._disk = LocalReader(store) if type(store) is LocalStore else None
+
+    def plan(self, visits: Sequence[Visit], *, awaited: bool) -> list[Job]:
+        """Plans the reads of a batch.
+
+        Args:
+            visits: Samples and their members.
+            awaited: Whether training waits for the batch already.
+        """
+        if self._local:
+            return plan(self._dataset.index, visits, _GAP_LOCAL)
+        return plan_bucket(self._dataset.index, visits, self._options, awaited=awaited)
 
     def close(self) -> None:
         """Cancels the reads that are under way; threads that wait for one get a StoreError."""
@@ -139,7 +154,8 @@ class MemberReader:
         spans: Sequence[Span] = job.spans
         if cached:
             rest = [piece for piece in job.pieces if piece.number not in cached]
-            spans = spans_of(self._dataset.index, rest, self.gap) if rest else []
+            gap = _GAP_LOCAL if self._local else _GAP_BUCKET
+            spans = spans_of(self._dataset.index, rest, gap) if rest else []
         return Wanted(job, cached, spans, traffic)
 
     def begin(self, jobs: Sequence[Wanted]) -> list[Future[list[Bytes]]]:

@@ -99,7 +99,12 @@ class Job:
 
 
 def plan(
-    index: Index, visits: Sequence[Visit], gap: int, jobs_at_least: int | None = None
+    index: Index,
+    visits: Sequence[Visit],
+    gap: int,
+    jobs_at_least: int | None = None,
+    *,
+    small: bool = False,
 ) -> list[Job]:
     """Plans the jobs that together read every member of ``visits``, the earliest visits first.
 
@@ -111,9 +116,11 @@ def plan(
         gap: Largest number of unwanted bytes between two members that are read together.
         jobs_at_least: Number of jobs that run side by side; where their bytes allow more of them,
             neighbours are read by fewer and larger ones. None never makes larger ones.
+        small: Whether jobs may also be smaller than is cheap, down to one clip each, to become as
+            many as ``jobs_at_least``.
     """
     pieces, joins = _pieces(index, visits, gap)
-    limit = _job_bytes(pieces, jobs_at_least)
+    limit = _job_bytes(pieces, jobs_at_least, 0 if small else _JOB_BYTES)
     jobs: list[Job] = []
     first_visits: list[int] = []
     previous = -1
@@ -130,12 +137,12 @@ def plan(
     return [jobs[i] for i in sorted(range(len(jobs)), key=first_visits.__getitem__)]
 
 
-def _job_bytes(pieces: Sequence[Piece], jobs: int | None) -> int:
+def _job_bytes(pieces: Sequence[Piece], jobs: int | None, least: int) -> int:
     """Number of bytes from which on a job takes no further sample."""
     if jobs is None:
         return _JOB_BYTES
     share = sum(piece.end - piece.begin for piece in pieces) // jobs
-    return min(max(share, _JOB_BYTES), _MOST_JOB_BYTES)
+    return min(max(share, least), _MOST_JOB_BYTES)
 
 
 def spans_of(index: Index, pieces: Sequence[Piece], gap: int) -> list[Span]:

@@ -10,6 +10,8 @@ from mmprep.storage.store import LocalStore
 from mmtrain.curricula.uniform import Uniform
 from mmtrain.data import OrderedStream, SampleOrder, ShardedDataset, View, open_dataset
 from mmtrain.data.reading.local import LocalReader
+from mmtrain.data.reading.members import plan_bucket
+from mmtrain.data.reading.options import StreamOptions
 from mmtrain.data.reading.plan import Visit, plan
 from tests.support.streammaker import FRAMES, RecordingStore, make_data, record_reads
 
@@ -174,6 +176,22 @@ def test_neighbours_are_read_by_larger_jobs_as_long_as_there_are_enough(
         assert sorted(pieces) == sorted(
             p for job in plan(farm.index, visits, 4096) for p in job.pieces
         )
+
+
+def test_the_batch_that_is_waited_for_is_read_by_more_requests_than_those_behind_it(
+    farm: ShardedDataset,
+) -> None:
+    visits = [Visit(row, ALL) for row in range(20)]
+    counts = [
+        len(plan_bucket(farm.index, visits, StreamOptions(workers=2, requests=n), awaited=awaited))
+        for n in (48, 6, 1)
+        for awaited in (True, False)
+    ]
+    shards = len(set(farm.index.shard[:20].tolist()))
+    assert counts[0] == 20
+    assert 6 <= counts[2] < 20
+    assert counts[1::2] == [shards] * 3
+    assert counts[4] == shards
 
 
 def test_a_visit_that_shows_nothing_reads_nothing(farm: ShardedDataset) -> None:
