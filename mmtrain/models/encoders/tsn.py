@@ -82,7 +82,8 @@ class TSN(ResNet18):
         """Maps of the pictures in the middle of each segment."""
         chosen = middles(inputs.shape[1], self.segments)
         if len(chosen) < inputs.shape[1]:
-            inputs = inputs.index_select(1, torch.tensor(chosen, device=inputs.device))
+            # No index on the device: the CPU would wait for its copy.
+            inputs = torch.stack([inputs[:, i] for i in chosen], 1)
         return super().begin(inputs)
 
     def finish(self, maps: Tensor) -> Tensor:

@@ -135,9 +135,10 @@ def averaged(maps: Float[Tensor, "*shape"], dim: int, runs: int) -> Float[Tensor
     count = maps.shape[dim]
     if count == runs:
         return maps
-    weights = torch.zeros(runs, count)
-    for run in range(runs):
-        first, last = run * count // runs, -(-(run + 1) * count // runs)
-        weights[run, first:last] = 1 / (last - first)
+    # Made on the device: the CPU would wait for a copy.
+    run = torch.arange(runs, device=maps.device)[:, None]
+    step = torch.arange(count, device=maps.device)
+    first, last = run * count // runs, -(-(run + 1) * count // runs)
+    weights = ((first <= step) & (step < last)) / (last - first)
     means = maps.movedim(dim, -1) @ weights.to(maps).T
     return means.movedim(-1, dim)

@@ -15,6 +15,7 @@ from mmtrain.models.encoders.small_cnn import SmallCNN
 from mmtrain.models.fusions.concat import Concat
 from mmtrain.models.multimodal import MultimodalModel, channels_of
 from mmtrain.types import Batch
+from tests.support.costs import counting_waits
 from tests.support.fusionwork import settings_of
 
 CLASSES = 5
@@ -78,8 +79,10 @@ def test_channels_are_counted_from_the_inputs():
 def test_every_encoder_and_fusion_give_outputs(encoder, fusion, modalities):
     model = build(modalities, fusion, encoder)
 
-    out = model(batch(modalities))
+    with counting_waits() as waits:
+        out = model(batch(modalities))
 
+    assert waits.count == 0
     assert out.fused.shape == (3, CLASSES)
     assert {m: z.shape for m, z in out.logits.items()} == dict.fromkeys(modalities, (3, CLASSES))
     assert {m: f.shape[0] for m, f in out.features.items()} == dict.fromkeys(modalities, 3)

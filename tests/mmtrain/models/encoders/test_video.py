@@ -9,6 +9,7 @@ from mmtrain.models.encoders.resnet import ResNet18
 from mmtrain.models.encoders.tsm import TSM, shift
 from mmtrain.models.encoders.tsn import TSN, middles
 from mmtrain.models.layers import seeded
+from tests.support.costs import counting_waits
 
 
 def built(cls, **settings):
@@ -91,7 +92,12 @@ def test_tsn_is_the_mean_of_the_middles_of_its_segments():
 
     plain = built(ResNet18).eval()
 
-    torch.testing.assert_close(encoder(clip), plain(clip[:, [1, 5, 8]]))
+    expected = plain(clip[:, [1, 5, 8]])
+    with counting_waits() as waits:
+        feature = encoder(clip)
+
+    assert waits.count == 0
+    torch.testing.assert_close(feature, expected)
 
 
 def test_dropout_of_tsn_is_on_the_mean_feature_and_in_training_only():
