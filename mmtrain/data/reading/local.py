@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, TypeAlias
 
@@ -41,40 +41,38 @@ class LocalReader:
     """
 
     def __init__(self, store: LocalStore) -> None:
-        self._store = store
+        self._store, self._root = store, str(store.root)
         self._open = lru_cache(maxsize=_OPEN_FILES)(_OpenFile)
         self._scratch = threading.local()
 
-    def read(
-        self, shard: str, ranges: Sequence[tuple[int, int]], destinations: Sequence[Destinations]
-    ) -> Iterator[Bytes]:
-        """Yields the bytes of each range; they are overwritten when the next is asked for.
+    def read(self, shard: str, begin: int, end: int, elsewhere: Destinations = ()) -> Bytes:
+        """Returns the bytes of a range; the thread's next call overwrites them.
 
         Args:
             shard: Path of the shard.
-            ranges: First byte of each range and the byte behind its last.
-            destinations: For each range, the bytes of it that are read straight to other memory;
-                what is yielded is undefined there.
+            begin: First byte of the range.
+            end: Byte behind its last.
+            elsewhere: Bytes of the range that are read straight to other memory; in what is
+                returned they are undefined.
 
         Raises:
             StoreError: The disk refuses.
         """
+        length = end - begin
         memory: Bytes = getattr(self._scratch, "memory", _NOTHING)
+        # The same memory each time: the processor's cache still has it when it is decoded.
+        if len(memory) < length:
+            memory = self._scratch.memory = np.empty(length, np.uint8)
+        view, buffers, at = memory.data, [], 0
+        for start, other in elsewhere:
+            buffers += [view[at : start - begin], other.data]
+            at = start - begin + len(other)
+        if at < length:
+            buffers.append(view[at:length])
         try:
             # Held by name: when other threads open many files, the cache may drop this one.
-            file = self._open(f"{self._store.root}/{shard}")
-            # One range at a time into the same memory, so that the processor's cache still has it
-            # when it is decoded.
-            for (begin, end), elsewhere in zip(ranges, destinations, strict=True):
-                length = end - begin
-                if len(memory) < length:
-                    memory = self._scratch.memory = np.empty(length, np.uint8)
-                view, at, buffers = memory.data, 0, []
-                for start, other in elsewhere:
-                    buffers += [view[at : start - begin], other.data]
-                    at = start - begin + len(other)
-                buffers.append(view[at:length])
-                yield memory[: os.preadv(file.number, buffers, begin)]
+            file = self._open(f"{self._root}/{shard}")
+            return memory[: os.preadv(file.number, buffers, begin)]
         except OSError:
             with self._store.errors("read", shard):
                 raise

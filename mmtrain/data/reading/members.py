@@ -208,18 +208,18 @@ class MemberReader:
     def _read_disk(
         self, disk: LocalReader, job: Job, traffic: Traffic, find_destination: FindDestination
     ) -> Iterator[tuple[Piece, Bytes | None]]:
-        ranges = [(span.begin, span.end) for span in job.spans]
-        traffic.requests += len(ranges)
-        by_span = [_destinations(span.pieces, find_destination) for span in job.spans]
-        elsewhere = [
-            [(piece.end - len(memory), memory) for piece, memory in each if memory is not None]
-            for each in by_span
-        ]
-        for (begin, end), each, data in zip(
-            ranges, by_span, disk.read(job.shard, ranges, elsewhere), strict=True
-        ):
-            traffic.bytes += end - begin
-            for piece, memory in each:
+        for span in job.spans:
+            begin, pieces = span.begin, span.pieces
+            memories = _destinations(pieces, find_destination)
+            elsewhere = [
+                (piece.end - len(memory), memory)
+                for piece, memory in zip(pieces, memories, strict=True)
+                if memory is not None
+            ]
+            traffic.requests += 1
+            traffic.bytes += span.end - begin
+            data = disk.read(job.shard, begin, span.end, elsewhere)
+            for piece, memory in zip(pieces, memories, strict=True):
                 if memory is None:
                     own = data[piece.begin - begin : piece.end - begin]
                     crc = crc32c(own)
@@ -289,14 +289,9 @@ def _split_span(span: Span, data: Bytes) -> Iterator[tuple[Piece, Bytes | None]]
         yield piece, own if crc32c(own) == piece.crc else None
 
 
-def _destinations(
-    pieces: Sequence[Piece], find_destination: FindDestination
-) -> list[tuple[Piece, Bytes | None]]:
+def _destinations(pieces: Sequence[Piece], find_destination: FindDestination) -> list[Bytes | None]:
     """Finds the memory that takes the last bytes of each member."""
     # A member that several visits want is read once and copied to each of their rows.
-    if len({piece.number for piece in pieces}) < len(pieces):
-        return [(piece, None) for piece in pieces]
-    return [
-        (piece, find_destination(piece.visit, piece.part, piece.end - piece.begin))
-        for piece in pieces
-    ]
+    if len(pieces) > 1 and len({piece.number for piece in pieces}) < len(pieces):
+        return [None] * len(pieces)
+    return [find_destination(piece.visit, piece.part, piece.end - piece.begin) for piece in pieces]

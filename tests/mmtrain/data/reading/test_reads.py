@@ -205,7 +205,7 @@ def test_threads_that_open_a_shard_at_once_all_read_it(farm_folder: Path) -> Non
 
         def read(begin: int, reader: LocalReader = reader, start: Barrier = start) -> bool:
             start.wait()
-            (data,) = reader.read("train/000000.tar", [(begin, begin + 999)], [[]])
+            data = reader.read("train/000000.tar", begin, begin + 999)
             return np.array_equal(data, whole[begin : begin + 999])
 
         with ThreadPoolExecutor(8) as pool:
