@@ -112,9 +112,10 @@ class Read:
         self._tries += 1
         self._started = rank.clock.now
         self._request()
-        if rank.pace is not None and rank.pace.after_s is not None:
+        slow_s = rank.pace.after_s(self._size) if rank.pace is not None else None
+        if slow_s is not None:
             tries = self._tries
-            rank.clock.at(rank.clock.now + rank.pace.after_s, lambda: self._race(tries))
+            rank.clock.at(rank.clock.now + slow_s, lambda: self._race(tries))
 
     def _race(self, tries: int) -> None:
         pace = self._rank.pace
@@ -139,7 +140,7 @@ class Read:
         rank.requests.leave()
         if good:
             if rank.pace is not None:
-                rank.pace.record(now - self._started)
+                rank.pace.record(now - self._started, self._size)
             rank.traffic.bytes += self._size
             self._arrived()
             return

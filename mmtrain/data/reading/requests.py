@@ -110,8 +110,9 @@ class RangeRead:
         """Makes one try, which may become two requests that race."""
         self._started = time.monotonic()
         hedging = self._requests.hedging
-        if hedging is not None and hedging.after_s is not None:
-            self._timer = _after(hedging.after_s, self._race)
+        slow_s = hedging.after_s(self._end - self._begin) if hedging is not None else None
+        if slow_s is not None:
+            self._timer = _after(slow_s, self._race)
         else:
             self._await_deadline()
         self._request()
@@ -162,7 +163,8 @@ class RangeRead:
         self._end_try()
         if not isinstance(answer, BaseException):
             if self._requests.hedging is not None:
-                self._requests.hedging.record(time.monotonic() - self._started)
+                took_s = time.monotonic() - self._started
+                self._requests.hedging.record(took_s, self._end - self._begin)
             if len(answer) != self._end - self._begin:
                 wanted = self._end - self._begin
                 answer = ConnectionError(f"{len(answer)} bytes came in place of {wanted}")

@@ -269,11 +269,23 @@ def test_a_stalled_read_is_overtaken_by_a_second_one(
 def test_what_is_slow_is_twice_the_95th_percentile() -> None:
     rule = HedgeRule()
     for i in range(31):
-        rule.record(0.001 * (i + 1))
-    assert rule.after_s is None
-    rule.record(0.032)
+        rule.record(0.001 * (i + 1), 1000)
+    assert rule.after_s(1000) is None
+    rule.record(0.032, 1000)
     # Of 1 to 32 ms in order, the one at 0.95 * 32 = 30, counted from 0, is 31 ms.
-    assert rule.after_s == pytest.approx(0.062)
+    assert rule.after_s(1000) == pytest.approx(0.062)
+
+
+def test_a_read_is_slow_beside_those_of_a_like_size() -> None:
+    rule = HedgeRule()
+    for _ in range(32):
+        rule.record(0.04, 700_000)
+    assert rule.after_s(1_000_000) == pytest.approx(0.08)
+    assert rule.after_s(4_000_000) is None
+    for _ in range(32):
+        rule.record(0.1, 4_000_000)
+    assert rule.after_s(3_000_000) == pytest.approx(0.2)
+    assert rule.after_s(700_000) == pytest.approx(0.08)
 
 
 def test_one_read_in_twenty_may_be_raced() -> None:
@@ -281,7 +293,7 @@ def test_one_read_in_twenty_may_be_raced() -> None:
     allowed = []
     for _ in range(60):
         allowed.append(rule.may_hedge())
-        rule.record(0.01)
+        rule.record(0.01, 1000)
     assert [i for i, may in enumerate(allowed) if may] == [20, 40]
 
 
