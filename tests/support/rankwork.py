@@ -1,37 +1,27 @@
-"""A process whose children train together, really, over gloo, each one rank.
+"""Processes that train together, really, over gloo, each one rank.
 
-Children are forked, so that torch is imported once. The argument is JSON, a list of plans: see
-`plan`. What each rank came to stands in RUN.rank<r>.txt afterwards: ``done``, or the error.
+What is to be done is a list of plans: see `plan`. What each rank came to stands in RUN.rank<r>.txt
+afterwards: ``done``, or the error.
 """
 
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
-
-import torch
 
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import DataError, MmtrainError
 from mmtrain.training.run import Run
 from mmtrain.training.train import train
-from tests.support import ROOT
+from tests.support import forked
 from tests.support.ports import free_port
 
 
 def together(plans):
-    """Carries out plans in a process of its own; the seconds that each took."""
-    answer = subprocess.run(
-        [sys.executable, "-m", __name__],
-        check=True,
-        input=json.dumps(plans).encode(),  # Longer than an argument may be.
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-    )
-    return json.loads(answer.stdout)
+    """Carries out plans in children of a process of its own; the seconds that each took."""
+    return json.loads(forked.call(carry_out_all, plans))
 
 
 def plan(folder, config, world, what=None, step=0):
@@ -50,6 +40,10 @@ def said(folder, rank):
     """Outcome of a rank."""
     path = Path(f"{folder}.rank{rank}.txt")
     return path.read_text() if path.exists() else ""
+
+
+def carry_out_all(plans):
+    json.dump([carry_out(each) for each in plans], sys.stdout)
 
 
 def carry_out(what):
@@ -83,6 +77,11 @@ def be_rank(rank, what):
         told.write_text(str(error))
 
 
+def be_task(config, folder):
+    """Trains as one task of a launcher, which the environment names; prints its epochs."""
+    sys.stdout.write(f"{train(config, folder)['epochs']}\n")
+
+
 def happen(what, step):
     """Lets something happen to this process before ``step`` of the run."""
     before = Run.update
@@ -95,8 +94,3 @@ def happen(what, step):
         return before(run, loss)
 
     Run.update = update
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    json.dump([carry_out(each) for each in json.load(sys.stdin)], sys.stdout)
