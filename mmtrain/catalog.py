@@ -9,7 +9,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
@@ -161,18 +161,10 @@ class Catalog(Generic[Made]):
         if entry.settings:
             values = ", ".join(f"``{key} = {value}``" for key, value in entry.settings.items())
             text += f"\n\nThis variant has other defaults: {values}."
-        helps: dict[str, str] = {}
-        for base in reversed(target.__mro__):  # A subclass describes only its own parameters.
-            helps |= descriptions(inspect.getdoc(base) or "", "Args")
-        return Explanation(
-            entry=entry,
-            text=text,
-            parameters=tuple(
-                Parameter(p.name, p.default, helps.get(p.name, ""))
-                for p in inspect.signature(self.load(name)).parameters.values()
-                if p.kind is p.KEYWORD_ONLY
-            ),
+        parameters = tuple(
+            p._replace(default=entry.settings.get(p.name, p.default)) for p in _parameters(target)
         )
+        return Explanation(entry=entry, text=text, parameters=parameters)
 
     def markdown(self) -> str:
         """Table of our own lines, for the README."""
@@ -189,3 +181,16 @@ class Catalog(Generic[Made]):
         module, _, attribute = target.partition(":")
         loaded: type[Any] = getattr(import_module(f"{self.package}.{module}"), attribute)
         return loaded
+
+
+@cache  # A run asks for them over and over.
+def _parameters(target: type[Any]) -> tuple[Parameter, ...]:
+    """Parameters of a class, each with its own default."""
+    helps: dict[str, str] = {}
+    for base in reversed(target.__mro__):  # A subclass describes only its own parameters.
+        helps |= descriptions(inspect.getdoc(base) or "", "Args")
+    return tuple(
+        Parameter(p.name, p.default, helps.get(p.name, ""))
+        for p in inspect.signature(target).parameters.values()
+        if p.kind is p.KEYWORD_ONLY
+    )
