@@ -156,14 +156,15 @@ class Catalog(Generic[Made]):
             UnknownName: As `target`.
             ConfigError: As `target`.
         """
-        target, entry = self.target(name), self.entry(name)
+        entry = self.entry(name)
+        target = self.target(name)
         text, _, _ = (inspect.getdoc(target) or "").partition("\n\nArgs:\n")
         if entry.settings:
             values = ", ".join(f"``{key} = {value}``" for key, value in entry.settings.items())
             text += f"\n\nThis variant has other defaults: {values}."
-        parameters = tuple(
-            p._replace(default=entry.settings.get(p.name, p.default)) for p in _parameters(target)
-        )
+        known = _parameters(target)  # type: ignore[arg-type]  # Classes are hashable, too.
+        defaults = (entry.settings.get(p.name, p.default) for p in known)
+        parameters = tuple(p._replace(default=d) for p, d in zip(known, defaults, strict=True))
         return Explanation(entry=entry, text=text, parameters=parameters)
 
     def markdown(self) -> str:

@@ -84,7 +84,10 @@ def seed_all(seed: int) -> None:
     """Seeds every generator of the process."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # That would note the stack of the call, for each kind of accelerator.
+        torch.default_generator.manual_seed(seed)
 
 
 def generators(own: torch.Generator) -> dict[str, Any]:
