@@ -24,6 +24,11 @@ def together(plans):
     return json.loads(forked.call(carry_out_all, plans))
 
 
+def together_in_turn(plans):
+    """Carries out plans of as many ranks, to which nothing happens, all in the same processes."""
+    forked.call(carry_out_in_turn, plans)
+
+
 def plan(folder, config, world, what=None, step=0):
     """RUN and its config, on ``world`` ranks; ``what`` (``kill``, ``terminate`` or ``fail``)
     happens to rank 1 before its step ``step``."""
@@ -47,25 +52,32 @@ def carry_out_all(plans):
 
 
 def carry_out(what):
-    begin, port, children = time.monotonic(), free_port(), []
-    for rank in range(what["world"]):
+    begin = time.monotonic()
+    carry_out_in_turn([what])
+    return time.monotonic() - begin
+
+
+def carry_out_in_turn(plans):
+    """Forks the ranks of the first plan, and waits until they have carried out all."""
+    ports, children = [free_port() for _ in plans], []
+    for rank in range(plans[0]["world"]):
         child = os.fork()
         if not child:
-            os.environ.update(
-                RANK=str(rank),
-                WORLD_SIZE=str(what["world"]),
-                MASTER_ADDR="127.0.0.1",
-                MASTER_PORT=str(port),
-            )
-            be_rank(rank, what)
+            for each, port in zip(plans, ports, strict=True):
+                be_rank(rank, each, port)
             os._exit(0)
         children.append(child)
     for child in children:
         os.waitpid(child, 0)
-    return time.monotonic() - begin
 
 
-def be_rank(rank, what):
+def be_rank(rank, what, port):
+    os.environ.update(
+        RANK=str(rank),
+        WORLD_SIZE=str(what["world"]),
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+    )
     if rank == 1 and what["what"]:
         happen(what["what"], what["step"])
     told = Path(f"{what['folder']}.rank{rank}.txt")

@@ -21,7 +21,7 @@ from mmtrain.training.checkpoint import CHECKPOINT
 from mmtrain.training.parts import config_of
 from tests import unchecked
 from tests.support.enginework import lines
-from tests.support.rankwork import plan, said, together
+from tests.support.rankwork import plan, said, together_in_turn
 
 # One line for each class: the others of it have other values of its parameters.
 CLASSES = [*{entry.target: entry.name for entry in reversed(METHODS.entries)}.values()][::-1]
@@ -165,7 +165,7 @@ def test_teachers_are_trained_without_the_settings_of_the_method(tmp_path):
 def test_two_ranks_come_to_what_one_comes_to(trials, tmp_path, methods):
     modalities = MODALITIES[1]
     configs = {method: trials.config(method, modalities) for method in methods}
-    together([plan(tmp_path / method, config, world=2) for method, config in configs.items()])
+    together_in_turn([plan(tmp_path / m, config, world=2) for m, config in configs.items()])
     apart = {}
     for method in methods:
         assert said(tmp_path / method, 0) == "done", method
