@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import sys
@@ -11,11 +12,19 @@ def pytest_configure(config):
     # Who starts a command in the background may have it ignore Ctrl-C, and all that it starts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Tests run side by side, and each has one core, as have its processes: more threads than cores
+    # wait for each other, turning. Libraries ask when they are loaded.
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+
+def pytest_collection_finish():
+    # What has been imported stays: each search of it for garbage would take a third of a second.
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
-    """Tests run side by side; each has one core."""
     # Tests of mmprep alone do not wait for torch.
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)

@@ -63,6 +63,15 @@ class Stop:
     def epoch(self, line): ...
 
 
+class Kill:
+    """Kills its process at the first step."""
+
+    def step(self, *_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def epoch(self, line): ...
+
+
 def die_before(moment):
     """Kills this process before its ``moment``-th call of `os.fsync`."""
     sync, calls = os.fsync, count(1)

@@ -1,10 +1,4 @@
-"""Small data sets and contests, in this process or in one that kills itself."""
-
-import json
-import sys
-from pathlib import Path
-
-import torch
+"""Small data sets and contests, and one whose process kills itself."""
 
 from mmtrain.comparison.compare import compare
 from mmtrain.comparison.entrants import Contest
@@ -24,8 +18,7 @@ def contest(shards, *methods, **changes):
     return Contest(**{"base": base, "methods": methods, **changes})
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    shards, out, methods, moment = json.loads(sys.argv[1])
+def compare_until(moment, shards, out, methods):
+    """Compares until this process dies: before its ``moment``-th call of `os.fsync`."""
     die_before(moment)
-    compare(contest(shards, *methods), Path(out))
+    compare(contest(shards, *methods), out)

@@ -1,13 +1,12 @@
-"""A process whose children train together, as ranks that talk through gloo.
+"""Processes that train together, as ranks that talk through gloo.
 
-Children are forked, so that torch is imported once. The argument is JSON, a list of plans: RUN, the
-config's JSON, the number of ranks and a task, see `TASKS`.
+What is to be done is a list of plans: RUN, the config's JSON, the number of ranks and a task, see
+`TASKS`.
 """
 
 import json
 import os
 import select
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -22,7 +21,7 @@ from mmtrain.training.parts import feed_of, fitted, model_of, shards_of
 from mmtrain.training.ranks import join_ranks
 from mmtrain.training.run import Run
 from mmtrain.training.train import train
-from tests.support import ROOT
+from tests.support import forked
 from tests.support.methodwork import batch_normalised
 from tests.support.ports import free_port
 
@@ -30,15 +29,18 @@ CPU = torch.device("cpu")
 
 
 def carry_out(*plans):
-    """Carries out plans in such a process; raises if a rank fails. What it wrote to stderr."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", __name__, json.dumps(plans)]
-    done = subprocess.run(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    """Carries out plans in children of a process; raises if a rank fails. What is on stderr."""
+    done = forked.start(carry_out_all, plans).wait()
     assert not done.returncode, done.stderr
     return done.stderr
 
 
-def main(folder, text, world, task="train", *given):
+def carry_out_all(plans):
+    for plan in plans:
+        carry_out_one(*plan)
+
+
+def carry_out_one(folder, text, world, task="train", *given):
     folder, pipes = Path(folder), [os.pipe() for _ in range(2)]
     place = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     children = []
@@ -128,9 +130,3 @@ def batch_norm(folder, rank, config):
 
 
 TASKS = {"gather_rows": gather_rows, "wait": wait, "average": average, "fail": fail}
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    for plan in json.loads(sys.argv[1]):
-        main(*plan)

@@ -1,37 +1,32 @@
-"""A process whose children train together, really, over gloo, each one rank.
+"""Processes that train together, really, over gloo, each one rank.
 
-Children are forked, so that torch is imported once. The argument is JSON, a list of plans: see
-`plan`. What each rank came to stands in RUN.rank<r>.txt afterwards: ``done``, or the error.
+What is to be done is a list of plans: see `plan`. What each rank came to stands in RUN.rank<r>.txt
+afterwards: ``done``, or the error.
 """
 
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
-
-import torch
 
 from mmtrain.config.run import TrainConfig
 from mmtrain.errors import DataError, MmtrainError
 from mmtrain.training.run import Run
 from mmtrain.training.train import train
-from tests.support import ROOT
+from tests.support import forked
 from tests.support.ports import free_port
 
 
 def together(plans):
-    """Carries out plans in a process of its own; the seconds that each took."""
-    answer = subprocess.run(
-        [sys.executable, "-m", __name__],
-        check=True,
-        input=json.dumps(plans).encode(),  # Longer than an argument may be.
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-    )
-    return json.loads(answer.stdout)
+    """Carries out plans in children of a process of its own; the seconds that each took."""
+    return json.loads(forked.call(carry_out_all, plans))
+
+
+def together_in_turn(plans):
+    """Carries out plans of as many ranks, to which nothing happens, all in the same processes."""
+    forked.call(carry_out_in_turn, plans)
 
 
 def plan(folder, config, world, what=None, step=0):
@@ -52,26 +47,37 @@ def said(folder, rank):
     return path.read_text() if path.exists() else ""
 
 
+def carry_out_all(plans):
+    json.dump([carry_out(each) for each in plans], sys.stdout)
+
+
 def carry_out(what):
-    begin, port, children = time.monotonic(), free_port(), []
-    for rank in range(what["world"]):
+    begin = time.monotonic()
+    carry_out_in_turn([what])
+    return time.monotonic() - begin
+
+
+def carry_out_in_turn(plans):
+    """Forks the ranks of the first plan, and waits until they have carried out all."""
+    ports, children = [free_port() for _ in plans], []
+    for rank in range(plans[0]["world"]):
         child = os.fork()
         if not child:
-            os.environ.update(
-                RANK=str(rank),
-                WORLD_SIZE=str(what["world"]),
-                MASTER_ADDR="127.0.0.1",
-                MASTER_PORT=str(port),
-            )
-            be_rank(rank, what)
+            for each, port in zip(plans, ports, strict=True):
+                be_rank(rank, each, port)
             os._exit(0)
         children.append(child)
     for child in children:
         os.waitpid(child, 0)
-    return time.monotonic() - begin
 
 
-def be_rank(rank, what):
+def be_rank(rank, what, port):
+    os.environ.update(
+        RANK=str(rank),
+        WORLD_SIZE=str(what["world"]),
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+    )
     if rank == 1 and what["what"]:
         happen(what["what"], what["step"])
     told = Path(f"{what['folder']}.rank{rank}.txt")
@@ -81,6 +87,11 @@ def be_rank(rank, what):
         told.write_text("done")
     except MmtrainError as error:
         told.write_text(str(error))
+
+
+def be_task(config, folder):
+    """Trains as one task of a launcher, which the environment names; prints its epochs."""
+    sys.stdout.write(f"{train(config, folder)['epochs']}\n")
 
 
 def happen(what, step):
@@ -95,8 +106,3 @@ def happen(what, step):
         return before(run, loss)
 
     Run.update = update
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    json.dump([carry_out(each) for each in json.load(sys.stdin)], sys.stdout)

@@ -1,7 +1,6 @@
-"""A process whose children write rows of scores and die, really, at each moment of it in turn.
+"""Processes that write rows of scores and die, really, at each moment of it in turn.
 
-The argument is JSON: folder of shards, and a folder for one RUN a moment. A moment is a call of
-`os.fsync`, before which the child ends without any clean-up. The numbers of moments are printed.
+A moment is a call of `os.fsync`, before which a process ends without any clean-up.
 """
 
 import json
@@ -15,6 +14,7 @@ import numpy as np
 
 from mmtrain.data import SampleOrder, open_dataset
 from mmtrain.training import scores
+from tests.support import forked
 
 
 def rows(epoch, samples):
@@ -41,7 +41,17 @@ def die_before(moment):
     os.fsync = fsync
 
 
-def main(shards, folder, before):
+def moments_of(shards, folder, befores):
+    """Maps the number of rows before to the number of moments; a folder for one RUN each."""
+    text = forked.call(kill_each, shards, folder, befores)
+    return dict(json.loads(text))
+
+
+def kill_each(shards, folder, befores):
+    json.dump([(before, kill_one(shards, folder, before)) for before in befores], sys.stdout)
+
+
+def kill_one(shards, folder, before):
     """Kills the writing of row ``before`` of a run that has so many."""
     for moment in count(1):
         run = Path(folder) / f"{before}.{moment}"
@@ -58,8 +68,3 @@ def main(shards, folder, before):
         if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
             return moment - 1
     raise AssertionError
-
-
-if __name__ == "__main__":
-    shards, folder, *befores = json.loads(sys.argv[1])
-    json.dump([main(shards, folder, before) for before in befores], sys.stdout)

@@ -1,25 +1,32 @@
-"""A process whose children train and are killed, really, at moments that are told to it.
+"""Processes that train and are killed, really, at given moments.
 
-Children are forked, so that torch is imported once. The argument is JSON, a list of plans: RUN, the
-config's JSON, and for each child the call of `os.fsync` before which it kills itself (0: none).
-Checkpoints, metrics and ledger are all brought to the disk by it, so moments before, inside and
-behind a checkpoint can be chosen.
+What is to be done is a list of plans: RUN, the config's JSON, and for each process the call of
+`os.fsync` before which it kills itself (0: none). Checkpoints, metrics and ledger are all brought
+to the disk by it, so moments before, inside and behind a checkpoint can be chosen.
 """
 
-import json
 import os
 import signal
 import sys
 from pathlib import Path
 
-import torch
-
 from mmtrain.config.run import TrainConfig
 from mmtrain.training.train import train
+from tests.support import forked
 from tests.support.enginework import die_before
 
 
-def main(folder, text, moments):
+def kill_at(plans):
+    """Trains as planned, in children of a process of its own; raises if one ends otherwise."""
+    forked.call(carry_out_all, plans)
+
+
+def carry_out_all(plans):
+    for plan in plans:
+        carry_out(*plan)
+
+
+def carry_out(folder, text, moments):
     config = TrainConfig.from_json(text, "argument")
     for moment in moments:
         child = os.fork()
@@ -32,9 +39,3 @@ def main(folder, text, moments):
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         if killed != bool(moment) or not (killed or os.waitstatus_to_exitcode(status) == 0):
             sys.exit(f"the child of moment {moment} ended with status {status}")
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    for plan in json.loads(sys.argv[1]):
-        main(*plan)

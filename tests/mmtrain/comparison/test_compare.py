@@ -1,9 +1,6 @@
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +13,9 @@ from mmtrain.comparison.entrants import Contest
 from mmtrain.errors import ConfigError, Interrupted
 from mmtrain.training.checkpoint import BEST
 from mmtrain.training.train import train
-from tests.support import ROOT, evalwork
+from tests.support import forked
 from tests.support.enginework import same, small
-from tests.support.evalwork import contest
+from tests.support.evalwork import compare_until, contest
 from tests.support.taskwork import tiny
 
 SMALL = ("--encoder", "small-cnn", "--epochs", "1", "--batch-size", "4", "--device", "cpu")
@@ -134,10 +131,7 @@ def test_what_is_done_is_not_done_again(held):
 def test_a_comparison_that_was_killed_goes_on(shards, tmp_path):
     # A run brings some 20 files to the disk, so the second is under way.
     methods, out = ("joint", "multitask"), tmp_path / "out"
-    plan = json.dumps([str(shards), str(out), methods, 29])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    command = [sys.executable, "-m", evalwork.__name__, plan]
-    killed = subprocess.run(command, env=environment, check=False, cwd=ROOT)
+    killed = forked.start(compare_until, 29, shards, out, methods).wait()
     assert killed.returncode == -signal.SIGKILL
     assert (out / "joint" / "seed-0" / "result.json").exists()
     assert (out / "multitask" / "seed-0" / "config.json").exists()

@@ -3,8 +3,8 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
+import signal
+from functools import partial
 
 import pytest
 from click.testing import CliRunner
@@ -14,8 +14,8 @@ from mmtrain.cli.main import main
 from mmtrain.errors import ConfigError
 from mmtrain.training.history import Origin, read
 from mmtrain.training.train import train
-from tests.support import ROOT
-from tests.support.enginework import same, small
+from tests.support import forked
+from tests.support.enginework import Kill, same, small
 from tests.support.shardmaker import shards_of
 
 SMALL = (
@@ -66,12 +66,7 @@ def test_the_command_is_in_it_without_secrets_and_the_machine_is_not(shards, tmp
     # Of a server with a password, from the outside, since the arguments are the process's.
     server = "http://ann:hunter2@127.0.0.1:9"
     arguments = ("train", "--data", shards, *SMALL, "--endpoint", server, "--out", tmp_path / "run")
-    subprocess.run(
-        [sys.executable, "-m", "mmtrain", *map(str, arguments)],
-        check=True,
-        capture_output=True,
-        cwd=ROOT,
-    )
+    assert not forked.run_module("mmtrain", *arguments).returncode
     text = (tmp_path / "run" / "run.json").read_text()
     (command,) = json.loads(text)["commands"]
     assert command["argv"] == [
@@ -108,16 +103,9 @@ def test_every_command_of_a_run_is_in_it(shards, tmp_path):
 
 
 def test_a_command_that_was_killed_has_no_end(shards, tmp_path):
-    code = (
-        "import os, signal, sys; from pathlib import Path\n"
-        "from mmtrain.config.run import TrainConfig; from mmtrain.training.train import train\n"
-        "class Kill:\n"
-        "    def step(self, *_): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "config = TrainConfig.from_json(sys.argv[1], 'argument')\n"
-        "train(config, Path(sys.argv[2]), watch=Kill())\n"
-    )
     config = small(shards)
-    subprocess.run([sys.executable, "-c", code, config.to_json(), str(tmp_path)], cwd=ROOT)
+    killed = forked.start(partial(train, config, tmp_path, watch=Kill())).wait()
+    assert killed.returncode == -signal.SIGKILL
     train(config, tmp_path, resume=True)
     killed, resumed = read(tmp_path)["commands"]
     assert (killed["ended"], killed["outcome"]) == (None, None)

@@ -1,8 +1,6 @@
 """Who started a process: torchrun, srun and MPI leave their variables, and some leave too many."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -10,8 +8,9 @@ from mmtrain.errors import ConfigError
 from mmtrain.training.launch import Launch, first_host, launch_of
 from mmtrain.training.train import train
 from tests.mmtrain.training.test_ranks import config_of, nearly_same
-from tests.support import ROOT
+from tests.support import forked
 from tests.support.ports import free_port
+from tests.support.rankwork import be_task
 
 TORCHRUN = {
     "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "1"
@@ -126,22 +125,8 @@ def test_the_first_host_of_a_list(hosts, first):
 def started(folder, config, variables, rank):
     """A process that trains, with the variables of one task of srun."""
     clean = {n: v for n, v in os.environ.items() if n not in TORCHRUN and "SLURM" not in n}
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from mmtrain.config.run import TrainConfig; from mmtrain.training.train import train\n"
-        "import torch; torch.set_num_threads(1)\n"
-        "config = TrainConfig.from_json(sys.argv[1], 'argument')\n"
-        "print(train(config, Path(sys.argv[2]))['epochs'])\n"
-    )
     own = {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
-    return subprocess.Popen(
-        [sys.executable, "-c", code, config.to_json(), str(folder)],
-        env={**clean, "OMP_NUM_THREADS": "1", **variables, **own},
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return forked.start(be_task, config, folder, environment={**clean, **variables, **own})
 
 
 @pytest.mark.slow
@@ -150,7 +135,7 @@ def test_two_tasks_of_srun_come_to_what_one_process_comes_to(shards, tmp_path):
     srun = {**SRUN, "SLURM_NNODES": "1", "SLURM_NTASKS": "2", "MASTER_PORT": str(free_port())}
     tasks = [started(tmp_path / "two", config, srun, rank) for rank in (0, 1)]
     for task in tasks:
-        out, err = task.communicate(timeout=240)
-        assert (task.returncode, out) == (0, "2\n"), err
+        done = task.wait()
+        assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
     train(config, tmp_path / "one")
     assert nearly_same(tmp_path / "one", tmp_path / "two")

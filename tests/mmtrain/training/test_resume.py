@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 
 import pytest
@@ -20,8 +18,8 @@ from mmtrain.training.checkpoint import BEST, CHECKPOINT
 from mmtrain.training.run import LEDGER, METRICS
 from mmtrain.training.train import train
 from mmtrain.types import Outputs
-from tests.support import ROOT, victim
 from tests.support.enginework import STEPS, Stop, lines, running, same, small
+from tests.support.victim import kill_at
 
 
 def long(shards, **changes):
@@ -39,7 +37,7 @@ def test_a_run_that_is_killed_again_and_again_is_the_straight_run(shards, tmp_pa
         config = long(shards, method=method).to_json()
         plans.append((str(tmp_path / method), config, (*moments, 0)))
 
-    subprocess.run([sys.executable, "-m", victim.__name__, json.dumps(plans)], check=True, cwd=ROOT)
+    kill_at(plans)
 
     for method in MOMENTS:
         straight, killed = tmp_path / f"straight-{method}", tmp_path / method

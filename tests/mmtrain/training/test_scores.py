@@ -1,9 +1,6 @@
 """scores.h5: a row an epoch, whatever kills the writer."""
 
-import json
 import shutil
-import subprocess
-import sys
 
 import h5py
 import numpy as np
@@ -12,8 +9,7 @@ import pytest
 from mmtrain.data import open_dataset
 from mmtrain.errors import DataError
 from mmtrain.training import scores
-from tests.support import ROOT, scorekiller
-from tests.support.scorekiller import rows, write
+from tests.support.scorekiller import moments_of, rows, write
 
 
 @pytest.fixture
@@ -95,16 +91,9 @@ def test_whatever_kills_the_writer_the_rows_before_are_there(dataset, shards, tm
     (tmp_path / "base.1").mkdir()
     old_file(tmp_path / "base.1", dataset, 1)
 
-    request = json.dumps([str(shards), str(tmp_path), 0, 1, 2])
-    done = subprocess.run(
-        [sys.executable, "-m", scorekiller.__name__, request],
-        check=True,
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-    )
+    moments = moments_of(shards, tmp_path, (0, 1, 2))
 
     # Each file is synced, and then its folder; the first time also the folder of rows and the keys.
-    moments = dict(zip((0, 1, 2), json.loads(done.stdout), strict=True))
     assert moments == {0: 1 + 3 * 2, 1: 1 + 4 * 2, 2: 2 * 2}
     for before, count in moments.items():
         for moment in range(1, count + 1):

@@ -26,6 +26,7 @@ def config_of(shards, fusion, method, modalities):
     return small(
         shards,
         method=method,
+        epochs=1,
         fusion=fusion,
         modalities=modalities,
         optimizer=OptimizerConfig(lr=0.01),
