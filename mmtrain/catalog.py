@@ -9,7 +9,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from importlib import import_module
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
@@ -156,16 +156,23 @@ class Catalog(Generic[Made]):
             UnknownName: As `target`.
             ConfigError: As `target`.
         """
-        entry = self.entry(name)
-        target = self.target(name)
+        target, entry = self.target(name), self.entry(name)
         text, _, _ = (inspect.getdoc(target) or "").partition("\n\nArgs:\n")
         if entry.settings:
             values = ", ".join(f"``{key} = {value}``" for key, value in entry.settings.items())
             text += f"\n\nThis variant has other defaults: {values}."
-        known = _parameters(target)  # type: ignore[arg-type]  # Classes are hashable, too.
-        defaults = (entry.settings.get(p.name, p.default) for p in known)
-        parameters = tuple(p._replace(default=d) for p, d in zip(known, defaults, strict=True))
-        return Explanation(entry=entry, text=text, parameters=parameters)
+        helps: dict[str, str] = {}
+        for base in reversed(target.__mro__):  # A subclass describes only its own parameters.
+            helps |= descriptions(inspect.getdoc(base) or "", "Args")
+        return Explanation(
+            entry=entry,
+            text=text,
+            parameters=tuple(
+                Parameter(p.name, p.default, helps.get(p.name, ""))
+                for p in inspect.signature(self.load(name)).parameters.values()
+                if p.kind is p.KEYWORD_ONLY
+            ),
+        )
 
     def markdown(self) -> str:
         """Table of our own lines, for the README."""
@@ -182,16 +189,3 @@ class Catalog(Generic[Made]):
         module, _, attribute = target.partition(":")
         loaded: type[Any] = getattr(import_module(f"{self.package}.{module}"), attribute)
         return loaded
-
-
-@cache  # A run asks for them over and over.
-def _parameters(target: type[Any]) -> tuple[Parameter, ...]:
-    """Parameters of a class, each with its own default."""
-    helps: dict[str, str] = {}
-    for base in reversed(target.__mro__):  # A subclass describes only its own parameters.
-        helps |= descriptions(inspect.getdoc(base) or "", "Args")
-    return tuple(
-        Parameter(p.name, p.default, helps.get(p.name, ""))
-        for p in inspect.signature(target).parameters.values()
-        if p.kind is p.KEYWORD_ONLY
-    )

@@ -84,23 +84,18 @@ def seed_all(seed: int) -> None:
     """Seeds every generator of the process."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    if torch.accelerator.is_available():
-        torch.manual_seed(seed)
-    else:  # That would note the stack of the call, for each kind of accelerator.
-        torch.default_generator.manual_seed(seed)
+    torch.manual_seed(seed)
 
 
 def generators(own: torch.Generator) -> dict[str, Any]:
     """State of every generator of the process, and of ``own``."""
     kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     words = np.array(keys, np.uint32)
-    version, own_words, own_gauss = random.getstate()
     return {
         "own": own.get_state(),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        # As a tensor: 625 numbers one by one take longer than the model of a small run.
-        "random": (version, torch.tensor(own_words), own_gauss),
+        "random": random.getstate(),
         "numpy": (kind, torch.from_numpy(words), position, has_gauss, gauss),
     }
 
@@ -111,9 +106,6 @@ def restore_generators(saved: Mapping[str, Any], own: torch.Generator) -> None:
     torch.set_rng_state(saved["torch"])
     if torch.cuda.is_available():
         torch.cuda.set_rng_state_all(saved["cuda"][: torch.cuda.device_count()])
-    version, words, gauss = saved["random"]
-    # Files of earlier versions have the numbers themselves.
-    words = tuple(words.tolist()) if isinstance(words, torch.Tensor) else words
-    random.setstate((version, words, gauss))
+    random.setstate(saved["random"])
     kind, keys, *rest = saved["numpy"]
     np.random.set_state((kind, keys.numpy(), *rest))

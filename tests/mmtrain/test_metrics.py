@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score, f1_score
 
-from mmtrain.metrics import average_precision, f1_of_classes, measures, of_outputs
+from mmtrain.metrics import measures, of_outputs
 
 
 def test_measures_by_hand():
@@ -41,23 +40,3 @@ def test_each_modality_is_measured_like_the_fused():
         **measures(logits, truth),
         "modalities": {"audio": measures(logits.flip(0), truth)},
     }
-
-
-@pytest.mark.parametrize("decimals", [0, 1, 16])
-def test_they_are_those_of_scikit_learn_to_the_last_bit(decimals):
-    draw = np.random.default_rng(decimals)
-    for samples in (1, 2, 3, 10, 100, 1000):
-        truth, guess = draw.integers(0, 5, (2, samples))
-        scores = draw.random(samples).round(decimals)  # The fewer decimals, the more ties.
-        own = truth == truth[0]
-        f1, counts = f1_of_classes(truth, guess)
-
-        assert average_precision(scores, own) == average_precision_score(own, scores)
-        assert f1.mean() == f1_score(truth, guess, average="macro", zero_division=0)
-        weighted = f1_score(truth, guess, average="weighted", zero_division=0)
-        assert np.average(f1, weights=counts) == weighted
-
-
-def test_a_score_that_is_not_finite_is_refused():
-    with pytest.raises(ValueError, match="not finite"):
-        measures(torch.tensor([[0.0, torch.inf], [0.0, 1.0]]), torch.tensor([0, 1]))

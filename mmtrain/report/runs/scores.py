@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 Table = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -31,18 +32,10 @@ def rank_correlation(one: Table, other: Table) -> float:
     both = np.isfinite(one) & np.isfinite(other)
     if both.sum() < 2:
         return float("nan")
-    ranks = [average_ranks(values[both]) for values in (one, other)]
+    ranks = [rankdata(values[both]) for values in (one, other)]
     centred = [rank - rank.mean() for rank in ranks]
     scale = np.sqrt(np.prod([float(c @ c) for c in centred]))
     return float(centred[0] @ centred[1] / scale) if scale else float("nan")
-
-
-def average_ranks(values: Table) -> Floats:
-    """Rank of each value, from 1 for the smallest; equal values share the mean of their ranks."""
-    # Not `scipy.stats`, whose import takes a second of every command that trains.
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Floats = (counts.cumsum() - (counts - 1) / 2)[places]
-    return ranks
 
 
 def consecutive_correlation(values: Table) -> Floats:
