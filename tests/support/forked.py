@@ -20,9 +20,14 @@ import torch
 
 from tests.support import ROOT
 
+# There is one such server in a process of tests: what its children need is all named here.
 SERVER = multiprocessing.get_context("forkserver")
-# The last is what every optimizer imports when it is made.
-SERVER.set_forkserver_preload(["mmtrain.cli.train", "mmtrain.training.train", "torch._dynamo"])
+SERVER.set_forkserver_preload(
+    [
+        *("mmtrain.cli.train", "mmtrain.training.train", "torchdata.stateful_dataloader"),
+        "torch._dynamo",  # Imported by every optimizer.
+    ]
+)
 _STREAMS = {1: "stdout", 2: "stderr"}
 
 

@@ -1,6 +1,5 @@
 """The stream in the loaders and loops of torchdata, Lightning and accelerate, each the real one."""
 
-import multiprocessing
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,12 +12,9 @@ from torch.utils.data import DataLoader
 from mmtrain.data import ShardedDataset
 from mmtrain.errors import ConfigError
 from tests.mmtrain.data.test_loops import FORKS, assert_same, begin, stream_of
+from tests.support.forked import SERVER
 
 EPOCHS = 3
-
-# Workers are forked from a process that has imported what each of them would import for seconds.
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["torchdata.stateful_dataloader", "mmtrain.data", __name__])
 
 
 class TestStatefulDataLoader:

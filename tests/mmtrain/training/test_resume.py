@@ -2,9 +2,11 @@
 
 import json
 import os
+import random
 import signal
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,6 +16,7 @@ from mmtrain.config.run import OptimizerConfig, ScheduleConfig
 from mmtrain.errors import ConfigError, DataError, Interrupted
 from mmtrain.evaluation.audit import audit
 from mmtrain.methods.base import Method, state
+from mmtrain.training import checkpoint
 from mmtrain.training.checkpoint import BEST, CHECKPOINT
 from mmtrain.training.run import LEDGER, METRICS
 from mmtrain.training.train import train
@@ -219,3 +222,29 @@ def test_a_signal_stops_after_the_step_and_resuming_goes_on(shards, tmp_path, nu
     train(config, tmp_path / "straight")
     assert same(tmp_path / "straight", tmp_path / "run")
     assert json.loads((tmp_path / "run/result.json").read_text())["epochs"] == 2
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["now", "numbers"])
+def test_every_generator_goes_on_where_it_was(earlier):
+    own = torch.Generator()
+    checkpoint.seed_all(3)
+    random.gauss()  # Has drawn two, and keeps one.
+    saved = checkpoint.generators(own)
+    if earlier:  # As earlier versions wrote it.
+        saved["random"] = random.getstate()
+
+    def draws():
+        torch_draws = torch.rand(2).tolist(), torch.rand(2, generator=own).tolist()
+        return *torch_draws, random.gauss(), random.random(), np.random.rand(2).tolist()
+
+    first = draws()
+    checkpoint.restore_generators(saved, own)
+
+    assert draws() == first
+
+
+def test_a_seed_gives_what_torch_gives_for_it():
+    checkpoint.seed_all(5)
+    mine = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(mine, torch.rand(3))
