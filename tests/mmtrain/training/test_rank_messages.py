@@ -1,11 +1,16 @@
 """Messages between ranks, as real processes over gloo."""
 
 import json
+from datetime import timedelta
+from threading import Thread
 
 import pytest
 import torch
+from torch.distributed import HashStore
 
-from mmtrain.training.ranks import ALONE
+from mmtrain.training import ranks
+from mmtrain.training.failure_watch import FAILURE
+from mmtrain.training.ranks import ALONE, Ranks
 from tests.support.ranked import carry_out
 
 pytestmark = pytest.mark.slow
@@ -32,6 +37,28 @@ def test_an_error_ends_a_rank_that_waits_for_something_else(ran):
     # Its exit status is checked by the process that started it.
     assert "rank 1 has failed: train/000000.tar: sample 'clip_0007'" in ran[1]
     assert "rank 0 is waiting for it and ends" in ran[1]
+
+
+def test_the_holder_of_the_store_stays_until_all_others_have_heard_of_a_failure(monkeypatch):
+    monkeypatch.setattr(ranks, "_GRACE", timedelta(seconds=60))
+    store, order = HashStore(), []
+    store.set(FAILURE, "rank 1 has failed")
+
+    def leave():
+        ranks._wait_for_hearers(store)
+        order.append("rank 0 leaves")
+
+    holder = Thread(target=leave)
+    holder.start()
+    for rank in (0, 2):
+        holder.join(0.1)
+        order.append(Ranks(rank=rank, world=3, store=store)._reason())
+    holder.join(60)
+    assert order == ["rank 1 has failed", "rank 1 has failed", "rank 0 leaves"]
+
+
+def test_nobody_is_waited_for_where_no_rank_has_failed():
+    ranks._wait_for_hearers(HashStore())
 
 
 @pytest.mark.parametrize("i", range(len(WEIGHTS)))
