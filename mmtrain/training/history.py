@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -182,12 +181,6 @@ def versions() -> dict[str, str]:
         "python": ".".join(map(str, sys.version_info[:3])),
         "torch": str(torch.__version__),  # With the kind of build, unlike the metadata.
     }
-    return known | _installed()
-
-
-@cache  # Each run of a comparison asks, and looking through the metadata takes a while.
-def _installed() -> dict[str, str]:
-    known = {}
     for name in _LIBRARIES:
         with suppress(metadata.PackageNotFoundError):
             known[name] = metadata.version(name)

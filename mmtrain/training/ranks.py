@@ -26,9 +26,9 @@ _Model = TypeVar("_Model", bound=nn.Module)
 # kernel of NCCL cannot be asked, so GPUs are given less: still more than a slow bucket takes.
 _PATIENCE: Final = {"cpu": timedelta(minutes=10), "cuda": timedelta(minutes=4)}
 _GRACE: Final = timedelta(seconds=5)
-# Number of ranks that have read the message of the one that failed, and whether all have.
-_HEARD: Final = "mmtrain/failure-heard"
-_ALL_HEARD: Final = "mmtrain/failure-heard-by-all"
+# Number of ranks that have left with an error, and a value once all have.
+_LEFT: Final = "mmtrain/left"
+_ALL_LEFT: Final = "mmtrain/all-left"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +167,6 @@ class Ranks:
             if self.store is not None:
                 self.store.wait([FAILURE], _GRACE)
                 message: bytes = self.store.get(FAILURE)
-                _confirm(self.store, self.world - 1)
                 return message.decode()
         except RuntimeError:
             pass
@@ -240,25 +239,20 @@ def join_ranks(device: torch.device, backend: str | None = None) -> Iterator[Ran
     except BaseException as error:
         if not (isinstance(error, RunError) and isinstance(error.__cause__, RuntimeError)):
             store.set(FAILURE, f"rank {rank} has failed: {error or type(error).__name__}")
-        if rank == 0:
-            _wait_for_hearers(store)
+        _leave(store, rank, world)
         raise
     finally:
         dist.destroy_process_group()
 
 
-def _confirm(store: Store, others: int) -> None:
-    """Notes that this rank has read the message of one that failed, as ``others`` are to do."""
+def _leave(store: Store, rank: int, world: int) -> None:
+    """Leaves with an error; rank 0 last, for a moment: the others may read its store until then."""
     with suppress(RuntimeError):
-        if store.add(_HEARD, 1) == others:
-            store.set(_ALL_HEARD, "")
-
-
-def _wait_for_hearers(store: Store) -> None:
-    """Waits for a moment until the other ranks know which has failed: the store may end with us."""
-    with suppress(RuntimeError):
-        if store.check([FAILURE]):
-            store.wait([_ALL_HEARD], _GRACE)
+        if store.add(_LEFT, 1) == world:
+            store.set(_ALL_LEFT, "")
+        # Of a rank that died without a message nothing can be read, and it never leaves.
+        if rank == 0 and store.check([FAILURE]):
+            store.wait([_ALL_LEFT], _GRACE)
 
 
 def _meet(launch: Launch, patience: timedelta) -> tuple[Store, int, int]:

@@ -12,7 +12,7 @@ import pytest
 from tests.support import ROOT
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_no_mutant_ends_in_a_traceback_a_crash_a_hang_or_wrong_data(seed: int) -> None:
     # In a process of its own: it forks, which a process with threads should not.
     command = [

@@ -167,7 +167,6 @@ def wait_until_free(folder):
         os.close(held)
 
 
-@pytest.mark.long
 def test_side_by_side_and_killed_it_ends_in_the_same_table(shards, tmp_path):
     written(tmp_path, LOUD, "loud.py")
     file = written(tmp_path, TINY.replace("LOUD.py", str(tmp_path / "loud.py")))

@@ -1,6 +1,5 @@
 """Every method of the catalog conforms, and the checks notice a method that does not."""
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,12 @@ from mmtrain.evaluation.conformance import (
     Trials,
     check_method,
     is_unchanged_by_trials,
-    resumes_to_the_same,
     trains_in_half_precision,
 )
 from mmtrain.methods.catalog import METHODS
 from mmtrain.training import checkpoint
 from mmtrain.training.checkpoint import CHECKPOINT
 from mmtrain.training.parts import config_of
-from tests import unchecked
 from tests.support.enginework import lines
 from tests.support.rankwork import plan, said, together_in_turn
 
@@ -31,8 +28,6 @@ GROUPS = [CLASSES[start::4] for start in range(4)]  # A process for each.
 SHORT = tuple(
     check for check in CHECKS if check not in (is_unchanged_by_trials, trains_in_half_precision)
 )
-# They train what has been trained before them, when every call was checked.
-REPEATS = (resumes_to_the_same, is_unchanged_by_trials)
 CASES = [
     *(
         pytest.param(name, MODALITIES[1], CHECKS if name in CLASSES else SHORT, id=f"{name}-three")
@@ -51,8 +46,7 @@ def trials(tmp_path_factory):
 @pytest.mark.parametrize(("method", "modalities", "checks"), CASES)
 def test_it_does_what_every_method_must(trials, method, modalities, checks):
     for check in checks:
-        with unchecked() if check in REPEATS else nullcontext():
-            check(trials, method, modalities)
+        check(trials, method, modalities)
 
 
 WRONG = """

@@ -10,7 +10,7 @@ from torch.distributed import HashStore
 
 from mmtrain.training import ranks
 from mmtrain.training.failure_watch import FAILURE
-from mmtrain.training.ranks import ALONE, Ranks
+from mmtrain.training.ranks import ALONE
 from tests.support.ranked import carry_out
 
 pytestmark = pytest.mark.slow
@@ -39,26 +39,31 @@ def test_an_error_ends_a_rank_that_waits_for_something_else(ran):
     assert "rank 0 is waiting for it and ends" in ran[1]
 
 
-def test_the_holder_of_the_store_stays_until_all_others_have_heard_of_a_failure(monkeypatch):
+def test_the_holder_of_the_store_leaves_last_where_a_rank_has_failed(monkeypatch):
     monkeypatch.setattr(ranks, "_GRACE", timedelta(seconds=60))
     store, order = HashStore(), []
     store.set(FAILURE, "rank 1 has failed")
 
     def leave():
-        ranks._wait_for_hearers(store)
-        order.append("rank 0 leaves")
+        ranks._leave(store, 0, 3)
+        order.append(0)
 
     holder = Thread(target=leave)
     holder.start()
-    for rank in (0, 2):
+    for rank in (1, 2):
         holder.join(0.1)
-        order.append(Ranks(rank=rank, world=3, store=store)._reason())
+        order.append(rank)
+        ranks._leave(store, rank, 3)
     holder.join(60)
-    assert order == ["rank 1 has failed", "rank 1 has failed", "rank 0 leaves"]
+    assert order == [1, 2, 0]
 
 
-def test_nobody_is_waited_for_where_no_rank_has_failed():
-    ranks._wait_for_hearers(HashStore())
+def test_nobody_is_waited_for_where_no_rank_has_left_a_message():
+    class Impatient(HashStore):
+        def wait(self, *_):
+            raise AssertionError
+
+    ranks._leave(Impatient(), 0, 3)
 
 
 @pytest.mark.parametrize("i", range(len(WEIGHTS)))

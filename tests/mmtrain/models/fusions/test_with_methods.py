@@ -26,7 +26,6 @@ def config_of(shards, fusion, method, modalities):
     return small(
         shards,
         method=method,
-        epochs=1,
         fusion=fusion,
         modalities=modalities,
         optimizer=OptimizerConfig(lr=0.01),
